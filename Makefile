@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint units sanity molecule lock clean
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## virtual environment, Docker engine, base images: what the other targets need
+	@tools/venv
+	@tools/engine
+	@tools/images
+
+demo: setup ## a firehose and a Gerrit stand-in in containers, with events flowing
+	@tools/demo start
+
+lock: ## resolve requirements/dev.in into requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
+		--no-emit-find-links --upgrade requirements/dev.in --output-file requirements/dev.txt
