@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may publish what. Acknowledgements prove nothing: only what other subscribers get is looked at.
+
+An attempt is followed by messages of an account that is known to work, the fence. Once they have arrived, an attempt
+that reaches anybody has arrived too: the tests in which publishing is allowed show that, as they do not wait either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+import uuid
+
+import pytest
+from firehose_testing.clients import ANONYMOUS, MODES, WAYS, Account, Mode, PahoSubscriber, Subscriber, Way, publish
+from firehose_testing.fixtures import Firehose, Firehoses
+
+TCP, WEBSOCKETS = Way("tcp", "3.1.1"), Way("websockets", "5")
+QOS1 = MODES[1]
+
+PUBLISHER = "ansible"  # the account whose name is claimed, and which may do what the others may not
+FENCE = "ci-1"
+
+# What a client can say of itself without knowing a password
+CLAIMS: dict[str, t.Callable[[Account], Account]] = {
+    "anonymous": lambda _account: ANONYMOUS,
+    "name-without-password": lambda account: Account(account.name),
+    "name-with-empty-password": lambda account: Account(account.name, ""),
+    "name-with-wrong-password": lambda account: Account(account.name, "wrong"),
+    "name-with-password-of-another": lambda account: Account(account.name, "only-for-tests-ci-1"),
+}
+
+
+class Watch:
+    """Subscribers of everything at one host: two of the public, and one that has an account."""
+
+    def __init__(self, firehose: Firehose, stack: contextlib.ExitStack) -> None:
+        self.firehose = firehose
+        [reader] = firehose.readers.values()
+        self._fence = firehose.publishers[FENCE]
+        self._watchers: dict[str, Subscriber] = {
+            "public-tcp": PahoSubscriber(firehose.address, TCP),
+            "public-websockets": PahoSubscriber(firehose.address, WEBSOCKETS),
+            "reader": PahoSubscriber(firehose.address, TCP, ["#", "$SYS/broker/clients/connected"], account=reader),
+        }
+        for watcher in self._watchers.values():
+            stack.enter_context(watcher)
+
+    def fence(self, *further: Subscriber) -> None:
+        """Return when whatever was published before has reached whom it can reach."""
+        # A broker that finds the end of one connection and a message of another at once may take the message first, so
+        # a will can come after the first message.
+        for _ in range(2):
+            payload = f"fence {uuid.uuid4()}"
+            publish(self.firehose.address, self._fence, TCP, QOS1, {"ci/1/fence": payload})
+            for watcher in (*self._watchers.values(), *further):
+                watcher.wait_for(payload=payload)
+
+    def attempt(self, account: Account, way: Way, mode: Mode, topics: t.Sequence[str]) -> dict[str, set[str]]:
+        """Publish on topics. Return on which of them it reached each watcher, and a client that subscribes later."""
+        payloads = {topic: f"{topic} {uuid.uuid4()}" for topic in topics}
+        publish(self.firehose.address, account, way, mode, payloads)
+        self.fence()
+        reached = {name: self._arrived(watcher, payloads) for name, watcher in self._watchers.items()}
+        if mode.retain:
+            with PahoSubscriber(self.firehose.address, TCP) as newcomer:
+                self.fence(newcomer)
+                reached["newcomer"] = self._arrived(newcomer, payloads)
+                assert all(message.retain for message in newcomer.messages if message.payload in payloads.values())
+            for topic in reached["newcomer"]:
+                publish(self.firehose.address, account, way, mode=Mode("forget", 1, True), messages={topic: ""})
+        return reached
+
+    @staticmethod
+    def _arrived(subscriber: Subscriber, payloads: dict[str, str]) -> set[str]:
+        return {topic for topic, payload in payloads.items() if subscriber.got(payload=payload)}
+
+
+@pytest.fixture(scope="module")
+def watches(firehoses: Firehoses) -> t.Iterator[dict[str, Watch]]:
+    with contextlib.ExitStack() as stack:
+        yield {name: Watch(firehose, stack) for name, firehose in firehoses.items()}
+
+
+def everybody(mode: Mode, topics: set[str]) -> dict[str, set[str]]:
+    """What attempt() returns where topics reach all subscribers, or where nothing reaches any."""
+    watchers = ["public-tcp", "public-websockets", "reader"] + ["newcomer"] * mode.retain
+    return dict.fromkeys(watchers, topics)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_publisher_reaches_everybody(firehoses: Firehoses, watches: dict[str, Watch], way: Way, mode: Mode) -> None:
+    reached = firehoses.each(
+        lambda firehose: watches[firehose.name].attempt(firehose.publishers[PUBLISHER], way, mode, ["ansible/playbook"])
+    )
+    assert reached == dict.fromkeys(firehoses, everybody(mode, {"ansible/playbook"}))
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_nobody_else_reaches_anybody(
+    firehoses: Firehoses, watches: dict[str, Watch], way: Way, mode: Mode, claim: str
+) -> None:
+    reached = firehoses.each(
+        lambda firehose: watches[firehose.name].attempt(
+            CLAIMS[claim](firehose.publishers[PUBLISHER]), way, mode, ["ansible/playbook"]
+        )
+    )
+    assert reached == dict.fromkeys(firehoses, everybody(mode, set()))
+
+
+def topics_to_try(firehose: Firehose) -> list[str]:
+    """A topic of each publisher, and others that look alike."""
+    own = [topic.replace("#", "a/b").replace("+", "a") for account in firehose.publishers.values() for topic in account.topics]
+    near = ["ansible", "ansible/", "/ansible/a", "ansiblex/a", "Ansible/a", "x/ansible/a", "ci/1", "ci/10", "ci/1x/a", "ci"]
+    near += ["logs/a", "logs/a/b/done", "logs//done", "logs/a/done/", "gerrit", "gerrit/", "", "a", "tests/a"]
+    return [topic for topic in dict.fromkeys(own + near) if topic] + ["$SYS/broker/clients/connected", "$other/a"]

@@ -1,0 +1,295 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subscribers and publishers as the public would run them: paho-mqtt, mqtt.js and mosquitto_sub."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+import typing as t
+
+import paho.mqtt.client as paho
+
+TIMEOUT = 20
+PORTS = {"tcp": 1883, "websockets": 80}
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A transport and a version of the protocol."""
+
+    transport: t.Literal["tcp", "websockets"]
+    version: t.Literal["3.1.1", "5"]
+
+    def __str__(self) -> str:
+        return f"{self.transport}-{self.version}"
+
+    @property
+    def level(self) -> paho.MQTTProtocolVersion:
+        """The version as it stands in a CONNECT packet."""
+        return paho.MQTTv5 if self.version == "5" else paho.MQTTv311
+
+
+WAYS = [Way(transport, version) for transport in PORTS for version in ("3.1.1", "5")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """What a client says it is. Nothing at all is the anonymous public."""
+
+    name: str | None = None
+    password: str | None = None
+    topics: tuple[str, ...] = ()
+
+    def may_publish(self, topic: str) -> bool:
+        """Whether the topic is one of its own."""
+        return any(paho.topic_matches_sub(own, topic) for own in self.topics)
+
+
+ANONYMOUS = Account()
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+    """What a subscriber got."""
+
+    topic: str
+    payload: str
+    qos: int = 0
+    retain: bool = False
+
+
+def paho_client(account: Account, way: Way) -> paho.Client:
+    """Make a client that has not connected yet."""
+    client = paho.Client(
+        paho.CallbackAPIVersion.VERSION2, transport=way.transport, protocol=way.level, reconnect_on_failure=False
+    )
+    if account.name is not None:
+        client.username_pw_set(account.name, account.password)
+    return client
+
+
+class Subscriber:
+    """Collects the messages of a subscription. Entering it returns once the broker has confirmed the subscription."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.ended: str | None = None
+        self._ready = False
+        self._changed = threading.Condition()
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> t.Self:
+        self._open()
+        try:
+            self._wait(lambda: self._ready, "the confirmation of its subscription", TIMEOUT)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._close()
+
+    def _confirm(self) -> None:
+        with self._changed:
+            self._ready = True
+            self._changed.notify_all()
+
+    def _add(self, message: Message) -> None:
+        with self._changed:
+            self.messages.append(message)
+            self._changed.notify_all()
+
+    def _end(self, reason: str) -> None:
+        with self._changed:
+            self.ended = reason
+            self._changed.notify_all()
+
+    def _wait(self, done: t.Callable[[], bool], what: str, timeout: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: done() or self.ended is not None, timeout)
+            if not done():
+                raise TimeoutError(f"{self} got {self.ended or 'nothing more'} while it waited for {what}")
+
+    def wait_for(self, payload: str, timeout: float = TIMEOUT) -> None:
+        """Wait until a message with this payload has come."""
+        self._wait(lambda: self.got(payload), repr(payload), timeout)
+
+    def got(self, payload: str) -> bool:
+        """Whether a message with this payload has come so far."""
+        with self._changed:
+            return any(message.payload == payload for message in reversed(self.messages))
+
+
+class PahoSubscriber(Subscriber):
+    """paho-mqtt, in a thread of its own."""
+
+    def __init__(self, address: str, way: Way, filters: t.Sequence[str] = ("#",), account: Account = ANONYMOUS) -> None:
+        super().__init__()
+        self._address, self._way, self._filters = address, way, filters
+        self._client = paho_client(account, way)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_args: self._confirm()
+        self._client.on_message = lambda _client, _data, got: self._add(
+            Message(got.topic, got.payload.decode(), got.qos, got.retain)
+        )
+        self._client.on_disconnect = lambda *args: self._end(f"a disconnection ({args[3]})")
+
+    def __str__(self) -> str:
+        return f"paho over {self._way} at {self._address}"
+
+    def _on_connect(self, client: paho.Client, _data: t.Any, _flags: t.Any, reason: t.Any, _properties: t.Any) -> None:
+        if reason.is_failure:
+            self._end(f"a refusal ({reason})")
+        else:
+            client.subscribe([(topic, 2) for topic in self._filters])
+
+    def _open(self) -> None:
+        self._client.connect(self._address, PORTS[self._way.transport])
+        self._client.loop_start()
+
+    def _close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class LineSubscriber(Subscriber):
+    """A program that says when it has subscribed, and prints each message as a line of JSON."""
+
+    def __init__(self, command: t.Sequence[str], ready: str, parse: t.Callable[[str], Message]) -> None:
+        super().__init__()
+        self._command, self._ready_line, self._parse = command, ready, parse
+
+    def __str__(self) -> str:
+        return " ".join(self._command)
+
+    def _open(self) -> None:
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        output = []
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                self._add(self._parse(line))
+            elif line.startswith(self._ready_line):
+                self._confirm()
+            else:
+                output.append(line)
+        self._end(f"the program's end after {''.join(output)!r}")
+
+    def _close(self) -> None:
+        # Both programs end with their standard input: a signal to `docker exec` would not reach into the container.
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(TIMEOUT)
+        self._thread.join(TIMEOUT)
+
+
+def mqttjs_subscriber(folder: str, address: str, way: Way, filters: t.Sequence[str] = ("#",)) -> LineSubscriber:
+    """mqtt.js in Node; browsers run the same library."""
+    scheme = {"tcp": "mqtt", "websockets": "ws"}[way.transport]
+    url = f"{scheme}://{address}:{PORTS[way.transport]}"
+    command = ["node", f"{folder}/subscribe.mjs", url, str(int(way.level)), *filters]
+    return LineSubscriber(command, "ready", lambda line: Message(**json.loads(line)))
+
+
+def mosquitto_sub(container: str, address: str, way: Way, filters: t.Sequence[str] = ("#",)) -> LineSubscriber:
+    """Debian's mosquitto_sub in a container; before 2.1 it knows no websockets."""
+    version = {"3.1.1": "mqttv311", "5": "mqttv5"}[way.version]
+    options = ["-h", address, "-p", str(PORTS[way.transport]), "-V", version, "-q", "2", "-d", "-F", "%j"]
+    options += itertools.chain.from_iterable(("-t", topic) for topic in filters)
+    # The shell watches the standard input, which mosquitto_sub does not read. Without stdbuf "Subscribed" stays in a buffer.
+    script = 'stdbuf -oL mosquitto_sub "$@" & read -r _; kill $!'
+    command = ["docker", "exec", "--interactive", container, "sh", "-c", script, "sh", *options]
+
+    def parse(line: str) -> Message:
+        got = json.loads(line)
+        return Message(got["topic"], got["payload"], got["qos"], bool(got["retain"]))
+
+    return LineSubscriber(command, "Subscribed ", parse)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """How a message is published: by a PUBLISH packet or as the will of a client that vanishes."""
+
+    name: str
+    qos: int = 0
+    retain: bool = False
+    will: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+MODES = [
+    Mode("qos0"),
+    Mode("qos1", qos=1),
+    Mode("qos2", qos=2),
+    Mode("retained", qos=1, retain=True),
+    Mode("will", will=True),
+    Mode("retained-will", qos=1, retain=True, will=True),
+]
+
+
+def vanish(client: paho.Client) -> None:
+    """Cut a connection without DISCONNECT, which would take the client's will back."""
+    wire = client.socket()
+    if wire is not None:
+        with socket.socket(fileno=os.dup(wire.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def publish(address: str, account: Account, way: Way, mode: Mode, messages: t.Mapping[str, str]) -> None:
+    """Try to publish payloads by their topics, and return when the broker has dealt with the attempt.
+
+    Says nothing about success: acknowledgements prove none. The packets go out right behind CONNECT, without waiting
+    for its answer, so that a client which the broker refuses has tried nevertheless.
+    """
+    client = paho_client(account, way)
+    seen: set[str] = set()
+    client.on_connect = lambda *_args: seen.add("answer")
+    client.on_subscribe = lambda *_args: seen.add("barrier")
+    client.on_disconnect = lambda *_args: seen.add("end")
+
+    def wait_for(done: t.Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not done() and "end" not in seen:
+            assert time.monotonic() < deadline, f"no {what} from {address} over {way}"
+            time.sleep(0.001)
+
+    if mode.will:
+        [(topic, payload)] = messages.items()
+        client.will_set(topic, payload, mode.qos, mode.retain)
+    client.connect(address, PORTS[way.transport])
+    sent = [] if mode.will else [client.publish(topic, text, mode.qos, mode.retain) for topic, text in messages.items()]
+    client.loop_start()
+    try:
+        wait_for(lambda: "answer" in seen, "answer to CONNECT")
+        if mode.will:
+            vanish(client)
+            return
+        wait_for(lambda: all(info.is_published() for info in sent), "acknowledgement")
+        # Packets of one connection are dealt with in their order: the answer to this one says that the others are done.
+        client.subscribe("barrier")
+        wait_for(lambda: "barrier" in seen, "answer to SUBSCRIBE")
+        client.disconnect()
+    finally:
+        client.loop_stop()

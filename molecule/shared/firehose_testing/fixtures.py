@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pytest plugin of the scenarios: what runs where, taken from Molecule's inventory."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import fcntl
+import os
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+from .clients import ANONYMOUS, WAYS, Account, mosquitto_sub, mqttjs_subscriber, PahoSubscriber, Subscriber, Way
+from .gerrit import Gerrit
+
+PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+MQTTJS = PROJECT / "tests/mqttjs"
+
+Result = t.TypeVar("Result")
+
+
+def _inventory() -> AnsibleRunner:
+    return AnsibleRunner.get_runner(os.environ["MOLECULE_INVENTORY_FILE"])
+
+
+def _only_host(group: str) -> str:
+    [name] = _inventory().get_hosts(group)
+    return name
+
+
+@dataclasses.dataclass(frozen=True)
+class Firehose:
+    """A managed host: the name of its container, its address, and the accounts that its variables ask for."""
+
+    name: str
+    address: str
+    publishers: dict[str, Account]
+    readers: dict[str, Account]
+
+
+def _firehose(name: str) -> Firehose:
+    wanted = "firehose_publishers", "firehose_readers", "passwords_of_hashes"
+    message = "{{ " + " + ".join(f"[{variable} | default([])]" for variable in wanted) + " }}"
+    publishers, readers, known = _inventory().run_module(name, "ansible.builtin.debug", f"msg={message}")["msg"]
+
+    def accounts(entries: list[dict[str, t.Any]]) -> dict[str, Account]:
+        return {
+            entry["name"]: Account(
+                entry["name"], entry.get("password") or known[entry["name"]], tuple(entry.get("topics", ()))
+            )
+            for entry in entries
+        }
+
+    inspect = ["docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name]
+    address = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.strip()
+    return Firehose(name, address, accounts(publishers), accounts(readers))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `name` once for each managed host."""
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", _inventory().get_hosts("firehose"))
+
+
+class Firehoses(dict[str, Firehose]):
+    """The managed hosts by name."""
+
+    def each(self, function: t.Callable[[Firehose], Result]) -> dict[str, Result]:
+        """Call a function for all hosts at once; return its results by name."""
+        with concurrent.futures.ThreadPoolExecutor(len(self)) as pool:
+            return dict(zip(self, pool.map(function, self.values()), strict=True))
+
+
+@pytest.fixture(scope="session")
+def firehoses() -> Firehoses:
+    """All managed hosts."""
+    return Firehoses((name, _firehose(name)) for name in _inventory().get_hosts("firehose"))
+
+
+@pytest.fixture(scope="session")
+def gerrit() -> Gerrit:
+    """The Gerrit that the managed hosts follow."""
+    return Gerrit(_only_host("gerrit"))
+
+
+OpenClient = t.Callable[..., Subscriber]
+
+
+@pytest.fixture(scope="session")
+def clients() -> dict[str, OpenClient]:
+    """Every client that the public might use: from a name to a function that makes it from an address and filters."""
+    stamp, lock = MQTTJS / "node_modules/.package-lock.json", MQTTJS / "package-lock.json"
+    with open(lock, encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.stat().st_mtime < lock.stat().st_mtime:
+            subprocess.run(["npm", "ci", "--silent"], cwd=MQTTJS, check=True)
+    container = _only_host("subscriber")
+
+    def with_paho(way: Way) -> OpenClient:
+        return lambda address, filters=("#",): PahoSubscriber(address, way, filters)
+
+    def with_mqttjs(way: Way) -> OpenClient:
+        return lambda address, filters=("#",): mqttjs_subscriber(str(MQTTJS), address, way, filters)
+
+    def with_mosquitto_sub(way: Way) -> OpenClient:
+        return lambda address, filters=("#",): mosquitto_sub(container, address, way, filters)
+
+    return (
+        {f"paho-{way}": with_paho(way) for way in WAYS}
+        | {f"mqttjs-{way}": with_mqttjs(way) for way in WAYS if way.transport == "websockets"}
+        | {f"mosquitto_sub-{way}": with_mosquitto_sub(way) for way in WAYS if way.transport == "tcp"}
+    )

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Gerrit stand-in: a container whose event stream is what is appended to a file in it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import time
+import typing as t
+
+from .clients import Subscriber
+
+EVENTS = "/srv/gerrit/events.jsonl"
+OWN_PROJECT = "tests/marker"
+
+
+def topic_of(event: t.Mapping[str, t.Any]) -> str:
+    """The topic on which germqtt publishes an event."""
+    for place in (event, event.get("change", {}), event.get("refUpdate", {})):
+        if "project" in place:
+            return f"gerrit/{place['project']}/{event['type']}"
+    return f"gerrit//{event['type']}"
+
+
+class Gerrit:
+    """Feeds events to whoever follows the stream."""
+
+    def __init__(self, container: str) -> None:
+        self._container = container
+        self._serial = itertools.count(1)
+
+    def feed(self, lines: t.Iterable[str]) -> None:
+        """Stream lines, all of them with a single write."""
+        # dd, because cat and tee write at most 128 KiB at a time.
+        write = ["dd", f"of={EVENTS}", "oflag=append", "conv=notrunc", "iflag=fullblock", "bs=64M", "status=none"]
+        content = "".join(f"{line}\n" for line in lines).encode()
+        subprocess.run(["docker", "exec", "--interactive", self._container, *write], input=content, check=True)
+
+    def mark(self) -> str:
+        """Stream an event of the tests' own, and return the topic on which it will come."""
+        event = {"type": "comment-added", "project": f"{OWN_PROJECT}/{next(self._serial)}"}
+        self.feed([json.dumps(event)])
+        return topic_of(event)
+
+    def mark_until(self, done: t.Callable[[], bool], timeout: float = 60) -> bool:
+        """Stream an event each second until something is the case; return whether it is."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            self.mark()
+            pause = time.monotonic() + 1
+            while time.monotonic() < pause:
+                if done():
+                    return True
+                time.sleep(0.02)
+        return False
+
+    def wait_until_heard(self, subscribers: t.Collection[Subscriber], timeout: float = 60) -> None:
+        """Wait until what is streamed from here on reaches all subscribers."""
+        before = {subscriber: len(subscriber.messages) for subscriber in subscribers}
+
+        def deaf() -> list[str]:
+            return [str(s) for s in subscribers if not any(is_own(m.topic) for m in s.messages[before[s] :])]
+
+        assert self.mark_until(lambda: not deaf(), timeout), f"no event reached {deaf()}"
+
+
+def is_own(topic: str) -> bool:
+    """Whether a topic is that of an event which the tests made up."""
+    return topic.startswith(f"gerrit/{OWN_PROJECT}/")

@@ -1,0 +1,21 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This doc fragment is PRIVATE to the collection and may change at any time.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What every module of the collection says of check mode, diff mode and idempotence."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode and predict the result without changing anything.
+  diff_mode:
+    description: Shows in diff mode what changes, or what would change in check mode.
+  idempotent:
+    description: A second run with the same arguments changes nothing.
+"""

@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: firehose_acl
+short_description: Make Mosquitto's access rules out of publishers and readers
+version_added: 1.0.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - The public reads, a publisher writes its own topics, a reader reads its own topics and leaves of C($SYS).
+options:
+  _input:
+    description: The publishers of a firehose.
+    type: list
+    elements: dict
+    required: true
+  readers:
+    description: The readers of the firehose.
+    type: list
+    elements: dict
+    required: true
+  public_topics:
+    description: The topic filters that anyone may read.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show the rules
+  ansible.builtin.debug:
+    msg: "{{ firehose_publishers | opendev.firehose.firehose_acl(firehose_readers, ['#']) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The rules, as the variable C(mosquitto_acl) of the role P(opendev.firehose.mosquitto#role) takes them.
+  type: dict
+"""
+
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"firehose_acl": _firehose.acl}

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: germqtt_problems
+short_description: Say what is wrong with the variables of the role germqtt
+version_added: 1.0.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Lists everything that the configuration of germqtt or the files of OpenSSH could not hold.
+  - The role P(opendev.firehose.germqtt#role) calls it before it changes anything.
+options:
+  _input:
+    description: A dictionary of the variables of the role that are checked, by their names.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what is wrong
+  ansible.builtin.debug:
+    msg: "{{ my_germqtt_variables | opendev.firehose.germqtt_problems }}"
+"""
+
+RETURN = r"""
+_value:
+  description: One line for each problem, which names the variable. Empty if all is well.
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _germqtt
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"germqtt_problems": _germqtt.problems}

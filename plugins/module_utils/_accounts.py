@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection and may change at any time.
+
+"""Mosquitto's password file as data: pure functions, nothing here reads or writes a file.
+
+The formats are those of Mosquitto's own ``mosquitto_passwd`` and of its ``password_mosq.c``:
+``$7$iterations$salt$hash`` is PBKDF2-HMAC-SHA512, ``$6$salt$hash`` one round of SHA512 over password and salt,
+``$argon2id$...`` the usual encoding of Argon2, which only Mosquitto 2.1 reads. Salt and hash are Base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import hmac
+import os
+import re
+import typing as t
+
+DEFAULT_ITERATIONS = 1000
+# Mosquitto 2.0 reads no other length; 2.1 reads this one too.
+SALT_BYTES = 12
+HASH_BYTES = 64
+
+ARGON2 = re.compile(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
+
+
+class HashError(ValueError):
+    """A stored hash that the broker would refuse. The message never quotes the hash."""
+
+
+class FileError(ValueError):
+    """A password file that cannot be understood; ``line`` counts from 1."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line
+
+
+@dataclasses.dataclass(frozen=True)
+class PasswordHash:
+    """A stored hash: one of the formats above, taken apart."""
+
+    text: str
+    algorithm: str
+    iterations: int = 0
+    salt: bytes = b""
+    digest: bytes = b""
+
+    def matches(self, password: str) -> bool:
+        """Recompute the hash of a password with this one's salt and iterations. Argon2 is never said to match."""
+        if self.algorithm == "argon2id":
+            return False
+        return hmac.compare_digest(self.digest, _digest(self.algorithm, password, self.salt, self.iterations))
+
+
+def _digest(algorithm: str, password: str, salt: bytes, iterations: int) -> bytes:
+    if algorithm == "sha512":
+        return hashlib.sha512(password.encode() + salt).digest()
+    return hashlib.pbkdf2_hmac("sha512", password.encode(), salt, iterations)
+
+
+def _base64(text: str, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise HashError(f"its {what} is not Base64") from None
+
+
+def parse_hash(text: str) -> PasswordHash:
+    """Take a stored hash apart, as strictly as the broker does."""
+    if text.startswith("$argon2id$"):
+        if not ARGON2.fullmatch(text):
+            raise HashError("it is not a complete $argon2id$ hash")
+        return PasswordHash(text, "argon2id")
+    fields = text.split("$")
+    if fields[:2] == ["", "7"] and len(fields) == 5:
+        algorithm, iterations = "sha512-pbkdf2", fields[2]
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", iterations):
+            raise HashError("its number of iterations is not a positive number")
+    elif fields[:2] == ["", "6"] and len(fields) == 4:
+        algorithm, iterations = "sha512", "1"
+    else:
+        raise HashError("it is none of $7$iterations$salt$hash, $6$salt$hash and $argon2id$...")
+    salt, digest = _base64(fields[-2], "salt"), _base64(fields[-1], "hash")
+    if not salt:
+        raise HashError("its salt is empty")
+    if len(digest) != HASH_BYTES:
+        raise HashError(f"its hash has {len(digest)} bytes instead of {HASH_BYTES}")
+    return PasswordHash(text, algorithm, int(iterations), salt, digest)
+
+
+def hash_password(password: str, iterations: int = DEFAULT_ITERATIONS, salt: bytes | None = None) -> str:
+    """Hash a password as ``$7$``, with a random salt unless one is given."""
+    if salt is None:
+        salt = os.urandom(SALT_BYTES)
+    digest = _digest("sha512-pbkdf2", password, salt, iterations)
+    return f"$7${iterations}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def name_problem(name: str) -> str | None:
+    """Say why the broker could not have an account of this name, or None."""
+    if not name:
+        return "a name cannot be empty"
+    if ":" in name:
+        return f"{name!r}: a name cannot have ':', which ends it in the password file"
+    if name.startswith("#"):
+        return f"{name!r}: a name cannot start with '#', which makes its line a comment"
+    if name != name.strip():
+        return f"{name!r}: a name cannot start or end with blanks, which the password file loses"
+    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in name):
+        return f"{name!r}: a name cannot have control characters"
+    return None
+
+
+def duplicates(names: t.Iterable[str]) -> list[tuple[str, int, int]]:
+    """List each name that comes again, with the indexes of its first and of its later place."""
+    first: dict[str, int] = {}
+    found = []
+    for index, name in enumerate(names):
+        if first.setdefault(name, index) != index:
+            found.append((name, first[name], index))
+    return found
+
+
+def _user_problem(user: t.Mapping[str, t.Any]) -> str | None:
+    problem = name_problem(str(user["name"]))
+    if problem:
+        return problem
+    password, password_hash = user.get("password"), user.get("password_hash")
+    if password is not None and password_hash is not None:
+        return "give either password or password_hash, not both"
+    if user.get("state", "present") == "absent":
+        return None
+    if password is None and password_hash is None:
+        return "needs password or password_hash"
+    if password_hash is None:
+        return None if str(password) else "its password is empty"
+    try:
+        parse_hash(password_hash)
+    except HashError as exc:
+        return f"the broker would refuse its password_hash: {exc}"
+    return None
+
+
+def user_problems(users: t.Sequence[t.Mapping[str, t.Any]], variable: str) -> list[str]:
+    """List what is wrong with wanted accounts, each by its place in the variable and its name. Quotes no secret."""
+    problems = []
+    for index, user in enumerate(users):
+        problem = _user_problem(user)
+        if problem:
+            problems.append(f"{variable}[{index}] ({user['name']}): {problem}")
+    for name, first, again in duplicates(str(user["name"]) for user in users):
+        problems.append(f"{variable}[{again}] ({name}): {variable}[{first}] has the same name")
+    return problems
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of a password file. Comments and empty lines have no name."""
+
+    text: str
+    name: str | None = None
+    stored: PasswordHash | None = None
+
+
+def parse(content: str) -> list[Line]:
+    """Take a password file apart. A line that the broker would refuse or drop is an error that names it."""
+    lines: list[Line] = []
+    seen: dict[str, int] = {}
+    texts = content.split("\n")
+    if texts[-1] == "":
+        texts.pop()
+    for number, text in enumerate(texts, 1):
+        if text.endswith("\r"):
+            raise FileError(number, "it ends in CR LF; Mosquitto's files end their lines in LF")
+        if not text.strip() or text.startswith("#"):
+            lines.append(Line(text))
+            continue
+        name, colon, stored = text.partition(":")
+        if not colon:
+            raise FileError(number, "there is no ':' after the name")
+        name = name.strip()
+        problem = name_problem(name)
+        if problem:
+            raise FileError(number, problem)
+        if name in seen:
+            raise FileError(number, f"line {seen[name]} has the same name, {name!r}")
+        seen[name] = number
+        try:
+            lines.append(Line(text, name, parse_hash(stored.strip())))
+        except HashError as exc:
+            raise FileError(number, f"the broker would refuse the hash of {name!r}: {exc}") from None
+    return lines
+
+
+def render(lines: t.Iterable[Line]) -> str:
+    """Write a password file's text."""
+    return "".join(f"{line.text}\n" for line in lines)
+
+
+@dataclasses.dataclass
+class Changes:
+    """The names of the accounts that a merge adds, gives another password, and removes."""
+
+    added: list[str] = dataclasses.field(default_factory=list)
+    updated: list[str] = dataclasses.field(default_factory=list)
+    removed: list[str] = dataclasses.field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.updated or self.removed)
+
+
+def _is_current(stored: PasswordHash, user: t.Mapping[str, t.Any]) -> bool:
+    if user.get("password_hash") is not None:
+        return stored.text == user["password_hash"]
+    return stored.matches(str(user["password"]))
+
+
+def merge(
+    lines: t.Sequence[Line],
+    users: t.Sequence[t.Mapping[str, t.Any]],
+    *,
+    prune: bool = False,
+    iterations: int = DEFAULT_ITERATIONS,
+) -> tuple[list[Line], Changes]:
+    """Bring the wanted accounts into a file's lines. What is right stays as it is, and where it is."""
+    wanted = {str(user["name"]): user for user in users}
+    present = {name: user for name, user in wanted.items() if user.get("state", "present") == "present"}
+    changes = Changes()
+
+    def wanted_line(name: str) -> Line:
+        user = present[name]
+        text = user.get("password_hash") or hash_password(str(user["password"]), iterations)
+        return Line(f"{name}:{text}", name, parse_hash(text))
+
+    merged = []
+    for line in lines:
+        if line.name is None or line.stored is None:
+            merged.append(line)
+        elif line.name in present:
+            if _is_current(line.stored, present[line.name]):
+                merged.append(line)
+            else:
+                changes.updated.append(line.name)
+                merged.append(wanted_line(line.name))
+        elif prune or line.name in wanted:
+            changes.removed.append(line.name)
+        else:
+            merged.append(line)
+    there = {line.name for line in lines}
+    for name in present:
+        if name not in there:
+            changes.added.append(name)
+            merged.append(wanted_line(name))
+    return merged, changes

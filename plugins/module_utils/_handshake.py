@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection and may change at any time.
+
+"""Ask an MQTT listener whether it serves: one CONNECT, and whatever answer the broker gives.
+
+A managed host has no MQTT library, and the answer "not authorised" is as good here as any: so this is the few bytes of
+MQTT 3.1.1 (section 3.1) and of RFC 6455 that the question takes.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+
+CONNECT = bytes([0x10, 12, 0, 4]) + b"MQTT" + bytes([4, 0x02, 0, 10, 0, 0])
+DISCONNECT = bytes([0xE0, 0])
+CONNACK = 0x20
+
+
+class NoAnswer(Exception):
+    """The listener does not serve; the message says in which way."""
+
+
+def _receive(connection: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        chunk = connection.recv(count - len(data))
+        if not chunk:
+            raise NoAnswer("it closed the connection without an answer (it does so when its max_connections are in use)")
+        data += chunk
+    return data
+
+
+def _upgrade(connection: socket.socket, host: str) -> None:
+    """Turn an HTTP connection into a websocket one."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    connection.sendall(
+        f"GET /mqtt HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
+    )
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n") and len(answer) < 8192:
+        answer += _receive(connection, 1)
+    status = answer.split(b"\r\n", 1)[0].decode("latin-1")
+    if " 101 " not in f"{status} ":
+        raise NoAnswer(f"it answered {status!r} to a websocket upgrade")
+
+
+def _frame(payload: bytes) -> bytes:
+    """A masked binary websocket frame. The mask is zero: it hides nothing from anyone here."""
+    return bytes([0x82, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+def _connect(listener: dict, timeout: float) -> socket.socket:
+    if listener.get("socket"):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(timeout)
+        connection.connect(listener["socket"])
+        return connection
+    return socket.create_connection((listener["host"], listener["port"]), timeout)
+
+
+def ask(listener: dict, timeout: float) -> None:
+    """Return if the listener answers as an MQTT broker within the timeout (seconds), else raise NoAnswer."""
+    websockets = listener.get("protocol") == "websockets"
+    try:
+        with _connect(listener, timeout) as connection:
+            connection.settimeout(timeout)
+            if websockets:
+                _upgrade(connection, listener["host"])
+            connection.sendall(_frame(CONNECT) if websockets else CONNECT)
+            header = _receive(connection, 2) if websockets else b""
+            if websockets and header[0] != 0x82:
+                raise NoAnswer("it does not speak MQTT over websockets")
+            if _receive(connection, 4)[0] != CONNACK:
+                raise NoAnswer("it does not speak MQTT")
+            connection.sendall(_frame(DISCONNECT) if websockets else DISCONNECT)
+    except socket.timeout:
+        raise NoAnswer("it does not answer") from None
+    except OSError as exc:
+        raise NoAnswer(f"no connection: {exc.strerror or exc}") from None

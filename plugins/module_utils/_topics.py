@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection and may change at any time.
+
+"""Topic names and topic filters by the rules of MQTT (version 5.0, section 4.7)."""
+
+from __future__ import annotations
+
+MAX_BYTES = 65535
+
+
+def filter_problem(topic_filter: str) -> str | None:
+    """Say what is wrong with a topic filter, or None."""
+    if not topic_filter:
+        return "a topic filter cannot be empty"
+    if len(topic_filter.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        return f"a topic filter has at most {MAX_BYTES} bytes"
+    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000 for char in topic_filter):
+        return "a topic filter cannot have control characters"
+    levels = topic_filter.split("/")
+    for number, level in enumerate(levels, 1):
+        if "#" in level and (level != "#" or number < len(levels)):
+            return f"{topic_filter!r}: '#' must be the whole last level"
+        if "+" in level and level != "+":
+            return f"{topic_filter!r}: '+' must be a whole level"
+    return None
+
+
+def rule_problem(topic_filter: str) -> str | None:
+    """Say what is wrong with a topic filter in an ACL file or a bridge, where blanks at the ends are lost, or None."""
+    if topic_filter != topic_filter.strip():
+        return f"{topic_filter!r}: Mosquitto's files cannot hold blanks at either end of a topic filter"
+    return filter_problem(topic_filter)

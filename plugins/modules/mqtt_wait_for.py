@@ -1,0 +1,134 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mqtt_wait_for
+short_description: Wait until MQTT listeners answer
+version_added: 1.0.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Connects to each listener from the host where the module runs, and waits until a broker answers there, by MQTT or by MQTT over websockets.
+  - Any answer to the C(CONNECT) counts, also a refusal. Whether a client may log in or read is not asked.
+  - An open port is not enough. Mosquitto 2.0.11, for one, is active and silent when it could not open a websocket listener.
+  - Listeners with TLS are not supported.
+extends_documentation_fragment:
+  - opendev.firehose._attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module changes nothing, and runs in check mode as always.
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+  idempotent:
+    support: full
+options:
+  listeners:
+    description: The listeners that have to answer.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      host:
+        description: The name or address to connect to.
+        type: str
+        default: localhost
+      port:
+        description: The TCP port. One of O(listeners[].port) and O(listeners[].socket) is needed.
+        type: int
+      socket:
+        description: The path of a unix socket.
+        type: path
+      protocol:
+        description: What the listener speaks.
+        type: str
+        choices: [mqtt, websockets]
+        default: mqtt
+  timeout:
+    description: How many seconds the listeners have in all.
+    type: float
+    default: 10
+"""
+
+EXAMPLES = r"""
+- name: Wait until both public listeners serve
+  opendev.firehose.mqtt_wait_for:
+    listeners:
+      - port: 1883
+      - port: 80
+        protocol: websockets
+"""
+
+RETURN = r"""
+unanswered:
+  description: The listeners that did not answer, each with the reason.
+  returned: failure
+  type: list
+  elements: str
+  sample: ["localhost port 80 (websockets): no connection: Connection refused"]
+"""
+
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+
+PAUSE = 0.2
+
+
+def describe(listener: dict[str, t.Any]) -> str:
+    place = listener["socket"] or f"{listener['host']} port {listener['port']}"
+    return f"{place} ({listener['protocol']})"
+
+
+def wait_for(listener: dict[str, t.Any], deadline: float) -> str:
+    """Ask until the listener answers or the deadline passes; return what was wrong last, empty if it answered."""
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            _handshake.ask(listener, max(left, PAUSE))
+        except _handshake.NoAnswer as exc:
+            if left <= PAUSE:
+                return str(exc)
+            time.sleep(PAUSE)
+        else:
+            return ""
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "listeners": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "host": {"type": "str", "default": "localhost"},
+                    "port": {"type": "int"},
+                    "socket": {"type": "path"},
+                    "protocol": {"type": "str", "choices": ["mqtt", "websockets"], "default": "mqtt"},
+                },
+                "required_one_of": [["port", "socket"]],
+                "mutually_exclusive": [["port", "socket"]],
+            },
+            "timeout": {"type": "float", "default": 10},
+        },
+        supports_check_mode=True,
+    )
+    deadline = time.monotonic() + module.params["timeout"]
+    reasons = [(listener, wait_for(listener, deadline)) for listener in module.params["listeners"]]
+    unanswered = [f"{describe(listener)}: {reason}" for listener, reason in reasons if reason]
+    if unanswered:
+        module.fail_json(msg=f"listeners that do not serve: {'; '.join(unanswered)}", unanswered=unanswered)
+    module.exit_json(changed=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: systemd_current
+short_description: Have a systemd service run what is on disk
+version_added: 1.0.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Enables a systemd service and sees that it runs with its files as they are now. It compares times. If a file has changed since the
+    service started, or since it last read it, the service is restarted or reloaded, else it is left alone.
+  - Handlers do the same for the run that changed a file. This module also does it for the next one, when the run that changed the file
+    was interrupted, failed before its handlers, or could not restart the service.
+  - systemd reads its units anew (C(daemon-reload)) before a start or restart, and when it says itself that this one changed on disk.
+extends_documentation_fragment:
+  - opendev.firehose._attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Files that earlier tasks would have changed are not changed in check mode, so that what they would cause is not predicted.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description: The unit's name, with its suffix.
+    type: str
+    required: true
+  restart_on:
+    description:
+      - Files that the service reads when it starts. Shell patterns are expanded; what does not exist is passed over.
+      - If one of them is newer than the service's main process, the service is restarted.
+    type: list
+    elements: path
+    default: []
+  reload_on:
+    description:
+      - Files that the service reads when it starts and when it is reloaded. Shell patterns are expanded.
+      - If one of them is newer than the service's main process and than O(reload_marker), the service is reloaded.
+    type: list
+    elements: path
+    default: []
+  reload_marker:
+    description:
+      - A file that the unit touches in C(ExecReload=) before it tells the service to reload. systemd forgets the time of a reload with every
+        C(daemon-reload), so that the unit has to keep it.
+      - Needed with O(reload_on), or every run reloads again.
+    type: path
+  settle:
+    description: For how many seconds a service that was started or restarted has to go on with the same main process.
+    type: float
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Have the broker run what is on disk
+  opendev.firehose.systemd_current:
+    name: mosquitto.service
+    restart_on: [/etc/mosquitto/mosquitto.conf, /etc/systemd/system/mosquitto.service.d/*.conf]
+    reload_on: [/etc/mosquitto/passwd, /etc/mosquitto/acl]
+    reload_marker: /run/mosquitto/reloaded
+  become: true
+"""
+
+RETURN = r"""
+action:
+  description: What was done to the service, or would be in check mode. Empty if it was in step.
+  returned: success
+  type: str
+  choices: ["", start, restart, reload]
+  sample: reload
+enabled:
+  description: Whether the service had to be enabled.
+  returned: success
+  type: bool
+  sample: false
+journal:
+  description: The last lines that the service logged.
+  returned: when the service does not start, restart, reload, or stay up
+  type: list
+  elements: str
+  sample: ["Error: Unable to create websockets listener on port 80."]
+"""
+
+import glob
+import os
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
+
+JOURNAL_LINES = 15
+
+
+def newest_change(patterns: t.Iterable[str]) -> float:
+    """The newest modification time among the files that the patterns name, 0 if there is none."""
+    return max((os.stat(path).st_mtime for pattern in patterns for path in glob.glob(pattern)), default=0.0)
+
+
+class Service:
+    """A unit, asked and told through systemctl."""
+
+    def __init__(self, module: AnsibleModule, name: str) -> None:
+        self.module = module
+        self.name = name
+
+    def properties(self) -> dict[str, str]:
+        command = ["systemctl", "show", self.name, "--timestamp=us+utc", f"--property={','.join(_systemd.PROPERTIES)}"]
+        return _systemd.parse_properties(self.module.run_command(command, check_rc=True)[1])
+
+    def tell(self, verb: str) -> None:
+        code, dummy, error = self.module.run_command(["systemctl", verb, self.name])
+        if code != 0:
+            self.fail(f"'systemctl {verb} {self.name}' failed", error.strip())
+
+    def fail(self, what: str, error: str = "") -> t.NoReturn:
+        command = ["journalctl", f"--unit={self.name}", f"--lines={JOURNAL_LINES}", "--output=cat", "--no-pager"]
+        journal = self.module.run_command(command)[1].splitlines()
+        self.module.fail_json(msg="\n".join([f"{what}. Its last log lines:", *journal]), journal=journal, stderr=error)
+
+    def stays_up(self, seconds: float) -> None:
+        """Fail if the service does not go on with the same main process."""
+        first = self.properties()
+        end = time.monotonic() + seconds
+        while True:
+            now = self.properties()
+            if now["ActiveState"] != "active" or now["MainPID"] != first["MainPID"]:
+                self.fail(f"{self.name} did not stay up for {seconds:g} seconds")
+            if time.monotonic() >= end:
+                return
+            time.sleep(min(0.5, seconds))
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "restart_on": {"type": "list", "elements": "path", "default": []},
+            "reload_on": {"type": "list", "elements": "path", "default": []},
+            "reload_marker": {"type": "path"},
+            "settle": {"type": "float", "default": 0},
+        },
+        required_by={"reload_on": "reload_marker"},
+        supports_check_mode=True,
+    )
+    service = Service(module, module.params["name"])
+    before = service.properties()
+    if before.get("LoadState") != "loaded":
+        module.fail_json(msg=f"{service.name} cannot be used: systemd says {before.get('LoadState')!r} of its unit")
+    enable = before.get("UnitFileState") != "enabled"
+    action = _systemd.needed_action(
+        before,
+        restart_files_changed=newest_change(module.params["restart_on"]),
+        reload_files_changed=newest_change(module.params["reload_on"]),
+        last_read=newest_change([module.params["reload_marker"]] if module.params["reload_marker"] else []),
+    )
+    if not module.check_mode:
+        # systemd 252 does not notice the first drop-in of a unit, so that its own word is not enough.
+        if action in ("start", "restart") or before.get("NeedDaemonReload") == "yes":
+            module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+        if enable:
+            service.tell("enable")
+        if action:
+            # A unit that waits for its next automatic restart is started by 'restart', not by 'start'.
+            service.tell("restart" if action == "start" else action)
+            service.stays_up(module.params["settle"] if action != "reload" else 0)
+
+    was = "in step" if not action else {"start": "not running"}.get(action, f"needs a {action}")
+    module.exit_json(
+        changed=enable or bool(action),
+        action=action,
+        enabled=enable,
+        diff={
+            "before": f"{'disabled' if enable else 'enabled'}, {was}\n",
+            "after": "enabled, in step\n",
+            "before_header": service.name,
+            "after_header": service.name,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection and may change at any time.
+
+"""The firehose's policy as data: publishers and readers become Mosquitto's accounts and rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
+
+Entry = t.Mapping[str, t.Any]
+ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
+
+
+def _present(entries: t.Iterable[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.get("state", "present") == "present"]
+
+
+def accounts(entries: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
+    """The accounts of publishers and readers, without what they may do."""
+    return [{key: entry[key] for key in ACCOUNT_KEYS if entry.get(key) is not None} for entry in entries]
+
+
+def acl(publishers: t.Iterable[Entry], readers: t.Iterable[Entry], public_topics: t.Iterable[str]) -> dict[str, t.Any]:
+    """The rules: the public reads, a publisher writes its own topics, a reader reads its own and its leaves of $SYS."""
+    return {
+        "anonymous": [{"topic": topic, "access": "read"} for topic in public_topics],
+        "users": [
+            {
+                "name": publisher["name"],
+                "rules": [{"topic": topic, "access": "write"} for topic in publisher["topics"]],
+            }
+            for publisher in _present(publishers)
+        ]
+        + [
+            {
+                "name": reader["name"],
+                "rules": [
+                    {"topic": topic, "access": "read"}
+                    for topic in [*reader.get("topics", ["#"]), *(f"$SYS/{leaf}" for leaf in reader.get("sys", []))]
+                ],
+            }
+            for reader in _present(readers)
+        ],
+    }
+
+
+def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
+    for index, topic in enumerate(topics):
+        problem = _topics.rule_problem(str(topic))
+        if problem:
+            yield f"{path}[{index}]: {problem}"
+        elif str(topic).startswith("$"):
+            yield f"{path}[{index}]: {topic!r}: topics that start with '$' belong to the broker"
+
+
+def _publisher_problems(publishers: t.Sequence[Entry]) -> t.Iterator[str]:
+    for index, publisher in enumerate(publishers):
+        path = f"firehose_publishers[{index}]"
+        if not publisher.get("topics") and publisher in _present(publishers):
+            yield f"{path} ({publisher['name']}): needs topics that it may write"
+        yield from _topic_problems(publisher.get("topics") or [], f"{path}.topics")
+
+
+def _reader_problems(readers: t.Sequence[Entry]) -> t.Iterator[str]:
+    for index, reader in enumerate(readers):
+        path = f"firehose_readers[{index}]"
+        yield from _topic_problems(reader.get("topics") or [], f"{path}.topics")
+        for number, leaf in enumerate(reader.get("sys") or []):
+            problem = _topics.rule_problem(str(leaf))
+            if problem or str(leaf).startswith(("$", "/")):
+                yield f"{path}.sys[{number}]: {problem or 'give what comes after $SYS/'}"
+
+
+def _germqtt_problems(publishers: t.Sequence[Entry], name: str, topic: str) -> t.Iterator[str]:
+    """germqtt is one of the publishers: it needs an account, a password to log in with, and the right to write its topics."""
+    for index, publisher in enumerate(publishers):
+        if publisher["name"] != name or publisher not in _present(publishers):
+            continue
+        path = f"firehose_publishers[{index}] ({name})"
+        if publisher.get("password") is None:
+            yield f"{path}: germqtt logs in with this account, so it needs password; a password_hash is not enough"
+        if not {f"{topic}/#", "#"} & set(publisher.get("topics") or []):
+            yield f"{path}: germqtt publishes below {topic!r}, so topics needs '{topic}/#'"
+        return
+    yield f"firehose_publishers: germqtt needs an account: there is none named {name!r}"
+
+
+def problems(variables: Entry) -> list[str]:
+    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret."""
+    publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
+    found = [
+        *_accounts.user_problems(publishers, "firehose_publishers"),
+        *_accounts.user_problems(readers, "firehose_readers"),
+        *_publisher_problems(publishers),
+        *_reader_problems(readers),
+        *_topic_problems(variables["firehose_public_topics"], "firehose_public_topics"),
+    ]
+    both = [str(entry["name"]) for entry in (*publishers, *readers)]
+    for name, first, again in _accounts.duplicates(both):
+        if first < len(publishers) <= again:
+            found.append(
+                f"firehose_readers[{again - len(publishers)}] ({name}): firehose_publishers[{first}] has the same name"
+            )
+    if variables["firehose_germqtt"]:
+        found.extend(
+            _germqtt_problems(publishers, variables["firehose_germqtt_publisher"], variables["germqtt_topic"])
+        )
+    return found

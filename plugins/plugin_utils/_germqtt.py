@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection and may change at any time.
+
+"""What the role germqtt refuses: values that germqtt's configuration or OpenSSH's files cannot hold."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _topics
+
+SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
+HOST_NAME = re.compile(r"[A-Za-z0-9._:-]+")
+
+
+def host_key_problem(host_key: str) -> str | None:
+    """Say why this is no line of type and key, as ``ssh-keyscan`` and ``ssh_host_*_key.pub`` have them, or None."""
+    fields = host_key.split()
+    if len(fields) < 2 or not re.fullmatch(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+", fields[0]):
+        return "it is not of the form 'ssh-ed25519 AAAA...' (without a host name)"
+    try:
+        blob = base64.b64decode(fields[1], validate=True)
+    except (binascii.Error, ValueError):
+        return "its key is not Base64"
+    # RFC 4253, 6.6: the key repeats its type, with its length before it.
+    if blob[4 : 4 + len(fields[0])] != fields[0].encode():
+        return f"its key is not one of the type {fields[0]}"
+    return None
+
+
+def _private_key_problem(key: str) -> str | None:
+    lines = key.strip().splitlines()
+    if len(lines) < 3 or not re.fullmatch(r"-----BEGIN [A-Z ]*PRIVATE KEY-----", lines[0].strip()):
+        return "this is not a private key in PEM or OpenSSH format"
+    if "ENCRYPTED" in lines[0] or any(line.startswith("Proc-Type: 4,ENCRYPTED") for line in lines[1:3]):
+        return "a key with a passphrase cannot be used by a daemon"
+    return None
+
+
+def problems(variables: t.Mapping[str, t.Any]) -> list[str]:
+    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret."""
+    found = []
+    for name in SINGLE_LINES:
+        value = str(variables.get(name) or "")
+        if value != value.strip() or any(ord(char) < 0x20 for char in value):
+            found.append(f"{name}: germqtt's configuration cannot hold blanks at either end, or control characters")
+    for name in ("germqtt_gerrit_host", "germqtt_mqtt_host"):
+        if not HOST_NAME.fullmatch(str(variables[name])):
+            found.append(f"{name}: {variables[name]!r} is not the name or the address of a host")
+    if not 1 <= int(variables["germqtt_gerrit_port"]) <= 65535:
+        found.append(f"germqtt_gerrit_port: {variables['germqtt_gerrit_port']} is not between 1 and 65535")
+    topic = str(variables["germqtt_topic"])
+    problem = _topics.filter_problem(topic)
+    if problem or any(char in topic for char in "+#"):
+        found.append(f"germqtt_topic: {problem or 'a topic that is published to cannot have wildcards'}")
+    if not variables["germqtt_gerrit_host_keys"]:
+        found.append("germqtt_gerrit_host_keys: at least one key is needed; an unknown host is refused")
+    for index, host_key in enumerate(variables["germqtt_gerrit_host_keys"]):
+        problem = host_key_problem(str(host_key))
+        if problem:
+            found.append(f"germqtt_gerrit_host_keys[{index}]: {problem}")
+    problem = _private_key_problem(str(variables["germqtt_ssh_private_key"]))
+    if problem:
+        found.append(f"germqtt_ssh_private_key: {problem}")
+    if bool(variables.get("germqtt_mqtt_username")) != bool(variables.get("germqtt_mqtt_password")):
+        found.append("germqtt_mqtt_username, germqtt_mqtt_password: either both or none")
+    return found

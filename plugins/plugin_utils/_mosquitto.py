@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection and may change at any time.
+
+"""What the role mosquitto refuses: everything that would give a broken or another configuration than the one asked for."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
+
+Variables = t.Mapping[str, t.Any]
+
+ANY_ADDRESS = ("", "0.0.0.0", "::")
+
+# What the template writes itself: a second time is an error of the broker, or silently another listener.
+ROLE_OPTIONS = frozenset(
+    """
+    acl_file allow_anonymous allow_duplicate_messages autosave_interval bind_address connection connection_messages
+    include_dir listener log_dest log_timestamp log_type max_connections max_inflight_messages max_keepalive
+    max_packet_size max_qos max_queued_messages mount_point password_file per_listener_settings persistence
+    persistence_file persistence_location persistent_client_expiration port protocol queue_qos0_messages
+    retain_available socket_domain sys_interval user
+    """.split()
+)
+# Options that Mosquitto 2.0 refuses to start with.
+NEWER_OPTIONS = {
+    name: (2, 1)
+    for name in """
+    accept_protocol_versions bridge_receive_maximum bridge_session_expiry_interval disable_client_cert_date_checks
+    enable_control_api enable_proxy_protocol global_max_clients global_max_connections global_plugin
+    listener_allow_anonymous listener_auto_id_prefix max_topic_alias_broker packet_buffer_size
+    proxy_protocol_v2_require_tls websockets_origin
+    """.split()
+}
+
+
+def parse_version(version: str) -> tuple[int, ...]:
+    """The upstream part of a Debian package version as numbers: C(2.0.11-1.2+deb12u2) is (2, 0, 11)."""
+    match = re.match(r"(?:\d+:)?(\d+(?:\.\d+)*)", version)
+    return tuple(int(part) for part in match.group(1).split(".")) if match else ()
+
+
+def _strings(value: t.Any, path: str) -> t.Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, t.Mapping):
+        for key, item in value.items():
+            yield from _strings(item, f"{path}.{key}")
+    elif isinstance(value, t.Sequence):
+        for index, item in enumerate(value):
+            yield from _strings(item, f"{path}[{index}]")
+
+
+def control_character_problems(variables: Variables) -> list[str]:
+    """A line break in a value would write a line of its own into a file. The message does not quote the value."""
+    return [
+        f"{path}: has a line break or another control character"
+        for name, value in variables.items()
+        for path, text in _strings(value, name)
+        if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text)
+    ]
+
+
+def _overlap(one: Variables, other: Variables) -> bool:
+    """Whether two listeners want the same place."""
+    if one.get("socket") or other.get("socket"):
+        return one.get("socket") == other.get("socket")
+    if one.get("port") is None or int(one["port"]) != int(other.get("port") or 0):
+        return False
+    addresses = [one.get("bind_address") or "", other.get("bind_address") or ""]
+    return addresses[0] == addresses[1] or any(address in ANY_ADDRESS for address in addresses)
+
+
+def _listener_problem(listener: Variables) -> str | None:
+    port, path = listener.get("port"), listener.get("socket")
+    if (port is None) == (not path):
+        return "needs either port or socket"
+    if port is not None and not 1 <= int(port) <= 65535:
+        return f"port {port} is not between 1 and 65535"
+    if path and not path.startswith("/"):
+        return f"socket {path!r} is not an absolute path"
+    if path and listener.get("bind_address"):
+        return "a socket has no bind_address"
+    if path and listener.get("protocol") == "websockets":
+        return "Mosquitto has no websockets on a unix socket"
+    if any(char in (listener.get("mount_point") or "") for char in "+#"):
+        return "mount_point cannot have wildcards"
+    return None
+
+
+def _options_problems(options: Variables, path: str, version: tuple[int, ...]) -> t.Iterator[str]:
+    for name in options:
+        if not re.fullmatch(r"[a-z0-9_]+", name):
+            yield f"{path}.{name}: no option of Mosquitto has such a name"
+        elif name in ROLE_OPTIONS:
+            yield f"{path}.{name}: the role writes this option itself, from a variable of its own"
+        elif version and version < NEWER_OPTIONS.get(name, ()):
+            yield f"{path}.{name}: Mosquitto {'.'.join(map(str, version))} does not know this option"
+
+
+def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:
+    """Listeners that cannot be, or not beside each other."""
+    name = "mosquitto_listeners"
+    if not listeners:
+        yield f"{name}: at least one listener is needed"
+    for index, listener in enumerate(listeners):
+        problem = _listener_problem(listener)
+        if problem:
+            yield f"{name}[{index}]: {problem}"
+        yield from _options_problems(listener.get("options") or {}, f"{name}[{index}].options", version)
+    for (first, one), (second, other) in itertools.combinations(enumerate(listeners), 2):
+        if _overlap(one, other):
+            place = one.get("socket") or f"port {one['port']}"
+            yield f"{name}[{second}]: {name}[{first}] listens on {place} already"
+    if listeners and version and version < (2, 1) and all(item.get("protocol") == "websockets" for item in listeners):
+        yield f"{name}: Mosquitto before 2.1 does not start with listeners for websockets only"
+
+
+def _rules_problems(rules: t.Sequence[Variables], path: str) -> t.Iterator[str]:
+    for index, rule in enumerate(rules):
+        problem = _topics.rule_problem(str(rule["topic"]))
+        if problem:
+            yield f"{path}[{index}].topic: {problem}"
+
+
+def acl_problems(acl: Variables) -> t.Iterator[str]:
+    """Rules that the broker would read as others, or not at all."""
+    users = acl.get("users") or []
+    yield from _rules_problems(acl.get("anonymous") or [], "mosquitto_acl.anonymous")
+    yield from _rules_problems(acl.get("patterns") or [], "mosquitto_acl.patterns")
+    for index, user in enumerate(users):
+        path = f"mosquitto_acl.users[{index}]"
+        problem = _accounts.name_problem(str(user["name"]))
+        if problem:
+            yield f"{path}.name: {problem}"
+        yield from _rules_problems(user.get("rules") or [], f"{path}.rules")
+    for name, first, again in _accounts.duplicates(str(user["name"]) for user in users):
+        yield f"mosquitto_acl.users[{again}].name: mosquitto_acl.users[{first}] has the rules of {name!r} already"
+
+
+def hash_problems(users: t.Sequence[Variables], variable: str, version: tuple[int, ...]) -> t.Iterator[str]:
+    """Hashes that only a newer Mosquitto reads; whatever else is wrong with one is found elsewhere."""
+    if not version or version >= (2, 1):
+        return
+    for index, user in enumerate(users):
+        try:
+            stored = _accounts.parse_hash(str(user.get("password_hash") or ""))
+        except _accounts.HashError:
+            continue
+        if stored.algorithm == "argon2id" or len(stored.salt) != _accounts.SALT_BYTES:
+            yield (
+                f"{variable}[{index}] ({user['name']}): Mosquitto before 2.1 cannot read this password_hash; "
+                f"it reads $7$ and $6$ with a salt of {_accounts.SALT_BYTES} bytes"
+            )
+
+
+def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:
+    """Bridges that the broker would refuse, or that would carry nothing."""
+    for index, bridge in enumerate(bridges):
+        path = f"mosquitto_bridges[{index}]"
+        if not bridge["addresses"]:
+            yield f"{path}.addresses: at least one address is needed"
+        for number, topic in enumerate(bridge["topics"]):
+            problem = _topics.rule_problem(str(topic["pattern"]))
+            if problem is None and any(
+                re.search(r"\s", str(topic.get(key) or "")) for key in ("pattern", "local_prefix", "remote_prefix")
+            ):
+                problem = "the configuration of a bridge cannot hold blanks in a topic"
+            if problem:
+                yield f"{path}.topics[{number}]: {problem}"
+        if not bridge["topics"]:
+            yield f"{path}.topics: at least one topic is needed"
+        if bridge.get("password") is not None and not bridge.get("username"):
+            yield f"{path}.password: needs a username"
+        yield from _options_problems(bridge.get("options") or {}, f"{path}.options", version)
+    for name, first, again in _accounts.duplicates(str(bridge["name"]) for bridge in bridges):
+        yield f"mosquitto_bridges[{again}].name: mosquitto_bridges[{first}] is called {name!r} already"
+
+
+def problems(variables: Variables, version: str = "") -> list[str]:
+    """List what is wrong with the role's variables, each line naming the variable.
+
+    Without a version, what only some versions of Mosquitto refuse is let pass.
+    """
+    number = parse_version(version)
+    users = variables["mosquitto_users"]
+    return [
+        *control_character_problems(variables),
+        *listener_problems(variables["mosquitto_listeners"], number),
+        *_accounts.user_problems(users, "mosquitto_users"),
+        *hash_problems(users, "mosquitto_users", number),
+        *acl_problems(variables.get("mosquitto_acl") or {}),
+        *bridge_problems(variables["mosquitto_bridges"], number),
+        *_options_problems(variables["mosquitto_options"], "mosquitto_options", number),
+    ]
+
+
+def endpoints(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
+    """Where the host itself reaches its listeners: what M(mqtt_wait_for) asks."""
+    found = []
+    for listener in listeners:
+        if listener.get("socket"):
+            found.append({"socket": listener["socket"]})
+            continue
+        address = listener.get("bind_address") or ""
+        if address in ANY_ADDRESS:
+            address = "::1" if address == "::" else "127.0.0.1"
+        found.append({"host": address, "port": listener["port"], "protocol": listener.get("protocol") or "mqtt"})
+    return found
