@@ -50,7 +50,7 @@ options:
     description:
       - A file that the unit touches in C(ExecReload=) before it tells the service to reload. systemd forgets the time of a reload with every
         C(daemon-reload), so that the unit has to keep it.
-      - Needed with O(reload_on), or every run reloads again.
+      - Required with O(reload_on).
     type: path
   settle:
     description: For how many seconds a service that was started or restarted has to go on with the same main process.
@@ -147,9 +147,10 @@ def main() -> t.NoReturn:
             "reload_marker": {"type": "path"},
             "settle": {"type": "float", "default": 0},
         },
-        required_by={"reload_on": "reload_marker"},
         supports_check_mode=True,
     )
+    if module.params["reload_on"] and not module.params["reload_marker"]:
+        module.fail_json(msg="reload_on needs reload_marker")
     service = Service(module, module.params["name"])
     before = service.properties()
     if before.get("LoadState") != "loaded":

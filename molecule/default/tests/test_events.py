@@ -17,7 +17,8 @@ from firehose_testing.gerrit import Gerrit, is_own, topic_of
 from paho.mqtt.client import topic_matches_sub
 
 FIXTURE = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "tests/fixtures/gerrit-events.jsonl")
-EVENTS = [json.loads(line) for line in FIXTURE.read_text(encoding="utf-8").splitlines()]
+LINES = FIXTURE.read_text(encoding="utf-8").splitlines()
+EVENTS = [json.loads(line) for line in LINES]
 
 CLIENTS = [f"paho-{way}" for way in WAYS]
 CLIENTS += ["mqttjs-websockets-3.1.1", "mqttjs-websockets-5", "mosquitto_sub-tcp-3.1.1", "mosquitto_sub-tcp-5"]
@@ -30,9 +31,10 @@ FILTERS = [
     "gerrit/+/+/comment-added",
     "gerrit/openstack/+/change-merged",
     "+/+/+/ref-updated",
+    "gerrit/openinfra/#",
     "gerrit/All-Projects/+",
+    "gerrit/+/ref-updated",
     "gerrit//+",
-    "gerrit/+/comment-added",
 ]
 
 Streams = dict[tuple[str, str, str], list[Message]]
@@ -56,7 +58,7 @@ def streams(firehoses: Firehoses, gerrit: Gerrit, clients: dict[str, OpenClient]
         }
         all_hearing = [subscriber for (_name, _client, topic), subscriber in opened.items() if topic == "#"]
         gerrit.wait_until_heard(all_hearing)
-        gerrit.feed(json.dumps(event) for event in EVENTS)
+        gerrit.feed(LINES)
         # germqtt 0.1.0 holds back the end of a burst until something follows it. Two events do: when the second one is
         # there, whatever the first one let go has come before it.
         for _ in range(2):
@@ -91,6 +93,5 @@ def test_a_filter_brings_its_part_of_the_hierarchy(streams: Streams, name: str, 
     assert in_order((message.topic, json.loads(message.payload)) for message in got) == in_order(expected)
 
 
-def test_the_fixture_has_every_kind_of_event() -> None:
+def test_the_fixture_has_many_kinds_of_events() -> None:
     assert len({event["type"] for event in EVENTS}) >= 20
-    assert {topic_of(event) for event in EVENTS} > {"gerrit//dropped-output", "gerrit/All-Projects/comment-added"}

@@ -121,7 +121,7 @@ class Subscriber:
         with self._changed:
             self._changed.wait_for(lambda: done() or self.ended is not None, timeout)
             if not done():
-                raise TimeoutError(f"{self} got {self.ended or 'nothing more'} while it waited for {what}")
+                raise ConnectionError(f"{self} got {self.ended or 'nothing more'} while it waited for {what}")
 
     def wait_for(self, payload: str, timeout: float = TIMEOUT) -> None:
         """Wait until a message with this payload has come."""
@@ -239,9 +239,10 @@ class Mode:
         return self.name
 
 
+QOS1 = Mode("qos1", qos=1)
 MODES = [
     Mode("qos0"),
-    Mode("qos1", qos=1),
+    QOS1,
     Mode("qos2", qos=2),
     Mode("retained", qos=1, retain=True),
     Mode("will", will=True),

@@ -13,9 +13,11 @@ import subprocess
 import typing as t
 
 import pytest
+import testinfra
+import testinfra.host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
-from .clients import ANONYMOUS, WAYS, Account, mosquitto_sub, mqttjs_subscriber, PahoSubscriber, Subscriber, Way
+from .clients import WAYS, Account, PahoSubscriber, Subscriber, Way, mosquitto_sub, mqttjs_subscriber
 from .gerrit import Gerrit
 
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
@@ -35,9 +37,10 @@ def _only_host(group: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Firehose:
-    """A managed host: the name of its container, its address, and the accounts that its variables ask for."""
+    """A managed host: the name of its container, the way in, its address, and the accounts that its variables ask for."""
 
     name: str
+    host: testinfra.host.Host
     address: str
     publishers: dict[str, Account]
     readers: dict[str, Account]
@@ -56,9 +59,8 @@ def _firehose(name: str) -> Firehose:
             for entry in entries
         }
 
-    inspect = ["docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name]
-    address = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.strip()
-    return Firehose(name, address, accounts(publishers), accounts(readers))
+    host = testinfra.get_host(f"docker://{name}")
+    return Firehose(name, host, host.check_output("hostname -i"), accounts(publishers), accounts(readers))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -85,7 +87,7 @@ def firehoses() -> Firehoses:
 @pytest.fixture(scope="session")
 def gerrit() -> Gerrit:
     """The Gerrit that the managed hosts follow."""
-    return Gerrit(_only_host("gerrit"))
+    return Gerrit(testinfra.get_host(f"docker://{_only_host('gerrit')}"))
 
 
 OpenClient = t.Callable[..., Subscriber]

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import re
 import subprocess
 import time
 import typing as t
+
+import testinfra.host
 
 from .clients import Subscriber
 
@@ -27,8 +31,8 @@ def topic_of(event: t.Mapping[str, t.Any]) -> str:
 class Gerrit:
     """Feeds events to whoever follows the stream."""
 
-    def __init__(self, container: str) -> None:
-        self._container = container
+    def __init__(self, host: testinfra.host.Host) -> None:
+        self.host = host
         self._serial = itertools.count(1)
 
     def feed(self, lines: t.Iterable[str]) -> None:
@@ -36,7 +40,7 @@ class Gerrit:
         # dd, because cat and tee write at most 128 KiB at a time.
         write = ["dd", f"of={EVENTS}", "oflag=append", "conv=notrunc", "iflag=fullblock", "bs=64M", "status=none"]
         content = "".join(f"{line}\n" for line in lines).encode()
-        subprocess.run(["docker", "exec", "--interactive", self._container, *write], input=content, check=True)
+        subprocess.run(["docker", "exec", "--interactive", self.host.backend.name, *write], input=content, check=True)
 
     def mark(self) -> str:
         """Stream an event of the tests' own, and return the topic on which it will come."""
@@ -64,6 +68,27 @@ class Gerrit:
             return [str(s) for s in subscribers if not any(is_own(m.topic) for m in s.messages[before[s] :])]
 
         assert self.mark_until(lambda: not deaf(), timeout), f"no event reached {deaf()}"
+
+    def drop_streams(self) -> None:
+        """End all sessions."""
+        self.host.check_output("pkill --uid germqtt")
+
+    @contextlib.contextmanager
+    def another_host_key(self) -> t.Iterator[None]:
+        """Be a host with other keys for a while."""
+        keys, kept = "/etc/ssh/ssh_host_*", "/root/kept"
+        self.host.check_output(f"mkdir {kept} && mv {keys} {kept} && systemctl restart ssh")
+        try:
+            yield
+        finally:
+            self.host.check_output(f"rm {keys} && mv {kept}/* /etc/ssh && rmdir {kept} && systemctl restart ssh")
+
+    def refused_by(self) -> set[str]:
+        """The addresses of clients that left, since sshd started, before they had authenticated."""
+        journal = self.host.check_output(
+            "journalctl --no-pager _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID ssh)"
+        )
+        return set(re.findall(r"(\S+) port \d+ \[preauth\]", journal))
 
 
 def is_own(topic: str) -> bool:

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the playbook left on a host."""
+
+from __future__ import annotations
+
+import pytest
+from firehose_testing.fixtures import Firehoses
+from testinfra.host import Host
+
+testinfra_hosts = ["ansible://firehose"]
+
+# files with secrets, and who has to read them
+SECRETS = {
+    "/etc/mosquitto/passwd": "mosquitto",
+    "/etc/mosquitto/acl": "mosquitto",
+    "/etc/mosquitto/mosquitto.conf": "mosquitto",
+    "/etc/germqtt.conf": "germqtt",
+    "/var/lib/germqtt/.ssh/id_germqtt": "germqtt",
+}
+CAP_NET_BIND_SERVICE = 1 << 10
+
+
+def status_of(host: Host, unit: str) -> dict[str, str]:
+    """What the kernel says of a unit's main process."""
+    pid = host.check_output("systemctl show --property MainPID --value %s", unit)
+    lines = host.file(f"/proc/{pid}/status").content_string.splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def test_low_ports_need_a_right_here(host: Host) -> None:
+    assert host.sysctl("net.ipv4.ip_unprivileged_port_start") == 1024
+
+
+@pytest.mark.parametrize("unit", ["mosquitto", "germqtt"])
+def test_service_runs_now_and_after_a_boot(host: Host, unit: str) -> None:
+    service = host.service(unit)
+    assert service.is_running, host.run("journalctl --no-pager --lines 50 --unit %s", unit).stdout
+    assert service.is_enabled
+    assert host.check_output("systemctl show --property Restart --value %s", unit) == "always"
+
+
+def test_no_unit_has_failed(host: Host) -> None:
+    assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
+
+
+@pytest.mark.parametrize("port", [1883, 80])
+def test_port_belongs_to_the_broker(host: Host, port: int) -> None:
+    ss = f"ss --no-header --listening --tcp --numeric --extended 'sport = :{port}'"
+    listeners = host.check_output(ss).splitlines()
+    uid = host.check_output("id --user mosquitto")
+    assert any(f"0.0.0.0:{port} " in line or f"*:{port} " in line for line in listeners)
+    assert [line for line in listeners if f" uid:{uid} " not in line] == []
+
+
+def test_broker_has_one_capability(host: Host) -> None:
+    status = status_of(host, "mosquitto")
+    assert set(status["Uid"].split()) == {host.check_output("id --user mosquitto")}
+    for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[kind], 16) == CAP_NET_BIND_SERVICE, kind
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_germqtt_has_no_capability(host: Host) -> None:
+    status = status_of(host, "germqtt")
+    assert set(status["Uid"].split()) == {host.check_output("id --user germqtt")}
+    for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[kind], 16) == 0, kind
+    assert status["NoNewPrivs"] == "1"
+
+
+@pytest.mark.parametrize("path", SECRETS)
+def test_secret_is_for_its_service_alone(host: Host, path: str) -> None:
+    assert host.run("runuser --user %s -- cat %s", SECRETS[path], path).succeeded
+    for stranger in {"mosquitto", "germqtt", "nobody"} - {SECRETS[path]}:
+        assert host.run("runuser --user %s -- cat %s", stranger, path).failed, stranger
+
+
+def test_no_password_is_written_down_in_clear(host: Host, firehoses: Firehoses) -> None:
+    places = host.check_output("journalctl --no-pager; cat /etc/mosquitto/* /var/log/mosquitto/* 2>/dev/null; ps axww")
+    accounts = firehoses[host.backend.get_hostname()].publishers
+    assert "mosquitto" in places
+    assert [name for name, account in accounts.items() if account.password and account.password in places] == []

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The feed comes back after what ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+import pytest
+from firehose_testing.clients import PahoSubscriber, Way
+from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.gerrit import Gerrit
+
+TCP = Way("tcp", "5")
+
+
+@contextlib.contextmanager
+def listening(firehoses: Firehoses) -> t.Iterator[list[PahoSubscriber]]:
+    """Subscribe to all hosts."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(PahoSubscriber(firehose.address, TCP)) for firehose in firehoses.values()]
+
+
+def wait_until(done: t.Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.2)
+
+
+@pytest.fixture(autouse=True)
+def events_flow(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    """Start where everything works."""
+    with listening(firehoses) as subscribers:
+        gerrit.wait_until_heard(subscribers)
+
+
+def test_the_broker_restarts(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    firehoses.each(lambda firehose: firehose.host.check_output("systemctl restart mosquitto"))
+    with listening(firehoses) as subscribers:
+        gerrit.wait_until_heard(subscribers)
+
+
+def test_the_broker_is_away_when_an_event_comes(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    def process(firehose: Firehose) -> str:
+        return firehose.host.check_output("systemctl show --property MainPID --value germqtt")
+
+    before = firehoses.each(process)
+    firehoses.each(lambda firehose: firehose.host.check_output("systemctl stop mosquitto"))
+    gerrit.mark()
+    # 0.1.0 does not outlive this; that the unit starts it again is the point.
+    wait_until(lambda: not before.items() & firehoses.each(process).items(), "germqtt ended on all hosts")
+    firehoses.each(lambda firehose: firehose.host.check_output("systemctl start mosquitto"))
+    with listening(firehoses) as subscribers:
+        gerrit.wait_until_heard(subscribers)
+
+
+def test_gerrit_drops_the_stream(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    gerrit.drop_streams()
+    with listening(firehoses) as subscribers:
+        gerrit.wait_until_heard(subscribers)
+
+
+def test_another_host_answers_in_place_of_gerrit(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    with listening(firehoses) as subscribers:
+        with gerrit.another_host_key():
+            gerrit.drop_streams()
+            wait_until(lambda: gerrit.refused_by() >= {f.address for f in firehoses.values()}, "all hosts turned away")
+            forged = gerrit.mark()
+        gerrit.wait_until_heard(subscribers)
+        assert [str(s) for s in subscribers if any(message.topic == forged for message in s.messages)] == []

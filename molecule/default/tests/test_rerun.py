@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running the playbook again changes nothing and is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+from firehose_testing.fixtures import PROJECT, Firehoses
+
+# What makes a run slow is not what a task does but that it goes to the host.
+MOST_TASKS = 18
+
+
+class Rerun:
+    """A run of the playbook on hosts that it has dealt with before."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        file = folder / "host_tasks.json"
+        playbook = [PROJECT / "playbooks/firehose.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+        settings = {
+            "ANSIBLE_CALLBACK_PLUGINS": PROJECT / "tests/callback_plugins",
+            "ANSIBLE_CALLBACKS_ENABLED": "host_tasks",
+            "ANSIBLE_NOCOLOR": "1",
+            "HOST_TASKS_FILE": file,
+        }
+        run = subprocess.run(
+            ["ansible-playbook", *playbook],
+            cwd=PROJECT,
+            env=os.environ | {name: str(value) for name, value in settings.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self.output = run.stdout
+        assert run.returncode == 0, self.output
+        self.hosts = json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def rerun(tmp_path_factory: pytest.TempPathFactory) -> Rerun:
+    return Rerun(tmp_path_factory.mktemp("rerun"))
+
+
+def test_it_changes_nothing(firehoses: Firehoses, rerun: Rerun) -> None:
+    assert {name: host["changed"] for name, host in rerun.hosts.items()} == {name: [] for name in firehoses}
+
+
+def test_few_tasks_reach_the_host(firehoses: Firehoses, rerun: Rerun, name: str) -> None:
+    assert len(firehoses[name].publishers) == 40
+    reached = rerun.hosts[name]["reached"]
+    assert 0 < len(reached) <= MOST_TASKS, "\n".join(reached)
+
+
+def test_ansible_warns_of_nothing(rerun: Rerun) -> None:
+    assert "WARNING" not in rerun.output, rerun.output
