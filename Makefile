@@ -20,3 +20,6 @@ demo: setup ## a firehose and a Gerrit stand-in in containers, with events flowi
 lock: ## resolve requirements/dev.in into requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
 		--no-emit-find-links --upgrade requirements/dev.in --output-file requirements/dev.txt
+
+clean: ## remove the demo, the images, the virtual environment and caches; stop the engine if it was started here
+	@tools/demo clean

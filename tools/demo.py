@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring the demo up: a bare Debian host and a Gerrit stand-in, in containers; then the playbook, as on any host; then proof that events arrive."""
+"""Bring the demo up: a bare Debian host and a Gerrit stand-in in containers, the playbook, and proof that events arrive."""
 
 import io
 import json
@@ -73,8 +73,8 @@ def write_secret(name, text):
     # Written aside and renamed: there is never a half-written secret to re-use.
     draft = SECRETS / f".{name}"
     draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
+    draft.touch(mode=0o600, exist_ok=False)
+    draft.write_text(text, encoding="utf-8")
     draft.rename(SECRETS / name)
 
 
@@ -100,10 +100,8 @@ def public_half(private):
 def check_owner(kind, thing):
     owner = (thing.attrs.get("Labels") or thing.attrs.get("Config", {}).get("Labels") or {}).get(LABEL)
     if owner != str(CHECKOUT):
-        raise DemoError(
-            f"there is a {kind} {thing.name} already, and "
-            + (f"it belongs to the demo of {owner}: run 'make clean' there first" if owner else "the demo did not make it")
-        )
+        whose = f"it belongs to the demo of {owner}: run 'make clean' there" if owner else "it is not the demo's"
+        raise DemoError(f"there is a {kind} {thing.name} already, and {whose}")
 
 
 def network(engine):
@@ -120,60 +118,76 @@ def published(container):
     return {port: (ADDRESS, int(hosts[0]["HostPort"])) for port, hosts in bindings.items()}
 
 
-def check_ports(ports, variables):
-    for inside, address in ports.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(address)
-            except OSError as error:
-                raise DemoError(
-                    f"port {address[1]} on {address[0]} cannot be used ({error.strerror}): choose another one with {variables[inside]}=..."
-                ) from error
+def check_port(address, variable):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise DemoError(
+                f"port {address[1]} on {address[0]} cannot be used ({error.strerror}); name another with {variable}=..."
+            ) from error
 
 
-def container(engine, name, image, ports, variables):
-    """A running container of that name: the one that runs, the one that stopped, or a new one."""
-    wanted = engine.images.get(image).id
+def existing(engine, name):
     try:
         found = engine.containers.get(name)
-        check_owner("container", found)
-        if found.attrs["Image"] != wanted or published(found) != ports:
-            say(f"removing the container {name}: its image or its ports are not those wanted now")
-            found.remove(force=True)
-            found = None
     except docker.errors.NotFound:
-        found = None
-    if found and found.status == "running":
-        say(f"the container {name} runs already")
-        return found
-    check_ports(ports, variables)
-    if found:
-        say(f"starting the container {name} again")
-        try:
-            found.start()
-        except docker.errors.APIError:
-            # After an engine's sudden end its networks may have gone; a stand-in has nothing worth saving.
-            say(f"it does not start; making it anew")
-            found.remove(force=True)
-            found = None
-    if not found:
-        say(f"starting the container {name} ({image})")
-        found = engine.containers.run(
-            image, name=name, hostname=name, network=NETWORK, ports=ports, labels={LABEL: str(CHECKOUT)}, detach=True, **LIKE_A_HOST
-        )
+        return None
+    check_owner("container", found)
     return found
 
 
-def run_in(host, *command):
-    code, output = host.exec_run(list(command))
+def started_again(stopped):
+    say(f"starting the container {stopped.name} again")
+    try:
+        stopped.start()
+    except docker.errors.APIError as error:
+        # After an engine's sudden end its network may be another one.
+        say(f"it does not start: {error.explanation}")
+        return False
+    return True
+
+
+def container(engine, name, image, ports):
+    """A running container of that name: the one that runs, the one that stopped, or a new one."""
+    addresses = {inside: address for inside, (address, _) in ports.items()}
+    found = existing(engine, name)
+    runs = found is not None and found.status == "running"
+    fits = found is not None and found.attrs["Image"] == engine.images.get(image).id and published(found) == addresses
+    if runs and fits:
+        say(f"the container {name} runs already")
+        return found
+    for address, variable in ports.values():
+        if not (runs and address in published(found).values()):
+            check_port(address, variable)
+    if fits and started_again(found):
+        return found
+    if found:
+        say(f"removing the container {name}, which does not fit any more")
+        found.remove(force=True)
+    say(f"starting the container {name} ({image})")
+    return engine.containers.run(
+        image,
+        name=name,
+        hostname=name,
+        network=NETWORK,
+        ports=addresses,
+        labels={LABEL: str(CHECKOUT)},
+        detach=True,
+        **LIKE_A_HOST,
+    )
+
+
+def run_in(host, command):
+    code, output = host.exec_run(command)
     return code, output.decode("utf-8", "replace").strip()
 
 
 def wait_for_boot(host):
     state = "no answer"
     for _ in range(120):
-        state = run_in(host, "systemctl", "is-system-running")[1]
+        state = run_in(host, "systemctl is-system-running")[1]
         if state in ("running", "degraded"):
             return
         time.sleep(0.5)
@@ -191,16 +205,16 @@ def copy_into(host, path, content):
 
 def set_up_gerrit(gerrit):
     say("letting germqtt's key in at Gerrit, noting Gerrit's host key, keeping events flowing")
-    copy_into(gerrit, "/etc/ssh/authorized_keys/germqtt", (public_half(secret("germqtt_ssh_key", new_ssh_key)) + "\n").encode())
-    code, host_key = run_in(gerrit, "cut", "-d ", "-f1,2", "/etc/ssh/ssh_host_ed25519_key.pub")
+    public_key = public_half(secret("germqtt_ssh_key", new_ssh_key))
+    copy_into(gerrit, "/etc/ssh/authorized_keys/germqtt", f"{public_key}\n".encode())
+    code, host_key = run_in(gerrit, "cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")
     if code != 0:
         raise DemoError(f"Gerrit has no host key: {host_key}")
     write_secret("gerrit_host_keys", host_key + "\n")
     copy_into(gerrit, "/srv/gerrit/replay.jsonl", FIXTURE.read_bytes())
-    if run_in(gerrit, "systemctl", "is-active", "--quiet", "replay")[0] != 0:
-        code, output = run_in(
-            gerrit, "systemd-run", "--quiet", "--collect", "--unit=replay", "replay-events", "/srv/gerrit/replay.jsonl", "2"
-        )
+    if run_in(gerrit, "systemctl is-active --quiet replay")[0] != 0:
+        replay = "replay-events /srv/gerrit/replay.jsonl 2"
+        code, output = run_in(gerrit, f"systemd-run --quiet --collect --unit=replay {replay}")
         if code != 0:
             raise DemoError(f"the events do not start flowing: {output}")
 
@@ -267,13 +281,12 @@ def start():
 
     engine = docker.from_env()
     network(engine)
-    gerrit = container(engine, GERRIT, "opendev-firehose/gerrit", {}, {})
+    gerrit = container(engine, GERRIT, "opendev-firehose/gerrit", {})
     firehose = container(
         engine,
         FIREHOSE,
         f"opendev-firehose/debian:{release}",
-        {"1883/tcp": (ADDRESS, mqtt_port), "80/tcp": (ADDRESS, ws_port)},
-        {"1883/tcp": "DEMO_MQTT_PORT", "80/tcp": "DEMO_WS_PORT"},
+        {"1883/tcp": ((ADDRESS, mqtt_port), "DEMO_MQTT_PORT"), "80/tcp": ((ADDRESS, ws_port), "DEMO_WS_PORT")},
     )
     for host in (gerrit, firehose):
         wait_for_boot(host)

@@ -29,7 +29,9 @@ def _receive(connection: socket.socket, count: int) -> bytes:
     while len(data) < count:
         chunk = connection.recv(count - len(data))
         if not chunk:
-            raise NoAnswer("it closed the connection without an answer (it does so when its max_connections are in use)")
+            raise NoAnswer(
+                "it closed the connection without an answer (it does so when its max_connections are in use)"
+            )
         data += chunk
     return data
 

@@ -141,7 +141,9 @@ MAX_ITERATIONS = 10_000_000
 def names_for_diff(lines: t.Iterable[_accounts.Line], updated: t.Container[str] = ()) -> str:
     """The accounts of a file for a diff: names, and a mark at those whose password is another one."""
     return "".join(
-        f"{line.name}{' (another password)' if line.name in updated else ''}\n" for line in lines if line.name is not None
+        f"{line.name}{' (another password)' if line.name in updated else ''}\n"
+        for line in lines
+        if line.name is not None
     )
 
 

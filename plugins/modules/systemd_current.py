@@ -116,7 +116,7 @@ class Service:
         return _systemd.parse_properties(self.module.run_command(command, check_rc=True)[1])
 
     def tell(self, verb: str) -> None:
-        code, dummy, error = self.module.run_command(["systemctl", verb, self.name])
+        code, _stdout, error = self.module.run_command(["systemctl", verb, self.name])
         if code != 0:
             self.fail(f"'systemctl {verb} {self.name}' failed", error.strip())
 

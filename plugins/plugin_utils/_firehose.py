@@ -106,7 +106,5 @@ def problems(variables: Entry) -> list[str]:
                 f"firehose_readers[{again - len(publishers)}] ({name}): firehose_publishers[{first}] has the same name"
             )
     if variables["firehose_germqtt"]:
-        found.extend(
-            _germqtt_problems(publishers, variables["firehose_germqtt_publisher"], variables["germqtt_topic"])
-        )
+        found.extend(_germqtt_problems(publishers, variables["firehose_germqtt_publisher"], variables["germqtt_topic"]))
     return found

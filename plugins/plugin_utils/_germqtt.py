@@ -42,31 +42,43 @@ def _private_key_problem(key: str) -> str | None:
     return None
 
 
-def problems(variables: t.Mapping[str, t.Any]) -> list[str]:
-    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret."""
-    found = []
+def _text_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name in SINGLE_LINES:
         value = str(variables.get(name) or "")
         if value != value.strip() or any(ord(char) < 0x20 for char in value):
-            found.append(f"{name}: germqtt's configuration cannot hold blanks at either end, or control characters")
+            yield f"{name}: germqtt's configuration cannot hold blanks at either end, or control characters"
     for name in ("germqtt_gerrit_host", "germqtt_mqtt_host"):
         if not HOST_NAME.fullmatch(str(variables[name])):
-            found.append(f"{name}: {variables[name]!r} is not the name or the address of a host")
-    if not 1 <= int(variables["germqtt_gerrit_port"]) <= 65535:
-        found.append(f"germqtt_gerrit_port: {variables['germqtt_gerrit_port']} is not between 1 and 65535")
-    topic = str(variables["germqtt_topic"])
-    problem = _topics.filter_problem(topic)
-    if problem or any(char in topic for char in "+#"):
-        found.append(f"germqtt_topic: {problem or 'a topic that is published to cannot have wildcards'}")
-    if not variables["germqtt_gerrit_host_keys"]:
-        found.append("germqtt_gerrit_host_keys: at least one key is needed; an unknown host is refused")
-    for index, host_key in enumerate(variables["germqtt_gerrit_host_keys"]):
+            yield f"{name}: {variables[name]!r} is not the name or the address of a host"
+
+
+def _key_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    host_keys = variables["germqtt_gerrit_host_keys"]
+    if not host_keys:
+        yield "germqtt_gerrit_host_keys: at least one key is needed; an unknown host is refused"
+    for index, host_key in enumerate(host_keys):
         problem = host_key_problem(str(host_key))
         if problem:
-            found.append(f"germqtt_gerrit_host_keys[{index}]: {problem}")
+            yield f"germqtt_gerrit_host_keys[{index}]: {problem}"
     problem = _private_key_problem(str(variables["germqtt_ssh_private_key"]))
     if problem:
-        found.append(f"germqtt_ssh_private_key: {problem}")
+        yield f"germqtt_ssh_private_key: {problem}"
+
+
+def _topic_problem(topic: str) -> str | None:
+    if any(char in topic for char in "+#"):
+        return "a topic that is published to cannot have wildcards"
+    return _topics.filter_problem(topic)
+
+
+def problems(variables: t.Mapping[str, t.Any]) -> list[str]:
+    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret."""
+    found = [*_text_problems(variables), *_key_problems(variables)]
+    if not 1 <= int(variables["germqtt_gerrit_port"]) <= 65535:
+        found.append(f"germqtt_gerrit_port: {variables['germqtt_gerrit_port']} is not between 1 and 65535")
+    problem = _topic_problem(str(variables["germqtt_topic"]))
+    if problem:
+        found.append(f"germqtt_topic: {problem}")
     if bool(variables.get("germqtt_mqtt_username")) != bool(variables.get("germqtt_mqtt_password")):
         found.append("germqtt_mqtt_username, germqtt_mqtt_password: either both or none")
     return found

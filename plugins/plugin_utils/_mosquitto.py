@@ -18,24 +18,57 @@ Variables = t.Mapping[str, t.Any]
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 # What the template writes itself: a second time is an error of the broker, or silently another listener.
-ROLE_OPTIONS = frozenset(
-    """
-    acl_file allow_anonymous allow_duplicate_messages autosave_interval bind_address connection connection_messages
-    include_dir listener log_dest log_timestamp log_type max_connections max_inflight_messages max_keepalive
-    max_packet_size max_qos max_queued_messages mount_point password_file per_listener_settings persistence
-    persistence_file persistence_location persistent_client_expiration port protocol queue_qos0_messages
-    retain_available socket_domain sys_interval user
-    """.split()
-)
+ROLE_OPTIONS = {
+    "acl_file",
+    "allow_anonymous",
+    "allow_duplicate_messages",
+    "autosave_interval",
+    "bind_address",
+    "connection",
+    "connection_messages",
+    "include_dir",
+    "listener",
+    "log_dest",
+    "log_timestamp",
+    "log_type",
+    "max_connections",
+    "max_inflight_messages",
+    "max_keepalive",
+    "max_packet_size",
+    "max_qos",
+    "max_queued_messages",
+    "mount_point",
+    "password_file",
+    "per_listener_settings",
+    "persistence",
+    "persistence_file",
+    "persistence_location",
+    "persistent_client_expiration",
+    "port",
+    "protocol",
+    "queue_qos0_messages",
+    "retain_available",
+    "socket_domain",
+    "sys_interval",
+    "user",
+}
 # Options that Mosquitto 2.0 refuses to start with.
-NEWER_OPTIONS = {
-    name: (2, 1)
-    for name in """
-    accept_protocol_versions bridge_receive_maximum bridge_session_expiry_interval disable_client_cert_date_checks
-    enable_control_api enable_proxy_protocol global_max_clients global_max_connections global_plugin
-    listener_allow_anonymous listener_auto_id_prefix max_topic_alias_broker packet_buffer_size
-    proxy_protocol_v2_require_tls websockets_origin
-    """.split()
+OPTIONS_SINCE_2_1 = {
+    "accept_protocol_versions",
+    "bridge_receive_maximum",
+    "bridge_session_expiry_interval",
+    "disable_client_cert_date_checks",
+    "enable_control_api",
+    "enable_proxy_protocol",
+    "global_max_clients",
+    "global_max_connections",
+    "global_plugin",
+    "listener_allow_anonymous",
+    "listener_auto_id_prefix",
+    "max_topic_alias_broker",
+    "packet_buffer_size",
+    "proxy_protocol_v2_require_tls",
+    "websockets_origin",
 }
 
 
@@ -99,7 +132,7 @@ def _options_problems(options: Variables, path: str, version: tuple[int, ...]) -
             yield f"{path}.{name}: no option of Mosquitto has such a name"
         elif name in ROLE_OPTIONS:
             yield f"{path}.{name}: the role writes this option itself, from a variable of its own"
-        elif version and version < NEWER_OPTIONS.get(name, ()):
+        elif version and version < (2, 1) and name in OPTIONS_SINCE_2_1:
             yield f"{path}.{name}: Mosquitto {'.'.join(map(str, version))} does not know this option"
 
 

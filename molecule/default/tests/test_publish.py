@@ -66,7 +66,7 @@ class Watch:
             payload = f"fence {uuid.uuid4()}"
             publish(self.firehose.address, self._fence, TCP, QOS1, {"ci/1/fence": payload})
             for watcher in (*self._watchers.values(), *further):
-                watcher.wait_for(payload)
+                watcher.wait_for(payload=payload)
 
     def attempt(self, account: Account, way: Way, mode: Mode, topics: t.Sequence[str]) -> dict[str, set[str]]:
         """Publish on topics. Return on which of them it reached each watcher, and a client that subscribes later."""

@@ -114,7 +114,7 @@ class Subscriber:
 
     def _end(self, reason: str) -> None:
         with self._changed:
-            self.ended = reason
+            self.ended = self.ended or reason
             self._changed.notify_all()
 
     def _wait(self, done: t.Callable[[], bool], what: str, timeout: float) -> None:
@@ -123,14 +123,13 @@ class Subscriber:
             if not done():
                 raise ConnectionError(f"{self} got {self.ended or 'nothing more'} while it waited for {what}")
 
-    def wait_for(self, payload: str, timeout: float = TIMEOUT) -> None:
-        """Wait until a message with this payload has come."""
-        self._wait(lambda: self.got(payload), repr(payload), timeout)
+    def wait_for(self, *, timeout: float = TIMEOUT, **wanted: str) -> None:
+        """Wait until a message has come with these attributes."""
 
-    def got(self, payload: str) -> bool:
-        """Whether a message with this payload has come so far."""
-        with self._changed:
-            return any(message.payload == payload for message in reversed(self.messages))
+        def there() -> bool:
+            return any(wanted.items() <= vars(message).items() for message in self.messages)
+
+        self._wait(there, str(wanted), timeout)
 
 
 class PahoSubscriber(Subscriber):

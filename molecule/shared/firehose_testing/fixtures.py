@@ -49,7 +49,8 @@ class Firehose:
 def _firehose(name: str) -> Firehose:
     wanted = "firehose_publishers", "firehose_readers", "passwords_of_hashes"
     message = "{{ " + " + ".join(f"[{variable} | default([])]" for variable in wanted) + " }}"
-    publishers, readers, known = _inventory().run_module(name, "ansible.builtin.debug", f"msg={message}")["msg"]
+    debug = "ansible.builtin.debug", f"msg={message}"
+    publishers, readers, known = _inventory().run_module(name, *debug, get_encoding=lambda: "utf-8")["msg"]
 
     def accounts(entries: list[dict[str, t.Any]]) -> dict[str, Account]:
         return {

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a play with a wrong value says, and that it says so before anything is changed.
+
+Each case is a host of one inventory, all of them this machine, in check mode in case a refusal is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+CASES = yaml.safe_load((HERE / "cases.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory) -> dict:
+    """Play all cases at once; return each host's task results."""
+    folder = tmp_path_factory.mktemp("bad_input")
+    hosts = {name: {**CASES["fine"], **case["variables"]} for name, case in CASES["cases"].items()}
+    hosts["nothing_wrong"] = CASES["fine"]
+    inventory = {"firehose": {"hosts": hosts, "vars": {"ansible_connection": "local", "ansible_become": False}}}
+    (folder / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
+    run = subprocess.run(
+        ["ansible-playbook", "--check", "--forks=8", f"--inventory={folder}/inventory.yml", "playbooks/firehose.yml"],
+        cwd=HERE.parents[1],
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DISPLAY_FAILED_STDERR": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        plays = json.loads(run.stdout)["plays"]
+    except json.JSONDecodeError:
+        pytest.fail(f"no JSON in: {run.stdout[-2000:]}\n{run.stderr[-2000:]}")
+    found: dict[str, list] = {name: [] for name in hosts}
+    for task in (task for play in plays for task in play["tasks"]):
+        for host, result in task["hosts"].items():
+            found[host].append({"task": task["task"]["name"], **result})
+    return found
+
+
+def failures(tasks: list[dict]) -> list[dict]:
+    return [task for task in tasks if task.get("failed")]
+
+
+@pytest.mark.parametrize("name", CASES["cases"])
+def test_refused(results, name):
+    (failed,) = failures(results[name])
+    text = json.dumps(failed)
+    for word in CASES["cases"][name]["says"]:
+        assert word in text
+    assert "hunter2" not in text
+    assert not [task["task"] for task in results[name] if task.get("changed")]
+
+
+def test_the_values_that_the_cases_start_from_are_fine(results):
+    """Else a case could be refused for another reason than its own."""
+    assert failures(results["nothing_wrong"]) == []
+    assert [task for task in results["nothing_wrong"] if "Ask which packages are installed" in task["task"]]

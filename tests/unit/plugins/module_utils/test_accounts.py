@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The password file as data: parse, hash, merge, render."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts
+
+# Written by mosquitto_passwd: Mosquitto 2.0.11 (101 iterations, 12 bytes of salt) and 2.1.2 (1000, 64 bytes), password "secret".
+MOSQUITTO_2_0 = (
+    "$7$101$9YVKVxJaCwEGBL4X$QvI1HXDSwCN45CiAB1z35F0uzXj3Ta7fXdL0g7ETMd8tg7agt+z69sAWvrc81TLxK8683nXAlrc5BQhLQLHO2A=="
+)
+MOSQUITTO_2_1 = (
+    "$7$1000$r6TmW2Sc2dzDf36dcZDt/KpxG4UxILNXi0X+g6VJPeTj9dfdeVT/eygBsOLYB"
+    "ZHzp6ZvxoJyNjn75QraqrxUug==$4IVwTjtQpAAtOrRCBj3KCLhRf0ANXaKkqyRbcQ7yKBuzMjk9oT6YiPiX6oHN18xiUz4qZHZ2"
+    "FubX177brUkdAA=="
+)
+SALT = base64.b64encode(b"twelve bytes").decode()
+DIGEST = base64.b64encode(bytes(64)).decode()
+ARGON2 = "$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
+
+
+@pytest.mark.parametrize("stored", [MOSQUITTO_2_0, MOSQUITTO_2_1])
+def test_hashes_of_mosquitto_itself_match_their_password_only(stored):
+    parsed = _accounts.parse_hash(stored)
+    assert parsed.matches("secret")
+    assert not parsed.matches("Secret")
+    assert not parsed.matches("")
+
+
+def test_own_hash_is_what_mosquitto_2_0_reads():
+    text = _accounts.hash_password("pässword", iterations=101)
+    _empty, kind, iterations, salt, digest = text.split("$")
+    assert (kind, iterations) == ("7", "101")
+    assert len(base64.b64decode(salt)) == 12
+    assert len(base64.b64decode(digest)) == 64
+    assert _accounts.parse_hash(text).matches("pässword")
+
+
+def test_two_hashes_of_one_password_differ():
+    assert _accounts.hash_password("same") != _accounts.hash_password("same")
+
+
+def test_argon2_is_accepted_and_never_said_to_match():
+    assert not _accounts.parse_hash(ARGON2).matches("secret")
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ("", "it is none of"),
+        ("secret", "it is none of"),
+        ("$5$a$b", "it is none of"),
+        (f"$7$101${SALT}", "it is none of"),
+        (f"$7$0${SALT}${DIGEST}", "iterations"),
+        (f"$7$-5${SALT}${DIGEST}", "iterations"),
+        (f"$7$x${SALT}${DIGEST}", "iterations"),
+        (f"$7$101$${DIGEST}", "salt is empty"),
+        (f"$7$101$not base64${DIGEST}", "salt is not Base64"),
+        (f"$7$101${SALT}$!!", "hash is not Base64"),
+        (f"$7$101${SALT}$AAAA", "3 bytes instead of 64"),
+        (f"$6${SALT}$AAAA", "3 bytes instead of 64"),
+        ("$argon2id$v=19$m=1,t=1$x", "not a complete"),
+    ],
+)
+def test_bad_hashes_are_refused_without_quoting_them(stored, why):
+    with pytest.raises(_accounts.HashError, match=why) as error:
+        _accounts.parse_hash(stored)
+    assert len(stored) < 10 or stored not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["alice", "Ünïcode", "with blank", "a" * 200, "x#y", "@+/"])
+def test_names_that_are_fine(name):
+    assert _accounts.name_problem(name) is None
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "#a", " a", "a ", "a\nb", "a\x00", "a\x7f"])
+def test_names_that_are_not(name):
+    assert _accounts.name_problem(name)
+
+
+GOOD = f"# by hand\nalice:{MOSQUITTO_2_0}\n\nbob:{MOSQUITTO_2_1}\n"
+
+
+@pytest.mark.parametrize("content", ["", GOOD, f"alice:{MOSQUITTO_2_0}\n"])
+def test_a_file_survives_parse_and_render(content):
+    assert _accounts.render(_accounts.parse(content)) == content
+
+
+def test_a_last_line_without_its_end_gets_one():
+    assert _accounts.render(_accounts.parse(GOOD.rstrip("\n"))) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "why"),
+    [
+        (f"alice:{MOSQUITTO_2_0}\nbob\n", 2, "no ':'"),
+        ("alice:\n", 1, "none of"),
+        (f"# x\nalice:{MOSQUITTO_2_0[:-10]}\n", 2, "hash of 'alice'"),
+        (f"alice:{MOSQUITTO_2_0}\r\n", 1, "CR LF"),
+        (f"a:{MOSQUITTO_2_0}\nb:{MOSQUITTO_2_0}\na:{MOSQUITTO_2_0}\n", 3, "line 1 has the same name"),
+        (f":{MOSQUITTO_2_0}\n", 1, "empty"),
+    ],
+)
+def test_files_that_the_broker_would_refuse_name_the_line(content, line, why):
+    with pytest.raises(_accounts.FileError, match=why) as error:
+        _accounts.parse(content)
+    assert error.value.line == line
+    assert MOSQUITTO_2_0[10:40] not in str(error.value)
+
+
+def merge(content, users, **kwargs):
+    lines, changes = _accounts.merge(_accounts.parse(content), users, **kwargs)
+    return _accounts.render(lines), changes
+
+
+def test_right_passwords_change_nothing():
+    content, changes = merge(GOOD, [{"name": "bob", "password": "secret"}, {"name": "alice", "password": "secret"}])
+    assert content == GOOD
+    assert not changes
+
+
+def test_a_hash_changes_nothing_if_it_is_the_stored_one():
+    content, changes = merge(GOOD, [{"name": "alice", "password_hash": MOSQUITTO_2_0}])
+    assert (content, bool(changes)) == (GOOD, False)
+    _content, changes = merge(GOOD, [{"name": "alice", "password_hash": MOSQUITTO_2_1}])
+    assert changes.updated == ["alice"]
+
+
+def test_another_password_replaces_one_line_where_it_stands():
+    content, changes = merge(GOOD, [{"name": "alice", "password": "new"}], iterations=7)
+    assert changes == _accounts.Changes(updated=["alice"])
+    old, new = GOOD.splitlines(), content.splitlines()
+    assert [old[0], *old[2:]] == [new[0], *new[2:]]
+    assert new[1].startswith("alice:$7$7$")
+    assert _accounts.parse(content)[1].stored.matches("new")
+
+
+def test_absent_and_new_accounts():
+    content, changes = merge(
+        GOOD,
+        [
+            {"name": "alice", "state": "absent"},
+            {"name": "nobody", "state": "absent"},
+            {"name": "carol", "password": "c"},
+        ],
+    )
+    assert changes == _accounts.Changes(added=["carol"], removed=["alice"])
+    assert [line.name for line in _accounts.parse(content)] == [None, None, "bob", "carol"]
+
+
+def test_prune_removes_what_is_not_named_and_keeps_comments():
+    content, changes = merge(GOOD, [{"name": "bob", "password": "secret"}], prune=True)
+    assert changes == _accounts.Changes(removed=["alice"])
+    assert content == GOOD.replace(f"alice:{MOSQUITTO_2_0}\n", "")
+
+
+def test_argon2_is_replaced_once():
+    content, changes = merge(f"alice:{ARGON2}\n", [{"name": "alice", "password": "secret"}])
+    assert changes.updated == ["alice"]
+    assert not merge(content, [{"name": "alice", "password": "secret"}])[1]
+
+
+@pytest.mark.parametrize(
+    ("user", "why"),
+    [
+        ({"name": "a:b", "password": "p"}, "cannot have ':'"),
+        ({"name": "a"}, "needs password or password_hash"),
+        ({"name": "a", "password": "p", "password_hash": MOSQUITTO_2_0}, "not both"),
+        ({"name": "a", "password": ""}, "empty"),
+        ({"name": "a", "password_hash": "plain"}, "the broker would refuse its password_hash"),
+    ],
+)
+def test_user_problems_name_variable_index_and_account(user, why):
+    (problem,) = _accounts.user_problems([{"name": "fine", "password": "p"}, user], "things")
+    assert problem.startswith(f"things[1] ({user['name']}): ")
+    assert why in problem
+
+
+def test_duplicate_users_name_both_places():
+    (problem,) = _accounts.user_problems([{"name": "a", "password": "p"}, {"name": "a", "state": "absent"}], "things")
+    assert "things[1]" in problem
+    assert "things[0]" in problem

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The firehose's policy as data, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose
+
+HASH = "$7$101$9YVKVxJaCwEGBL4X$" + "A" * 86 + "=="
+GERMQTT = {"name": "germqtt", "password": "p", "topics": ["gerrit/#"]}
+FINE = {
+    "firehose_publishers": [GERMQTT, {"name": "zuul", "password_hash": HASH, "topics": ["zuul/#", "jobs/+"]}],
+    "firehose_readers": [{"name": "monitor", "password": "p", "sys": ["broker/clients/connected"]}],
+    "firehose_public_topics": ["#"],
+    "firehose_germqtt": True,
+    "firehose_germqtt_publisher": "germqtt",
+    "germqtt_topic": "gerrit",
+}
+
+
+def test_nothing_is_wrong():
+    assert _firehose.problems(FINE) == []
+
+
+def test_germqtt_is_not_asked_for_where_it_does_not_run():
+    assert _firehose.problems({**FINE, "firehose_publishers": [], "firehose_germqtt": False}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "why"),
+    [
+        ({"firehose_publishers": []}, "firehose_publishers", "germqtt needs an account"),
+        ({"firehose_publishers": [{**GERMQTT, "state": "absent"}]}, "firehose_publishers", "germqtt needs an account"),
+        (
+            {"firehose_publishers": [{"name": "germqtt", "password_hash": HASH, "topics": ["gerrit/#"]}]},
+            "firehose_publishers[0] (germqtt)",
+            "a password_hash is not enough",
+        ),
+        ({"firehose_publishers": [{**GERMQTT, "topics": ["git/#"]}]}, "firehose_publishers[0] (germqtt)", "'gerrit/#'"),
+        (
+            {"firehose_publishers": [GERMQTT, {"name": "a", "password": "p"}]},
+            "firehose_publishers[1] (a)",
+            "needs topics",
+        ),
+        (
+            {"firehose_publishers": [GERMQTT, {"name": "a", "topics": ["a"]}]},
+            "firehose_publishers[1] (a)",
+            "needs password",
+        ),
+        (
+            {"firehose_publishers": [GERMQTT, {"name": "a", "password": "p", "topics": ["a/#/b"]}]},
+            "firehose_publishers[1].topics[0]",
+            "'#' must be",
+        ),
+        (
+            {"firehose_publishers": [GERMQTT, {"name": "a", "password": "p", "topics": ["$SYS/#"]}]},
+            "firehose_publishers[1].topics[0]",
+            "belong to the broker",
+        ),
+        ({"firehose_publishers": [GERMQTT, GERMQTT]}, "firehose_publishers[1] (germqtt)", "same name"),
+        ({"firehose_readers": [{"name": "germqtt", "password": "p"}]}, "firehose_readers[0] (germqtt)", "same name"),
+        ({"firehose_readers": [{"name": "a:b", "password": "p"}]}, "firehose_readers[0] (a:b)", "':'"),
+        (
+            {"firehose_readers": [{"name": "a", "password": "p", "sys": ["$SYS/x"]}]},
+            "firehose_readers[0].sys[0]",
+            "after",
+        ),
+        ({"firehose_readers": [{"name": "a", "password": "p", "sys": ["x#"]}]}, "firehose_readers[0].sys[0]", "'#'"),
+        ({"firehose_public_topics": ["$SYS/#"]}, "firehose_public_topics[0]", "belong to the broker"),
+    ],
+)
+def test_problems(change, where, why):
+    (problem,) = _firehose.problems({**FINE, **change})
+    assert problem.startswith(f"{where}: ")
+    assert why in problem
+
+
+def test_accounts_leave_out_what_is_no_account():
+    assert _firehose.accounts([GERMQTT, {"name": "a", "state": "absent", "topics": []}]) == [
+        {"name": "germqtt", "password": "p"},
+        {"name": "a", "state": "absent"},
+    ]
+
+
+def test_acl():
+    rules = _firehose.acl(
+        [GERMQTT, {"name": "gone", "state": "absent", "topics": ["gone/#"]}],
+        [{"name": "monitor", "password": "p", "sys": ["x"]}, {"name": "narrow", "password": "p", "topics": ["a/#"]}],
+        ["#"],
+    )
+    assert rules == {
+        "anonymous": [{"topic": "#", "access": "read"}],
+        "users": [
+            {"name": "germqtt", "rules": [{"topic": "gerrit/#", "access": "write"}]},
+            {
+                "name": "monitor",
+                "rules": [{"topic": "#", "access": "read"}, {"topic": "$SYS/x", "access": "read"}],
+            },
+            {"name": "narrow", "rules": [{"topic": "a/#", "access": "read"}]},
+        ],
+    }

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the role germqtt refuses."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _germqtt
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH+wAziyEEHEjv3EeDzpXIZk+v06Fz8uPzWTesYhL09l"
+PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+FINE = {
+    "germqtt_gerrit_host": "review.example.org",
+    "germqtt_gerrit_port": 29418,
+    "germqtt_gerrit_user": "germqtt",
+    "germqtt_gerrit_host_keys": [HOST_KEY, f"{HOST_KEY} root@review"],
+    "germqtt_ssh_private_key": PRIVATE_KEY,
+    "germqtt_mqtt_host": "::1",
+    "germqtt_mqtt_username": "germqtt",
+    "germqtt_mqtt_password": "50 % off",
+    "germqtt_topic": "gerrit",
+}
+
+
+def test_nothing_is_wrong():
+    assert _germqtt.problems(FINE) == []
+
+
+def test_a_broker_that_lets_anyone_publish():
+    assert _germqtt.problems({**FINE, "germqtt_mqtt_username": "", "germqtt_mqtt_password": ""}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"germqtt_gerrit_host": "a b"}, "germqtt_gerrit_host"),
+        ({"germqtt_gerrit_host": ""}, "germqtt_gerrit_host"),
+        ({"germqtt_mqtt_host": "x\ny"}, "germqtt_mqtt_host"),
+        ({"germqtt_gerrit_port": 0}, "germqtt_gerrit_port"),
+        ({"germqtt_gerrit_user": "a\nkey = /x"}, "germqtt_gerrit_user"),
+        ({"germqtt_mqtt_password": " p"}, "germqtt_mqtt_password"),
+        ({"germqtt_mqtt_password": ""}, "germqtt_mqtt_username, germqtt_mqtt_password"),
+        ({"germqtt_topic": "gerrit/#"}, "germqtt_topic"),
+        ({"germqtt_topic": ""}, "germqtt_topic"),
+        ({"germqtt_gerrit_host_keys": []}, "germqtt_gerrit_host_keys"),
+        ({"germqtt_gerrit_host_keys": [HOST_KEY, f"review.example.org {HOST_KEY}"]}, "germqtt_gerrit_host_keys[1]"),
+        ({"germqtt_gerrit_host_keys": ["ssh-ed25519 AAAA"]}, "germqtt_gerrit_host_keys[0]"),
+        ({"germqtt_gerrit_host_keys": ["ssh-ed25519 !!"]}, "germqtt_gerrit_host_keys[0]"),
+        ({"germqtt_ssh_private_key": HOST_KEY}, "germqtt_ssh_private_key"),
+        ({"germqtt_ssh_private_key": ""}, "germqtt_ssh_private_key"),
+        (
+            {"germqtt_ssh_private_key": "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END-----"},
+            "germqtt_ssh_private_key",
+        ),
+    ],
+)
+def test_problems(change, where):
+    (problem,) = _germqtt.problems({**FINE, **change})
+    assert problem.startswith(f"{where}: ")
+    assert "50 % off" not in problem

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the role mosquitto refuses."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto
+
+FINE = {
+    "mosquitto_listeners": [{"port": 1883}, {"port": 80, "protocol": "websockets"}, {"socket": "/run/mosquitto/s"}],
+    "mosquitto_users": [{"name": "alice", "password": "p"}],
+    "mosquitto_acl": {
+        "anonymous": [{"topic": "#"}],
+        "users": [{"name": "alice", "rules": [{"topic": "a/#", "access": "write"}]}],
+        "patterns": [{"topic": "clients/%u/#", "access": "readwrite"}],
+    },
+    "mosquitto_bridges": [
+        {"name": "core", "addresses": ["core:1883"], "topics": [{"pattern": "#", "direction": "in"}]}
+    ],
+    "mosquitto_options": {"set_tcp_nodelay": True},
+}
+LONG_SALT = f"$7$1000${base64.b64encode(bytes(64)).decode()}${base64.b64encode(bytes(64)).decode()}"
+ARGON2 = "$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
+
+
+def problems(version="2.0.21-1", **changed):
+    return _mosquitto.problems({**FINE, **changed}, version)
+
+
+@pytest.mark.parametrize("version", ["", "2.0.11-1.2+deb12u2", "2.0.21-1", "2.1.2-3", "1:2.1"])
+def test_nothing_is_wrong(version):
+    assert problems(version) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "numbers"),
+    [("2.0.11-1.2+deb12u2", (2, 0, 11)), ("1:2.1.2~rc1-3", (2, 1, 2)), ("2.1", (2, 1)), ("", ()), ("x", ())],
+)
+def test_versions(version, numbers):
+    assert _mosquitto.parse_version(version) == numbers
+
+
+@pytest.mark.parametrize(
+    ("listeners", "where", "why"),
+    [
+        ([], "mosquitto_listeners", "at least one"),
+        ([{}], "mosquitto_listeners[0]", "either port or socket"),
+        ([{"port": 1, "socket": "/x"}], "mosquitto_listeners[0]", "either port or socket"),
+        ([{"port": 1883}, {"port": 0}], "mosquitto_listeners[1]", "not between"),
+        ([{"port": 65536}], "mosquitto_listeners[0]", "not between"),
+        ([{"socket": "relative"}], "mosquitto_listeners[0]", "absolute"),
+        ([{"socket": "/x", "bind_address": "::1"}], "mosquitto_listeners[0]", "no bind_address"),
+        ([{"port": 1}, {"socket": "/x", "protocol": "websockets"}], "mosquitto_listeners[1]", "no websockets"),
+        ([{"port": 1, "mount_point": "a/#"}], "mosquitto_listeners[0]", "wildcards"),
+        ([{"port": 1883}, {"port": 1883, "protocol": "websockets"}], "mosquitto_listeners[1]", "already"),
+        ([{"port": 1, "bind_address": "::1"}, {"port": 1}], "mosquitto_listeners[1]", "already"),
+        (
+            [{"port": 1, "bind_address": "0.0.0.0"}, {"port": 1, "bind_address": "10.0.0.1"}],
+            "mosquitto_listeners[1]",
+            "already",
+        ),
+        ([{"socket": "/x"}, {"port": 1}, {"socket": "/x"}], "mosquitto_listeners[2]", "already"),
+        ([{"port": 80, "protocol": "websockets"}], "mosquitto_listeners", "websockets only"),
+        ([{"port": 1, "options": {"protocol": "mqtt"}}], "mosquitto_listeners[0].options.protocol", "the role writes"),
+        (
+            [{"port": 1, "options": {"websockets_origin": "x"}}],
+            "mosquitto_listeners[0].options.websockets_origin",
+            "2.0.21",
+        ),
+    ],
+)
+def test_listeners(listeners, where, why):
+    found = problems(mosquitto_listeners=listeners)
+    assert len(found) == 1
+    assert found[0].startswith(f"{where}: ")
+    assert why in found[0]
+
+
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        [{"port": 1883, "bind_address": "127.0.0.1"}, {"port": 1883, "bind_address": "10.0.0.1"}],
+        [{"port": 1883}, {"socket": "/x"}, {"socket": "/y"}],
+    ],
+)
+def test_listeners_beside_each_other(listeners):
+    assert problems(mosquitto_listeners=listeners) == []
+
+
+def test_only_websockets_is_fine_since_2_1():
+    assert problems("2.1.2-3", mosquitto_listeners=[{"port": 80, "protocol": "websockets"}]) == []
+
+
+@pytest.mark.parametrize("password_hash", [LONG_SALT, ARGON2])
+def test_hashes_that_only_2_1_reads(password_hash):
+    users = [{"name": "alice", "password_hash": password_hash}]
+    assert problems("2.1.2-3", mosquitto_users=users) == []
+    (problem,) = problems("2.0.21-1", mosquitto_users=users)
+    assert problem.startswith("mosquitto_users[0] (alice): Mosquitto before 2.1")
+
+
+@pytest.mark.parametrize(
+    ("acl", "where"),
+    [
+        ({"anonymous": [{"topic": "a#"}]}, "mosquitto_acl.anonymous[0].topic"),
+        ({"patterns": [{"topic": "#/a"}]}, "mosquitto_acl.patterns[0].topic"),
+        (
+            {"users": [{"name": "a", "rules": [{"topic": "x"}, {"topic": " y"}]}]},
+            "mosquitto_acl.users[0].rules[1].topic",
+        ),
+        ({"users": [{"name": "a:b"}]}, "mosquitto_acl.users[0].name"),
+        ({"users": [{"name": "a"}, {"name": "a"}]}, "mosquitto_acl.users[1].name"),
+    ],
+)
+def test_acl(acl, where):
+    (problem,) = problems(mosquitto_acl=acl)
+    assert problem.startswith(f"{where}: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"addresses": []}, "mosquitto_bridges[0].addresses"),
+        ({"topics": []}, "mosquitto_bridges[0].topics"),
+        ({"topics": [{"pattern": "a b"}]}, "mosquitto_bridges[0].topics[0]"),
+        ({"topics": [{"pattern": "#", "local_prefix": "a b"}]}, "mosquitto_bridges[0].topics[0]"),
+        ({"topics": [{"pattern": "a#"}]}, "mosquitto_bridges[0].topics[0]"),
+        ({"password": "p"}, "mosquitto_bridges[0].password"),
+        ({"options": {"bridge_receive_maximum": 1}}, "mosquitto_bridges[0].options.bridge_receive_maximum"),
+    ],
+)
+def test_bridges(change, where):
+    (problem,) = problems(mosquitto_bridges=[{**FINE["mosquitto_bridges"][0], **change}])
+    assert problem.startswith(f"{where}: ")
+
+
+def test_two_bridges_of_one_name():
+    (problem,) = problems(mosquitto_bridges=FINE["mosquitto_bridges"] * 2)
+    assert problem.startswith("mosquitto_bridges[1].name: ")
+
+
+@pytest.mark.parametrize("name", ["listener", "password_file", "Bad Name", "global_max_connections"])
+def test_options(name):
+    (problem,) = problems(mosquitto_options={name: 1})
+    assert problem.startswith(f"mosquitto_options.{name}: ")
+
+
+def test_a_line_break_is_refused_wherever_it_is_and_not_quoted():
+    bridge = {**FINE["mosquitto_bridges"][0], "username": "u", "password": "secret\nallow_anonymous true"}
+    (problem,) = problems(mosquitto_bridges=[bridge])
+    assert problem.startswith("mosquitto_bridges[0].password: ")
+    assert "secret" not in problem
+
+
+def test_endpoints():
+    listeners = [
+        {"port": 1},
+        {"port": 2, "bind_address": "::", "protocol": "websockets"},
+        {"port": 3, "bind_address": "10.0.0.1"},
+        {"socket": "/s"},
+    ]
+    assert _mosquitto.endpoints(listeners) == [
+        {"host": "127.0.0.1", "port": 1, "protocol": "mqtt"},
+        {"host": "::1", "port": 2, "protocol": "websockets"},
+        {"host": "10.0.0.1", "port": 3, "protocol": "mqtt"},
+        {"socket": "/s"},
+    ]
