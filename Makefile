@@ -17,6 +17,24 @@ setup: ## virtual environment, Docker engine, base images: what the other target
 demo: setup ## a firehose and a Gerrit stand-in in containers, with events flowing
 	@tools/demo start
 
+test: setup lint units sanity molecule ## everything: what CI runs
+
+lint: ## the linters
+	ruff check
+	ruff format --check
+	shellcheck --external-sources .ci/run tools/venv tools/engine tools/images tools/sanity tools/demo
+	yamllint --strict .
+	ansible-lint
+
+units: ## the tests that need no container
+	pytest tests/unit tests/bad_input
+
+sanity: ## ansible-test's sanity tests
+	tools/sanity
+
+molecule: ## all Molecule scenarios
+	MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --all
+
 lock: ## resolve requirements/dev.in into requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
 		--no-emit-find-links --upgrade requirements/dev.in --output-file requirements/dev.txt

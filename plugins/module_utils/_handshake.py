@@ -24,6 +24,10 @@ class NoAnswer(Exception):
     """The listener does not serve; the message says in which way."""
 
 
+class Closed(NoAnswer):
+    """Nobody listens there."""
+
+
 def _receive(connection: socket.socket, count: int) -> bytes:
     data = b""
     while len(data) < count:
@@ -82,5 +86,7 @@ def ask(listener: dict, timeout: float) -> None:
             connection.sendall(_frame(DISCONNECT) if websockets else DISCONNECT)
     except socket.timeout:
         raise NoAnswer("it does not answer") from None
+    except (ConnectionRefusedError, FileNotFoundError) as exc:
+        raise Closed(f"nobody listens there: {exc.strerror}") from None
     except OSError as exc:
         raise NoAnswer(f"no connection: {exc.strerror or exc}") from None

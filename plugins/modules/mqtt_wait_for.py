@@ -71,7 +71,13 @@ unanswered:
   returned: failure
   type: list
   elements: str
-  sample: ["localhost port 80 (websockets): no connection: Connection refused"]
+  sample: ["127.0.0.1 port 80 (websockets): nobody listens there: Connection refused"]
+closed:
+  description: Those of RV(unanswered) where nobody listens at all. The others may just be busy.
+  returned: failure
+  type: list
+  elements: str
+  sample: ["127.0.0.1 port 80 (websockets): nobody listens there: Connection refused"]
 """
 
 import time
@@ -88,18 +94,18 @@ def describe(listener: dict[str, t.Any]) -> str:
     return f"{place} ({listener['protocol']})"
 
 
-def wait_for(listener: dict[str, t.Any], deadline: float) -> str:
-    """Ask until the listener answers or the deadline passes; return what was wrong last, empty if it answered."""
+def wait_for(listener: dict[str, t.Any], deadline: float) -> _handshake.NoAnswer | None:
+    """Ask until the listener answers or the deadline passes; return what was wrong last."""
     while True:
         left = deadline - time.monotonic()
         try:
             _handshake.ask(listener, max(left, PAUSE))
         except _handshake.NoAnswer as exc:
             if left <= PAUSE:
-                return str(exc)
+                return exc
             time.sleep(PAUSE)
         else:
-            return ""
+            return None
 
 
 def main() -> t.NoReturn:
@@ -123,10 +129,17 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     deadline = time.monotonic() + module.params["timeout"]
-    reasons = [(listener, wait_for(listener, deadline)) for listener in module.params["listeners"]]
-    unanswered = [f"{describe(listener)}: {reason}" for listener, reason in reasons if reason]
+    unanswered, closed = [], []
+    for listener in module.params["listeners"]:
+        reason = wait_for(listener, deadline)
+        if reason:
+            unanswered.append(f"{describe(listener)}: {reason}")
+        if isinstance(reason, _handshake.Closed):
+            closed.append(unanswered[-1])
     if unanswered:
-        module.fail_json(msg=f"listeners that do not serve: {'; '.join(unanswered)}", unanswered=unanswered)
+        module.fail_json(
+            msg=f"listeners that do not serve: {'; '.join(unanswered)}", unanswered=unanswered, closed=closed
+        )
     module.exit_json(changed=False)
 
 

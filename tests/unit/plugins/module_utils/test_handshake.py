@@ -61,7 +61,7 @@ def test_a_refused_login_is_an_answer():
 def test_nobody_there(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    with pytest.raises(_handshake.NoAnswer, match="refused"):
+    with pytest.raises(_handshake.Closed, match="refused"):
         _handshake.ask({"host": "127.0.0.1", "port": port}, timeout=1)
-    with pytest.raises(_handshake.NoAnswer, match="No such file"):
+    with pytest.raises(_handshake.Closed, match="No such file"):
         _handshake.ask({"socket": str(tmp_path / "none")}, timeout=1)
