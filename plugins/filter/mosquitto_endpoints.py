@@ -10,7 +10,7 @@ short_description: Say where a host reaches its own listeners
 version_added: 1.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Makes what O(opendev.firehose.mqtt_wait_for#module:listeners) takes out of the listeners of a configuration.
+  - Makes what O(opendev.firehose.mqtt_wait_for#module:listeners) takes out of the listeners of a configuration, but for those with TLS.
 options:
   _input:
     description: Listeners, as the variable C(mosquitto_listeners) of the role P(opendev.firehose.mosquitto#role) has them.

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import re
 import typing as t
@@ -126,6 +127,14 @@ def _listener_problem(listener: Variables) -> str | None:
     return None
 
 
+def _is_numeric(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
 def _options_problems(options: Variables, path: str, version: tuple[int, ...]) -> t.Iterator[str]:
     for name in options:
         if not re.fullmatch(r"[a-z0-9_]+", name):
@@ -150,7 +159,14 @@ def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]
         if _overlap(one, other):
             place = one.get("socket") or f"port {one['port']}"
             yield f"{name}[{second}]: {name}[{first}] listens on {place} already"
-    if listeners and version and version < (2, 1) and all(item.get("protocol") == "websockets" for item in listeners):
+    if not version or version >= (2, 1):
+        return
+    for index, listener in enumerate(listeners):
+        address = listener.get("bind_address")
+        if listener.get("protocol") == "websockets" and address and not _is_numeric(address):
+            # Its libwebsockets binds every address unless the template can tell it the family of this one.
+            yield f"{name}[{index}]: Mosquitto before 2.1 needs a numeric bind_address for websockets, not {address!r}"
+    if listeners and all(item.get("protocol") == "websockets" for item in listeners):
         yield f"{name}: Mosquitto before 2.1 does not start with listeners for websockets only"
 
 
@@ -234,9 +250,11 @@ def problems(variables: Variables, version: str = "") -> list[str]:
 
 
 def endpoints(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
-    """Where the host itself reaches its listeners: what M(mqtt_wait_for) asks."""
+    """Where the host itself reaches those of its listeners that mqtt_wait_for can ask: all but those with TLS."""
     found = []
     for listener in listeners:
+        if "certfile" in (listener.get("options") or {}):
+            continue
         if listener.get("socket"):
             found.append({"socket": listener["socket"]})
             continue

@@ -65,6 +65,11 @@ def test_versions(version, numbers):
         ),
         ([{"socket": "/x"}, {"port": 1}, {"socket": "/x"}], "mosquitto_listeners[2]", "already"),
         ([{"port": 80, "protocol": "websockets"}], "mosquitto_listeners", "websockets only"),
+        (
+            [{"port": 1}, {"port": 80, "protocol": "websockets", "bind_address": "localhost"}],
+            "mosquitto_listeners[1]",
+            "numeric",
+        ),
         ([{"port": 1, "options": {"protocol": "mqtt"}}], "mosquitto_listeners[0].options.protocol", "the role writes"),
         (
             [{"port": 1, "options": {"websockets_origin": "x"}}],
@@ -162,6 +167,7 @@ def test_endpoints():
         {"port": 2, "bind_address": "::", "protocol": "websockets"},
         {"port": 3, "bind_address": "10.0.0.1"},
         {"socket": "/s"},
+        {"port": 4, "options": {"certfile": "/c"}},
     ]
     assert _mosquitto.endpoints(listeners) == [
         {"host": "127.0.0.1", "port": 1, "protocol": "mqtt"},
