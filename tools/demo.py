@@ -151,7 +151,7 @@ def started_again(stopped):
 
 def container(engine, name, image, ports):
     """A running container of that name: the one that runs, the one that stopped, or a new one."""
-    addresses = {inside: address for inside, (address, _) in ports.items()}
+    addresses = {inside: address for inside, (address, _variable) in ports.items()}
     found = existing(engine, name)
     runs = found is not None and found.status == "running"
     fits = found is not None and found.attrs["Image"] == engine.images.get(image).id and published(found) == addresses
@@ -186,7 +186,7 @@ def run_in(host, command):
 
 def wait_for_boot(host):
     state = "no answer"
-    for _ in range(120):
+    for _attempt in range(120):
         state = run_in(host, "systemctl is-system-running")[1]
         if state in ("running", "degraded"):
             return
@@ -213,7 +213,7 @@ def set_up_gerrit(gerrit):
     write_secret("gerrit_host_keys", host_key + "\n")
     copy_into(gerrit, "/srv/gerrit/replay.jsonl", FIXTURE.read_bytes())
     if run_in(gerrit, "systemctl is-active --quiet replay")[0] != 0:
-        replay = "replay-events /srv/gerrit/replay.jsonl 2"
+        replay = "python3 /srv/gerrit/replay_events.py /srv/gerrit/replay.jsonl 2"
         code, output = run_in(gerrit, f"systemd-run --quiet --collect --unit=replay {replay}")
         if code != 0:
             raise DemoError(f"the events do not start flowing: {output}")

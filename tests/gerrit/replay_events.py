@@ -1,9 +1,8 @@
-#!/usr/bin/python3
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Let the stand-in look alive: append the events of FILE one by one, again and again, as of now.
 
-usage: replay-events FILE SECONDS
+usage: python3 replay_events.py FILE SECONDS
 """
 
 import itertools
