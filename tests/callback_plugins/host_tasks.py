@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import json
 import os
+import pathlib
 import typing as t
 
 from ansible.plugins.callback import CallbackBase
@@ -76,5 +77,4 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Write the file."""
-        with open(os.environ["HOST_TASKS_FILE"], "w", encoding="utf-8") as file:
-            json.dump(self._hosts, file, indent=1)
+        pathlib.Path(os.environ["HOST_TASKS_FILE"]).write_text(json.dumps(self._hosts, indent=1), encoding="utf-8")

@@ -61,7 +61,7 @@ def streams(firehoses: Firehoses, gerrit: Gerrit, clients: dict[str, OpenClient]
         gerrit.feed(LINES)
         # germqtt 0.1.0 holds back the end of a burst until something follows it. Two events do: when the second one is
         # there, whatever the first one let go has come before it.
-        for _ in range(2):
+        for _round in range(2):
             gerrit.wait_until_heard(all_hearing)
         for name, firehose in firehoses.items():
             opened[name, "latecomer", "#"] = stack.enter_context(PahoSubscriber(firehose.address, WAYS[0]))

@@ -25,7 +25,7 @@ def status_of(host: Host, unit: str) -> dict[str, str]:
     """What the kernel says of a unit's main process."""
     pid = host.check_output("systemctl show --property MainPID --value %s", unit)
     lines = host.file(f"/proc/{pid}/status").content_string.splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return {name: value.strip() for name, _colon, value in (line.partition(":") for line in lines)}
 
 
 def test_low_ports_need_a_right_here(host: Host) -> None:

@@ -62,7 +62,7 @@ class Watch:
         """Return when whatever was published before has reached whom it can reach."""
         # A broker that finds the end of one connection and a message of another at once may take the message first, so
         # a will can come after the first message.
-        for _ in range(2):
+        for _round in range(2):
             payload = f"fence {uuid.uuid4()}"
             publish(self.firehose.address, self._fence, TCP, QOS1, {"ci/1/fence": payload})
             for watcher in (*self._watchers.values(), *further):

@@ -95,14 +95,19 @@ OpenClient = t.Callable[..., Subscriber]
 
 
 @pytest.fixture(scope="session")
-def clients() -> dict[str, OpenClient]:
+def subscriber() -> str:
+    """The container that has Mosquitto's own clients."""
+    return _only_host("subscriber")
+
+
+@pytest.fixture(scope="session")
+def clients(subscriber: str) -> dict[str, OpenClient]:
     """Every client that the public might use: from a name to a function that makes it from an address and filters."""
     stamp, lock = MQTTJS / "node_modules/.package-lock.json", MQTTJS / "package-lock.json"
-    with open(lock, encoding="utf-8") as file:
+    with lock.open(encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.stat().st_mtime < lock.stat().st_mtime:
             subprocess.run(["npm", "ci", "--silent"], cwd=MQTTJS, check=True)
-    container = _only_host("subscriber")
 
     def with_paho(way: Way) -> OpenClient:
         return lambda address, filters=("#",): PahoSubscriber(address, way, filters)
@@ -111,7 +116,7 @@ def clients() -> dict[str, OpenClient]:
         return lambda address, filters=("#",): mqttjs_subscriber(str(MQTTJS), address, way, filters)
 
     def with_mosquitto_sub(way: Way) -> OpenClient:
-        return lambda address, filters=("#",): mosquitto_sub(container, address, way, filters)
+        return lambda address, filters=("#",): mosquitto_sub(subscriber, address, way, filters)
 
     return (
         {f"paho-{way}": with_paho(way) for way in WAYS}

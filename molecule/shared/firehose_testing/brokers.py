@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pytest plugin for brokers with any configuration: what runs where, clients at any port, and runs of the role."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import threading
+import time
+import typing as t
+import uuid
+
+import pytest
+import testinfra
+import testinfra.host
+import yaml
+
+from .clients import TIMEOUT, Account, PahoSubscriber, Way
+from .fixtures import PROJECT, _inventory
+
+SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+VARIABLES = yaml.safe_load((SCENARIO / "group_vars/broker.yml").read_text(encoding="utf-8"))
+ACCOUNTS = {
+    user["name"]: Account(user["name"], user.get("password", VARIABLES["password_of_hash"]))
+    for user in VARIABLES["mosquitto_users"]
+}
+
+TCP, WEBSOCKETS = Way("tcp", "3.1.1"), Way("websockets", "3.1.1")
+
+Result = t.TypeVar("Result")
+
+
+def wait_until(done: t.Callable[[], bool], what: str) -> None:
+    """Ask again and again, for as long as anything may take here."""
+    deadline = time.monotonic() + TIMEOUT
+    while not done():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.1)
+
+
+class Session(PahoSubscriber):
+    """A client at any port, which may publish too."""
+
+    def __init__(
+        self, address: str, port: int, account: Account, filters: t.Sequence[str], way: Way, keepalive: int
+    ) -> None:
+        # The rules let each account use a topic of its own, so that every client can hear itself.
+        self._fence = f"own/{account.name}/fence"
+        super().__init__(address, way, [*filters, self._fence], account)
+        self._port, self._keepalive = port, keepalive
+        self._acknowledged: set[int] = set()
+        self._client.on_publish = lambda *args: self._acknowledge(args[2])
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} port {self._port}"
+
+    def _open(self) -> None:
+        self._client.connect(self._address, self._port, self._keepalive)
+        self._client.loop_start()
+
+    def _acknowledge(self, number: int) -> None:
+        with self._changed:
+            self._acknowledged.add(number)
+            self._changed.notify_all()
+
+    def publish(self, topic: str, payload: str, qos: int = 1, retain: bool = False) -> None:
+        """Return when the broker has dealt with a message, which it may have dropped."""
+        number = self._client.publish(topic, payload, qos, retain).mid
+        self._wait(lambda: number in self._acknowledged, f"the acknowledgement of {topic}", TIMEOUT)
+
+    def fence(self) -> None:
+        """Return when whatever was published before has come, if it comes at all."""
+        payload = str(uuid.uuid4())
+        self.publish(self._fence, payload)
+        self.wait_for(topic=self._fence, payload=payload)
+
+    def got(self, payload: str) -> set[str]:
+        """On which topics a payload has come."""
+        return {message.topic for message in self.messages if message.payload == payload}
+
+
+def delivered(sender: Session, receiver: Session, topics: t.Iterable[str]) -> set[str]:
+    """Publish on topics; return those on which it reached the receiver."""
+    payload = str(uuid.uuid4())
+    for topic in topics:
+        sender.publish(topic, payload)
+    receiver.fence()
+    return receiver.got(payload)
+
+
+@contextlib.contextmanager
+def count(sender: Session, topic: str) -> t.Iterator[t.Callable[[], list[str]]]:
+    """Publish 0, 1, 2 ... on a topic all the while. Gives a function that says, afterwards, what was published."""
+    stop, sent = threading.Event(), []
+
+    def publish() -> None:
+        while not stop.wait(0.02):
+            sender.publish(topic, str(len(sent)))
+            sent.append(str(len(sent)))
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        future = pool.submit(publish)
+        try:
+            yield lambda: sent
+        finally:
+            stop.set()
+        future.result()
+
+
+@dataclasses.dataclass(frozen=True)
+class Broker:
+    """A host with a broker: the name of its container, the way in, and its address."""
+
+    name: str
+    host: testinfra.host.Host
+    address: str
+
+    def session(
+        self, *filters: str, account: str | Account = "admin", port: int = 1883, way: Way = TCP, keepalive: int = 60
+    ) -> Session:
+        """A client, which connects when it is entered."""
+        known = ACCOUNTS[account] if isinstance(account, str) else account
+        return Session(self.address, port, known, filters, way, keepalive)
+
+    def lets_in(self, account: str | Account, **where: t.Any) -> bool:
+        """Whether an account may log in. That nobody answers is an error."""
+        try:
+            with self.session(account=account, **where):
+                return True
+        except ConnectionError as exc:
+            if "a refusal" not in str(exc):
+                raise
+            return False
+
+    def listens(self, port: int, way: Way = TCP) -> bool:
+        """Whether anybody listens at the container's address."""
+        try:
+            with self.session(port=port, way=way):
+                return True
+        except ConnectionRefusedError:
+            return False
+
+    def show(self, name: str, unit: str = "mosquitto") -> str:
+        """A property of a unit."""
+        return self.host.check_output("systemctl show --property %s --value %s", name, unit)
+
+    def reloaded(self) -> str:
+        """When the broker was last reloaded, as its unit notes it."""
+        return self.host.run("stat --format %%.Y /run/mosquitto/reloaded").stdout
+
+
+class Brokers(dict[str, Broker]):
+    """Hosts with brokers, by name."""
+
+    def each(self, function: t.Callable[[Broker], Result]) -> dict[str, Result]:
+        """Call a function for all of them at once; return its results by name."""
+        with concurrent.futures.ThreadPoolExecutor(len(self)) as pool:
+            return dict(zip(self, pool.map(function, self.values()), strict=True))
+
+    def all(self, result: Result) -> dict[str, Result]:
+        """What each() returns if they agree."""
+        return dict.fromkeys(self, result)
+
+
+class Run:
+    """What became of a run of the scenario's playbook."""
+
+    def __init__(self, output: str, messages: str) -> None:
+        self.output, self.messages = output, messages
+        report = json.loads(output)
+        self.failed_hosts = {host for host, stats in report["stats"].items() if stats["failures"]}
+        self.changed: dict[str, list[str]] = {host: [] for host in report["stats"]}
+        self.failures: dict[str, list[str]] = {host: [] for host in report["stats"]}
+        for task in (task for play in report["plays"] for task in play["tasks"]):
+            for host, result in task["hosts"].items():
+                if result.get("changed"):
+                    self.changed[host].append(task["task"]["name"].partition(" : ")[2])
+                if result.get("failed"):
+                    self.failures[host].append(result["msg"])
+
+    @property
+    def worked(self) -> bool:
+        return not self.failed_hosts
+
+
+class Role:
+    """Runs the scenario's playbook on the brokers, with the variables of its inventory or others."""
+
+    def __init__(self) -> None:
+        self._variables: dict[str, t.Any] = {}
+        self._known = True
+
+    def _command(self, variables: dict[str, t.Any], group: str) -> list[str]:
+        inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+        playbook = ["ansible-playbook", f"{SCENARIO}/converge.yml", "--inventory", inventory, "--diff"]
+        return [*playbook, "--limit", group, "--extra-vars", json.dumps(variables)]
+
+    def run(self, group: str = "broker", **variables: t.Any) -> Run:
+        """Run, and return what came of it, also if that is a failure."""
+        settings = {
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_DISPLAY_FAILED_STDERR": "false",
+        }
+        done = subprocess.run(
+            self._command(variables, group), env=os.environ | settings, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 2), done.stdout + done.stderr
+        run = Run(done.stdout, done.stderr)
+        if group == "broker":
+            self._variables, self._known = variables, run.worked
+        return run
+
+    def interrupt(self, task: str, **variables: t.Any) -> None:
+        """Kill a run when a task begins: the tasks before it have ended on all hosts."""
+        self._known = False
+        settings = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        process = subprocess.Popen(
+            self._command(variables, "broker"),
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            met = any(line.startswith(f"TASK [opendev.firehose.mosquitto : {task}]") for line in process.stdout)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert met, f"there was no task {task!r}"
+
+    def restore(self) -> None:
+        """Have the brokers as the inventory says, if they may be otherwise."""
+        if self._variables or not self._known:
+            run = self.run()
+            assert run.worked, run.failures
+
+
+@pytest.fixture(scope="session")
+def role() -> Role:
+    """Runs of the role mosquitto."""
+    return Role()
+
+
+@functools.cache
+def _broker(name: str) -> Broker:
+    host = testinfra.get_host(f"docker://{name}")
+    return Broker(name, host, host.check_output("hostname -i"))
+
+
+@pytest.fixture(scope="session")
+def brokers() -> Brokers:
+    """All brokers, however the test before left them."""
+    return Brokers((name, _broker(name)) for name in _inventory().get_hosts("broker"))
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, role: Role) -> Broker:
+    """Each of the brokers in its turn, as the scenario's variables want it."""
+    role.restore()
+    return _broker(request.param)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `broker` once for each."""
+    if "broker" in metafunc.fixturenames:
+        metafunc.parametrize("broker", _inventory().get_hosts("broker"), indirect=True)
