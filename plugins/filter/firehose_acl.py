@@ -11,6 +11,7 @@ version_added: 1.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - The public reads, a publisher writes its own topics, a reader reads its own topics and leaves of C($SYS).
+positional: readers, public_topics
 options:
   _input:
     description: The publishers of a firehose.

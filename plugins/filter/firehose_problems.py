@@ -12,9 +12,14 @@ author: the opendev.firehose authors (@opendev)
 description:
   - Lists publishers and readers that cannot be, or that could not do what they are for.
   - The role P(opendev.firehose.firehose#role) calls it before it changes anything.
+positional: options
 options:
   _input:
-    description: A dictionary of the variables of the role that are checked, by their names.
+    description: The variables of the role, by their names.
+    type: dict
+    required: true
+  options:
+    description: The options of the role's argument specs.
     type: dict
     required: true
 """
@@ -22,7 +27,7 @@ options:
 EXAMPLES = r"""
 - name: Show what is wrong
   ansible.builtin.debug:
-    msg: "{{ my_firehose_variables | opendev.firehose.firehose_problems }}"
+    msg: "{{ my_variables | opendev.firehose.firehose_problems(my_specs.argument_specs.main.options) }}"
 """
 
 RETURN = r"""

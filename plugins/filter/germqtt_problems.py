@@ -12,9 +12,14 @@ author: the opendev.firehose authors (@opendev)
 description:
   - Lists everything that the configuration of germqtt or the files of OpenSSH could not hold.
   - The role P(opendev.firehose.germqtt#role) calls it before it changes anything.
+positional: options
 options:
   _input:
-    description: A dictionary of the variables of the role that are checked, by their names.
+    description: The variables of the role, by their names.
+    type: dict
+    required: true
+  options:
+    description: The options of the role's argument specs.
     type: dict
     required: true
 """
@@ -22,7 +27,7 @@ options:
 EXAMPLES = r"""
 - name: Show what is wrong
   ansible.builtin.debug:
-    msg: "{{ my_germqtt_variables | opendev.firehose.germqtt_problems }}"
+    msg: "{{ my_variables | opendev.firehose.germqtt_problems(my_specs.argument_specs.main.options) }}"
 """
 
 RETURN = r"""

@@ -12,9 +12,14 @@ author: the opendev.firehose authors (@opendev)
 description:
   - Lists everything that would make the broker refuse its files, or read them as something else than what was asked for.
   - The role P(opendev.firehose.mosquitto#role) calls it before it changes anything.
+positional: options, version
 options:
   _input:
-    description: A dictionary of the variables of the role that are checked, by their names.
+    description: The variables of the role, by their names.
+    type: dict
+    required: true
+  options:
+    description: The options of the role's argument specs.
     type: dict
     required: true
   version:
@@ -24,12 +29,9 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Refuse values that contradict each other
-  ansible.builtin.assert:
-    that: __problems | length == 0
-    fail_msg: "{{ __problems | join('\\n') }}"
-  vars:
-    __problems: "{{ {'mosquitto_listeners': mosquitto_listeners} | opendev.firehose.mosquitto_problems('2.0.21-1') }}"
+- name: Show what is wrong
+  ansible.builtin.debug:
+    msg: "{{ my_variables | opendev.firehose.mosquitto_problems(my_specs.argument_specs.main.options, '2.0.21-1') }}"
 """
 
 RETURN = r"""

@@ -22,6 +22,7 @@ import re
 import typing as t
 
 DEFAULT_ITERATIONS = 1000
+MAX_ITERATIONS = 10_000_000
 # Mosquitto 2.0 reads no other length; 2.1 reads this one too.
 SALT_BYTES = 12
 HASH_BYTES = 64

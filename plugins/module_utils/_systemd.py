@@ -22,7 +22,9 @@ def parse_timestamp(text: str) -> float | None:
     """Seconds since the epoch from ``systemctl show --timestamp=us+utc``, which writes nothing for never."""
     if not text or text == "n/a":
         return None
-    return datetime.datetime.strptime(text + " +0000", "%a %Y-%m-%d %H:%M:%S.%f UTC %z").timestamp()
+    # Without the day of the week, which Python would expect in the language of the host.
+    moment = datetime.datetime.strptime(text.partition(" ")[2], "%Y-%m-%d %H:%M:%S.%f UTC")
+    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def needed_action(

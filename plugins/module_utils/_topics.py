@@ -32,3 +32,14 @@ def rule_problem(topic_filter: str) -> str | None:
     if topic_filter != topic_filter.strip():
         return f"{topic_filter!r}: Mosquitto's files cannot hold blanks at either end of a topic filter"
     return filter_problem(topic_filter)
+
+
+def covers(topic_filter: str, other: str) -> bool:
+    """Whether a filter matches every topic that another one matches. Neither starts with '$'."""
+    mine, theirs = topic_filter.split("/"), other.split("/")
+    for index, level in enumerate(mine):
+        if level == "#":
+            return True
+        if index >= len(theirs) or theirs[index] == "#" or level not in ("+", theirs[index]):
+            return False
+    return len(mine) == len(theirs)

@@ -14,8 +14,8 @@ description:
   - Brings any number of accounts into a Mosquitto password file at once.
   - The stored hash is recomputed with its own salt and iterations, so that a second run with the same passwords changes nothing,
     and a new password takes effect.
-  - Passwords never reach a command line, a log, a diff or a result. The file is replaced as a whole, and nobody but its owner can
-    read it at any moment unless O(mode) says so.
+  - Passwords never reach a command line, a log, a diff or a result. The file is replaced as a whole. A new one is readable for
+    nobody but its owner until it gets the wanted O(owner), O(group) and O(mode); an existing one keeps its mode until then.
   - A running broker does not notice. Reload it afterwards, for example with M(opendev.firehose.systemd_current).
 extends_documentation_fragment:
   - ansible.builtin.files
@@ -135,8 +135,6 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files
 
-MAX_ITERATIONS = 10_000_000
-
 
 def names_for_diff(lines: t.Iterable[_accounts.Line], updated: t.Container[str] = ()) -> str:
     """The accounts of a file for a diff: names, and a mark at those whose password is another one."""
@@ -171,8 +169,8 @@ def main() -> t.NoReturn:
     path, users, iterations = module.params["path"], module.params["users"], module.params["iterations"]
 
     problems = _accounts.user_problems(users, "users")
-    if not 1 <= iterations <= MAX_ITERATIONS:
-        problems.append(f"iterations: {iterations} is not between 1 and {MAX_ITERATIONS}")
+    if not 1 <= iterations <= _accounts.MAX_ITERATIONS:
+        problems.append(f"iterations: {iterations} is not between 1 and {_accounts.MAX_ITERATIONS}")
     if problems:
         module.fail_json(msg="; ".join(problems))
 

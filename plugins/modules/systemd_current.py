@@ -53,7 +53,8 @@ options:
       - Required with O(reload_on).
     type: path
   settle:
-    description: For how many seconds a service that was started or restarted has to go on with the same main process.
+    description:
+      - How many seconds old the service's main process has to become without ending. If it is older already there is no wait.
     type: float
     default: 0
 """
@@ -88,6 +89,7 @@ journal:
   sample: ["Error: Unable to create websockets listener on port 80."]
 """
 
+import contextlib
 import glob
 import os
 import time
@@ -100,8 +102,15 @@ JOURNAL_LINES = 15
 
 
 def newest_change(patterns: t.Iterable[str]) -> float:
-    """The newest modification time among the files that the patterns name, 0 if there is none."""
-    return max((os.stat(path).st_mtime for pattern in patterns for path in glob.glob(pattern)), default=0.0)
+    """When the newest change among the files that the patterns name was made, 0 if there is none."""
+    newest = 0.0
+    for path in (path for pattern in patterns for path in glob.glob(pattern)):
+        # A link to nothing, or a file that goes at this moment, is passed over.
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(path)
+            # A file that was written aside has its time from then; the rename into its place is the change that counts.
+            newest = max(newest, status.st_mtime, status.st_ctime)
+    return newest
 
 
 class Service:
@@ -125,17 +134,20 @@ class Service:
         journal = self.module.run_command(command)[1].splitlines()
         self.module.fail_json(msg="\n".join([f"{what}. Its last log lines:", *journal]), journal=journal, stderr=error)
 
+    def reload_units(self) -> None:
+        self.module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+
     def stays_up(self, seconds: float) -> None:
-        """Fail if the service does not go on with the same main process."""
-        first = self.properties()
-        end = time.monotonic() + seconds
+        """Fail unless the service's main process gets that old. One that is older already passes at once."""
+        first = now = self.properties()
+        started = _systemd.parse_timestamp(first["ExecMainStartTimestamp"]) or 0.0
         while True:
-            now = self.properties()
             if now["ActiveState"] != "active" or now["MainPID"] != first["MainPID"]:
                 self.fail(f"{self.name} did not stay up for {seconds:g} seconds")
-            if time.monotonic() >= end:
+            if time.time() - started >= seconds:
                 return
-            time.sleep(min(0.5, seconds))
+            time.sleep(0.5)
+            now = self.properties()
 
 
 def main() -> t.NoReturn:
@@ -153,9 +165,14 @@ def main() -> t.NoReturn:
         module.fail_json(msg="reload_on needs reload_marker")
     service = Service(module, module.params["name"])
     before = service.properties()
-    if before.get("LoadState") != "loaded":
-        module.fail_json(msg=f"{service.name} cannot be used: systemd says {before.get('LoadState')!r} of its unit")
-    enable = before.get("UnitFileState") != "enabled"
+    if before["LoadState"] != "loaded" and not module.check_mode:
+        # What systemd found wrong with an earlier unit file, it holds against the one that stands there now.
+        service.reload_units()
+        before = service.properties()
+    # In check mode the task that writes the unit has not written it.
+    if before["LoadState"] != "loaded" and not (module.check_mode and before["LoadState"] == "not-found"):
+        module.fail_json(msg=f"{service.name} cannot be used: systemd says {before['LoadState']!r} of its unit")
+    enable = before["UnitFileState"] in ("", "disabled", "enabled-runtime")
     action = _systemd.needed_action(
         before,
         restart_files_changed=newest_change(module.params["restart_on"]),
@@ -165,13 +182,13 @@ def main() -> t.NoReturn:
     if not module.check_mode:
         # systemd 252 does not notice the first drop-in of a unit, so that its own word is not enough.
         if action in ("start", "restart") or before.get("NeedDaemonReload") == "yes":
-            module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+            service.reload_units()
         if enable:
             service.tell("enable")
         if action:
             # A unit that waits for its next automatic restart is started by 'restart', not by 'start'.
             service.tell("restart" if action == "start" else action)
-            service.stays_up(module.params["settle"] if action != "reload" else 0)
+        service.stays_up(module.params["settle"])
 
     was = "in step" if not action else {"start": "not running"}.get(action, f"needs a {action}")
     module.exit_json(

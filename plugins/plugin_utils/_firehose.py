@@ -10,8 +10,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
 
 Entry = t.Mapping[str, t.Any]
+# germqtt 0.1.0 cannot use another one.
+GERMQTT_PORT = 1883
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
 
@@ -75,22 +78,39 @@ def _reader_problems(readers: t.Sequence[Entry]) -> t.Iterator[str]:
                 yield f"{path}.sys[{number}]: {problem or 'give what comes after $SYS/'}"
 
 
-def _germqtt_problems(publishers: t.Sequence[Entry], name: str, topic: str) -> t.Iterator[str]:
-    """germqtt is one of the publishers: it needs an account, a password to log in with, and the right to write its topics."""
-    for index, publisher in enumerate(publishers):
-        if publisher["name"] != name or publisher not in _present(publishers):
+def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
+    """germqtt is one of the publishers: it needs an account, a password, the right to write its topics, and a way in."""
+    name, topic = str(variables["firehose_germqtt_publisher"]), variables["germqtt_topic"]
+    if not any(_serves_germqtt(listener) for listener in variables["firehose_listeners"]):
+        yield "firehose_listeners: germqtt can only use a listener on port 1883 for mqtt, and on every address or localhost"
+    for index, publisher in enumerate(variables["firehose_publishers"]):
+        if str(publisher["name"]) != name or publisher.get("state", "present") != "present":
             continue
         path = f"firehose_publishers[{index}] ({name})"
         if publisher.get("password") is None:
             yield f"{path}: germqtt logs in with this account, so it needs password; a password_hash is not enough"
-        if not {f"{topic}/#", "#"} & set(publisher.get("topics") or []):
+        if not any(_topics.covers(own, f"{topic}/#") for own in publisher.get("topics") or []):
             yield f"{path}: germqtt publishes below {topic!r}, so topics needs '{topic}/#'"
         return
     yield f"firehose_publishers: germqtt needs an account: there is none named {name!r}"
 
 
-def problems(variables: Entry) -> list[str]:
-    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret."""
+def _serves_germqtt(listener: Entry) -> bool:
+    return (
+        listener.get("port") == GERMQTT_PORT
+        and listener.get("protocol", "mqtt") == "mqtt"
+        and listener.get("bind_address", "") in ("", "0.0.0.0", "127.0.0.1", "localhost", "::1", "::")
+    )
+
+
+def problems(variables: Entry, options: Entry) -> list[str]:
+    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
+
+    The options are those of the role's argument specs.
+    """
+    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    if wrong_types:
+        return wrong_types
     publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
     found = [
         *_accounts.user_problems(publishers, "firehose_publishers"),
@@ -106,5 +126,5 @@ def problems(variables: Entry) -> list[str]:
                 f"firehose_readers[{again - len(publishers)}] ({name}): firehose_publishers[{first}] has the same name"
             )
     if variables["firehose_germqtt"]:
-        found.extend(_germqtt_problems(publishers, variables["firehose_germqtt_publisher"], variables["germqtt_topic"]))
+        found.extend(_germqtt_problems(variables))
     return found

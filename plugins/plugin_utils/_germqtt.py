@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _topics
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
 
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
 HOST_NAME = re.compile(r"[A-Za-z0-9._:-]+")
@@ -30,6 +31,9 @@ def host_key_problem(host_key: str) -> str | None:
     # RFC 4253, 6.6: the key repeats its type, with its length before it.
     if blob[4 : 4 + len(fields[0])] != fields[0].encode():
         return f"its key is not one of the type {fields[0]}"
+    # The shortest that there is, of ed25519, has 32 bytes behind the type and two lengths.
+    if len(blob) < len(fields[0]) + 40:
+        return "its key is cut off"
     return None
 
 
@@ -44,9 +48,9 @@ def _private_key_problem(key: str) -> str | None:
 
 def _text_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name in SINGLE_LINES:
-        value = str(variables.get(name) or "")
-        if value != value.strip() or any(ord(char) < 0x20 for char in value):
-            yield f"{name}: germqtt's configuration cannot hold blanks at either end, or control characters"
+        value = str(variables[name])
+        if value != value.strip():
+            yield f"{name}: germqtt's configuration cannot hold blanks at either end"
     for name in ("germqtt_gerrit_host", "germqtt_mqtt_host"):
         if not HOST_NAME.fullmatch(str(variables[name])):
             yield f"{name}: {variables[name]!r} is not the name or the address of a host"
@@ -68,17 +72,26 @@ def _key_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 def _topic_problem(topic: str) -> str | None:
     if any(char in topic for char in "+#"):
         return "a topic that is published to cannot have wildcards"
+    if topic.startswith("$"):
+        return "topics that start with '$' belong to the broker"
     return _topics.filter_problem(topic)
 
 
-def problems(variables: t.Mapping[str, t.Any]) -> list[str]:
-    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret."""
+def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> list[str]:
+    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
+
+    The options are those of the role's argument specs.
+    """
+    lines = {name: value for name, value in variables.items() if name != "germqtt_ssh_private_key"}
+    found = [*_types.type_problems(variables, options), *_types.control_character_problems(lines)]
+    if found:
+        return found
     found = [*_text_problems(variables), *_key_problems(variables)]
-    if not 1 <= int(variables["germqtt_gerrit_port"]) <= 65535:
+    if not 1 <= variables["germqtt_gerrit_port"] <= 65535:
         found.append(f"germqtt_gerrit_port: {variables['germqtt_gerrit_port']} is not between 1 and 65535")
     problem = _topic_problem(str(variables["germqtt_topic"]))
     if problem:
         found.append(f"germqtt_topic: {problem}")
-    if bool(variables.get("germqtt_mqtt_username")) != bool(variables.get("germqtt_mqtt_password")):
+    if (str(variables["germqtt_mqtt_username"]) == "") != (str(variables["germqtt_mqtt_password"]) == ""):
         found.append("germqtt_mqtt_username, germqtt_mqtt_password: either both or none")
     return found

@@ -13,8 +13,26 @@ import re
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
 
 Variables = t.Mapping[str, t.Any]
+
+# It stands in the unit too, where systemd would read more into other characters; a directory is made writable for it.
+SOCKET = re.compile(r"(/[A-Za-z0-9._-]+){2,}")
+EXPIRATION = re.compile(r"\d+[hdwmy]")
+UMASK = re.compile(r"0[0-7]{3}")
+# The smallest and the largest value of each variable that is a number; None is no limit.
+RANGES: dict[str, tuple[int, int | None]] = {
+    "mosquitto_autosave_interval": (0, None),
+    "mosquitto_hash_iterations": (1, _accounts.MAX_ITERATIONS),
+    "mosquitto_limit_nofile": (64, None),
+    "mosquitto_max_inflight_messages": (0, 65535),
+    "mosquitto_max_keepalive": (10, 65535),
+    "mosquitto_max_packet_size": (20, 268435455),
+    "mosquitto_max_queued_messages": (0, None),
+    "mosquitto_sys_interval": (0, 65535),
+    "mosquitto_wait_timeout": (0, None),
+}
 
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 
@@ -53,6 +71,49 @@ ROLE_OPTIONS = {
     "sys_interval",
     "user",
 }
+# Outside a listener these belong to one on port 1883, which the broker then opens on every address.
+LISTENER_OPTIONS = {
+    "bind_interface",
+    "cafile",
+    "capath",
+    "certfile",
+    "ciphers",
+    "ciphers_tls1.3",
+    "crlfile",
+    "dhparamfile",
+    "enable_proxy_protocol",
+    "http_dir",
+    "keyfile",
+    "listener_allow_anonymous",
+    "listener_auto_id_prefix",
+    "max_topic_alias",
+    "psk_hint",
+    "require_certificate",
+    "tls_engine",
+    "tls_engine_kpass_sha1",
+    "tls_keyform",
+    "tls_version",
+    "use_identity_as_username",
+    "use_subject_as_username",
+    "use_username_as_clientid",
+}
+# What the template writes of a bridge.
+BRIDGE_OPTIONS = {
+    "address",
+    "addresses",
+    "bridge_protocol_version",
+    "cleansession",
+    "clientid",
+    "notifications",
+    "password",
+    "remote_clientid",
+    "remote_password",
+    "remote_username",
+    "topic",
+    "try_private",
+    "username",
+}
+SECRET_OPTION = re.compile(r"psk|passw|secret|plugin_opt|kpass")
 # Options that Mosquitto 2.0 refuses to start with.
 OPTIONS_SINCE_2_1 = {
     "accept_protocol_versions",
@@ -79,45 +140,31 @@ def parse_version(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match.group(1).split(".")) if match else ()
 
 
-def _strings(value: t.Any, path: str) -> t.Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, t.Mapping):
-        for key, item in value.items():
-            yield from _strings(item, f"{path}.{key}")
-    elif isinstance(value, t.Sequence):
-        for index, item in enumerate(value):
-            yield from _strings(item, f"{path}[{index}]")
-
-
-def control_character_problems(variables: Variables) -> list[str]:
-    """A line break in a value would write a line of its own into a file. The message does not quote the value."""
-    return [
-        f"{path}: has a line break or another control character"
-        for name, value in variables.items()
-        for path, text in _strings(value, name)
-        if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text)
-    ]
+def _addresses(listener: Variables) -> set[str]:
+    address = listener.get("bind_address") or ""
+    return {"127.0.0.1", "::1", address} if address == "localhost" else {address}
 
 
 def _overlap(one: Variables, other: Variables) -> bool:
     """Whether two listeners want the same place."""
     if one.get("socket") or other.get("socket"):
         return one.get("socket") == other.get("socket")
-    if one.get("port") is None or int(one["port"]) != int(other.get("port") or 0):
+    if one.get("port") is None or one["port"] != other.get("port"):
         return False
-    addresses = [one.get("bind_address") or "", other.get("bind_address") or ""]
-    return addresses[0] == addresses[1] or any(address in ANY_ADDRESS for address in addresses)
+    addresses = _addresses(one), _addresses(other)
+    return bool(addresses[0] & addresses[1]) or any(address in ANY_ADDRESS for address in addresses[0] | addresses[1])
 
 
 def _listener_problem(listener: Variables) -> str | None:
     port, path = listener.get("port"), listener.get("socket")
     if (port is None) == (not path):
         return "needs either port or socket"
-    if port is not None and not 1 <= int(port) <= 65535:
+    if port is not None and not 1 <= port <= 65535:
         return f"port {port} is not between 1 and 65535"
-    if path and not path.startswith("/"):
-        return f"socket {path!r} is not an absolute path"
+    if path and not SOCKET.fullmatch(path):
+        return f"socket {path!r} is not an absolute path of letters, digits and ._-, below a directory"
+    if re.search(r"\s", listener.get("bind_address") or ""):
+        return "bind_address cannot have blanks"
     if path and listener.get("bind_address"):
         return "a socket has no bind_address"
     if path and listener.get("protocol") == "websockets":
@@ -135,12 +182,17 @@ def _is_numeric(address: str) -> bool:
     return True
 
 
-def _options_problems(options: Variables, path: str, version: tuple[int, ...]) -> t.Iterator[str]:
+def _options_problems(
+    options: Variables, path: str, version: tuple[int, ...], elsewhere: t.Container[str]
+) -> t.Iterator[str]:
+    """Look at free-form options; those named in elsewhere belong to another place of the configuration."""
     for name in options:
-        if not re.fullmatch(r"[a-z0-9_]+", name):
+        if not re.fullmatch(r"[a-z0-9_.]+", name):
             yield f"{path}.{name}: no option of Mosquitto has such a name"
         elif name in ROLE_OPTIONS:
             yield f"{path}.{name}: the role writes this option itself, from a variable of its own"
+        elif name in elsewhere:
+            yield f"{path}.{name}: this option does not belong here, but to a listener, or has a key of its own"
         elif version and version < (2, 1) and name in OPTIONS_SINCE_2_1:
             yield f"{path}.{name}: Mosquitto {'.'.join(map(str, version))} does not know this option"
 
@@ -154,7 +206,7 @@ def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]
         problem = _listener_problem(listener)
         if problem:
             yield f"{name}[{index}]: {problem}"
-        yield from _options_problems(listener.get("options") or {}, f"{name}[{index}].options", version)
+        yield from _options_problems(listener.get("options") or {}, f"{name}[{index}].options", version, BRIDGE_OPTIONS)
     for (first, one), (second, other) in itertools.combinations(enumerate(listeners), 2):
         if _overlap(one, other):
             place = one.get("socket") or f"port {one['port']}"
@@ -208,52 +260,93 @@ def hash_problems(users: t.Sequence[Variables], variable: str, version: tuple[in
             )
 
 
+def _bridge_topic_problem(topic: Variables) -> str | None:
+    if any(re.search(r"\s", str(topic.get(key) or "")) for key in ("pattern", "local_prefix", "remote_prefix")):
+        return "the configuration of a bridge cannot hold blanks in a topic"
+    return _topics.rule_problem(str(topic["pattern"]))
+
+
+def _bridge_problems(bridge: Variables) -> t.Iterator[str]:
+    """What is wrong with a bridge: the key, and why."""
+    for key in ("name", "client_id", "username", "password"):
+        text = str(bridge.get(key) or "")
+        if text != text.strip() or (key == "name" and not text):
+            yield f"{key}: cannot be empty, or have blanks at either end"
+    for key in ("addresses", "topics"):
+        if not bridge[key]:
+            yield f"{key}: at least one is needed"
+    for number, address in enumerate(bridge["addresses"]):
+        if not re.fullmatch(r"\S+", address):
+            yield f"addresses[{number}]: {address!r} is not the address of a broker"
+    for number, topic in enumerate(bridge["topics"]):
+        problem = _bridge_topic_problem(topic)
+        if problem:
+            yield f"topics[{number}]: {problem}"
+    if bridge.get("password") is not None and not bridge.get("username"):
+        yield "password: needs a username"
+
+
 def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:
     """Bridges that the broker would refuse, or that would carry nothing."""
     for index, bridge in enumerate(bridges):
         path = f"mosquitto_bridges[{index}]"
-        if not bridge["addresses"]:
-            yield f"{path}.addresses: at least one address is needed"
-        for number, topic in enumerate(bridge["topics"]):
-            problem = _topics.rule_problem(str(topic["pattern"]))
-            if problem is None and any(
-                re.search(r"\s", str(topic.get(key) or "")) for key in ("pattern", "local_prefix", "remote_prefix")
-            ):
-                problem = "the configuration of a bridge cannot hold blanks in a topic"
-            if problem:
-                yield f"{path}.topics[{number}]: {problem}"
-        if not bridge["topics"]:
-            yield f"{path}.topics: at least one topic is needed"
-        if bridge.get("password") is not None and not bridge.get("username"):
-            yield f"{path}.password: needs a username"
-        yield from _options_problems(bridge.get("options") or {}, f"{path}.options", version)
+        for problem in _bridge_problems(bridge):
+            yield f"{path}.{problem}"
+        yield from _options_problems(
+            bridge.get("options") or {}, f"{path}.options", version, LISTENER_OPTIONS | BRIDGE_OPTIONS
+        )
     for name, first, again in _accounts.duplicates(str(bridge["name"]) for bridge in bridges):
         yield f"mosquitto_bridges[{again}].name: mosquitto_bridges[{first}] is called {name!r} already"
 
 
-def problems(variables: Variables, version: str = "") -> list[str]:
-    """List what is wrong with the role's variables, each line naming the variable.
+def value_problems(variables: Variables) -> t.Iterator[str]:
+    """Numbers out of their range, and texts of another form than theirs."""
+    for name, (least, most) in RANGES.items():
+        if variables[name] < least or (most is not None and variables[name] > most):
+            yield f"{name}: {variables[name]} is not between {least} and {'any number' if most is None else most}"
+    if not EXPIRATION.fullmatch(str(variables["mosquitto_persistent_client_expiration"])):
+        yield "mosquitto_persistent_client_expiration: has to be a number and one of h, d, w, m and y, such as 1d"
+    if not UMASK.fullmatch(str(variables["mosquitto_umask"])):
+        yield "mosquitto_umask: has to be four octal digits in quotes, such as '0027'"
 
-    Without a version, what only some versions of Mosquitto refuse is let pass.
+
+def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
+    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
+
+    The options are those of the role's argument specs. Without a version, what only some versions of Mosquitto refuse is let pass.
     """
+    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    if wrong_types:
+        return wrong_types
     number = parse_version(version)
     users = variables["mosquitto_users"]
     return [
-        *control_character_problems(variables),
+        *value_problems(variables),
         *listener_problems(variables["mosquitto_listeners"], number),
         *_accounts.user_problems(users, "mosquitto_users"),
         *hash_problems(users, "mosquitto_users", number),
         *acl_problems(variables.get("mosquitto_acl") or {}),
         *bridge_problems(variables["mosquitto_bridges"], number),
-        *_options_problems(variables["mosquitto_options"], "mosquitto_options", number),
+        *_options_problems(
+            variables["mosquitto_options"], "mosquitto_options", number, LISTENER_OPTIONS | BRIDGE_OPTIONS
+        ),
     ]
 
 
+def has_secrets(variables: Variables) -> bool:
+    """Whether a password or the like stands in the configuration."""
+    bridges, listeners = variables["mosquitto_bridges"], variables["mosquitto_listeners"]
+    free = [variables["mosquitto_options"], *((item.get("options") or {}) for item in (*bridges, *listeners))]
+    return any(bridge.get("password") for bridge in bridges) or any(
+        SECRET_OPTION.search(name) for options in free for name in options
+    )
+
+
 def endpoints(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
-    """Where the host itself reaches those of its listeners that mqtt_wait_for can ask: all but those with TLS."""
+    """Where the host itself reaches those of its listeners that mqtt_wait_for can ask: all but those with TLS or the PROXY protocol."""
     found = []
     for listener in listeners:
-        if "certfile" in (listener.get("options") or {}):
+        if {"certfile", "psk_hint", "enable_proxy_protocol"} & set(listener.get("options") or {}):
             continue
         if listener.get("socket"):
             found.append({"socket": listener["socket"]})

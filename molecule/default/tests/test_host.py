@@ -15,8 +15,8 @@ SECRETS = {
     "/etc/mosquitto/passwd": "mosquitto",
     "/etc/mosquitto/acl": "mosquitto",
     "/etc/mosquitto/mosquitto.conf": "mosquitto",
-    "/etc/germqtt.conf": "germqtt",
-    "/var/lib/germqtt/.ssh/id_germqtt": "germqtt",
+    "/etc/germqtt/germqtt.conf": "germqtt",
+    "/etc/germqtt/.ssh/id_germqtt": "germqtt",
 }
 CAP_NET_BIND_SERVICE = 1 << 10
 

@@ -27,3 +27,22 @@ def test_filters_that_are_not(topic_filter):
 def test_files_cannot_hold_blanks_at_the_ends(topic_filter):
     assert _topics.filter_problem(topic_filter.strip()) is None
     assert _topics.rule_problem(topic_filter)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("#", "a/#", True),
+        ("a/#", "a/#", True),
+        ("a/#", "a", True),
+        ("+/#", "a/#", True),
+        ("a/+", "a/b", True),
+        ("a/+", "a/#", False),
+        ("a/b", "a/+", False),
+        ("a", "a/#", False),
+        ("a/b/#", "a/#", False),
+        ("b/#", "a/#", False),
+    ],
+)
+def test_covers(one, other, expected):
+    assert _topics.covers(one, other) is expected

@@ -20,12 +20,32 @@ FINE = {
 }
 
 
-def test_nothing_is_wrong():
-    assert _firehose.problems(FINE) == []
+@pytest.fixture
+def problems(roles):
+    role = roles["firehose"]
+
+    def find(**changed):
+        return _firehose.problems({**role.defaults, **FINE, **changed}, role.options)
+
+    return find
 
 
-def test_germqtt_is_not_asked_for_where_it_does_not_run():
-    assert _firehose.problems({**FINE, "firehose_publishers": [], "firehose_germqtt": False}) == []
+def test_nothing_is_wrong(problems):
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"firehose_publishers": [], "firehose_germqtt": False},
+        {"firehose_listeners": [{"port": 2883}], "firehose_germqtt": False},
+        {"firehose_listeners": [{"port": 1883, "bind_address": "127.0.0.1"}]},
+        {"firehose_publishers": [{**GERMQTT, "topics": ["+/#"]}]},
+        {"firehose_publishers": [{**GERMQTT, "name": 1}], "firehose_germqtt_publisher": "1"},
+    ],
+)
+def test_these_are_fine_too(problems, change):
+    assert problems(**change) == []
 
 
 @pytest.mark.parametrize(
@@ -68,11 +88,17 @@ def test_germqtt_is_not_asked_for_where_it_does_not_run():
             "after",
         ),
         ({"firehose_readers": [{"name": "a", "password": "p", "sys": ["x#"]}]}, "firehose_readers[0].sys[0]", "'#'"),
+        ({"firehose_publishers": [{**GERMQTT, "topics": "gerrit/#"}]}, "firehose_publishers[0].topics", "a list"),
+        ({"firehose_readers": [{"name": "a", "password": "p", "sys": "#"}]}, "firehose_readers[0].sys", "a list"),
+        ({"firehose_public_topics": "gerrit/#"}, "firehose_public_topics", "a list"),
+        ({"firehose_germqtt": "no"}, "firehose_germqtt", "boolean"),
+        ({"firehose_listeners": [{"port": 2883}]}, "firehose_listeners", "1883"),
+        ({"firehose_listeners": [{"port": 1883, "bind_address": "192.0.2.1"}]}, "firehose_listeners", "1883"),
         ({"firehose_public_topics": ["$SYS/#"]}, "firehose_public_topics[0]", "belong to the broker"),
     ],
 )
-def test_problems(change, where, why):
-    (problem,) = _firehose.problems({**FINE, **change})
+def test_problems(problems, change, where, why):
+    (problem,) = problems(**change)
     assert problem.startswith(f"{where}: ")
     assert why in problem
 

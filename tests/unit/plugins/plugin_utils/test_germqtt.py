@@ -23,12 +23,26 @@ FINE = {
 }
 
 
-def test_nothing_is_wrong():
-    assert _germqtt.problems(FINE) == []
+@pytest.fixture
+def problems(roles):
+    role = roles["germqtt"]
+
+    def find(**changed):
+        return _germqtt.problems({**role.defaults, **FINE, **changed}, role.options)
+
+    return find
 
 
-def test_a_broker_that_lets_anyone_publish():
-    assert _germqtt.problems({**FINE, "germqtt_mqtt_username": "", "germqtt_mqtt_password": ""}) == []
+def test_nothing_is_wrong(problems):
+    assert problems() == []
+
+
+def test_a_broker_that_lets_anyone_publish(problems):
+    assert problems(germqtt_mqtt_username="", germqtt_mqtt_password="") == []
+
+
+def test_a_number_for_a_password(problems):
+    assert problems(germqtt_mqtt_password=0) == []
 
 
 @pytest.mark.parametrize(
@@ -43,6 +57,10 @@ def test_a_broker_that_lets_anyone_publish():
         ({"germqtt_mqtt_password": ""}, "germqtt_mqtt_username, germqtt_mqtt_password"),
         ({"germqtt_topic": "gerrit/#"}, "germqtt_topic"),
         ({"germqtt_topic": ""}, "germqtt_topic"),
+        ({"germqtt_topic": "$SYS"}, "germqtt_topic"),
+        ({"germqtt_gerrit_port": "29418"}, "germqtt_gerrit_port"),
+        ({"germqtt_gerrit_host_keys": HOST_KEY}, "germqtt_gerrit_host_keys"),
+        ({"germqtt_gerrit_host_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"]}, "germqtt_gerrit_host_keys[0]"),
         ({"germqtt_gerrit_host_keys": []}, "germqtt_gerrit_host_keys"),
         ({"germqtt_gerrit_host_keys": [HOST_KEY, f"review.example.org {HOST_KEY}"]}, "germqtt_gerrit_host_keys[1]"),
         ({"germqtt_gerrit_host_keys": ["ssh-ed25519 AAAA"]}, "germqtt_gerrit_host_keys[0]"),
@@ -55,7 +73,7 @@ def test_a_broker_that_lets_anyone_publish():
         ),
     ],
 )
-def test_problems(change, where):
-    (problem,) = _germqtt.problems({**FINE, **change})
+def test_problems(problems, change, where):
+    (problem,) = problems(**change)
     assert problem.startswith(f"{where}: ")
     assert "50 % off" not in problem

@@ -27,12 +27,18 @@ LONG_SALT = f"$7$1000${base64.b64encode(bytes(64)).decode()}${base64.b64encode(b
 ARGON2 = "$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
 
 
-def problems(version="2.0.21-1", **changed):
-    return _mosquitto.problems({**FINE, **changed}, version)
+@pytest.fixture
+def problems(roles):
+    role = roles["mosquitto"]
+
+    def find(version="2.0.21-1", **changed):
+        return _mosquitto.problems({**role.defaults, **FINE, **changed}, role.options, version)
+
+    return find
 
 
 @pytest.mark.parametrize("version", ["", "2.0.11-1.2+deb12u2", "2.0.21-1", "2.1.2-3", "1:2.1"])
-def test_nothing_is_wrong(version):
+def test_nothing_is_wrong(problems, version):
     assert problems(version) == []
 
 
@@ -49,12 +55,12 @@ def test_versions(version, numbers):
     [
         ([], "mosquitto_listeners", "at least one"),
         ([{}], "mosquitto_listeners[0]", "either port or socket"),
-        ([{"port": 1, "socket": "/x"}], "mosquitto_listeners[0]", "either port or socket"),
+        ([{"port": 1, "socket": "/run/x"}], "mosquitto_listeners[0]", "either port or socket"),
         ([{"port": 1883}, {"port": 0}], "mosquitto_listeners[1]", "not between"),
         ([{"port": 65536}], "mosquitto_listeners[0]", "not between"),
         ([{"socket": "relative"}], "mosquitto_listeners[0]", "absolute"),
-        ([{"socket": "/x", "bind_address": "::1"}], "mosquitto_listeners[0]", "no bind_address"),
-        ([{"port": 1}, {"socket": "/x", "protocol": "websockets"}], "mosquitto_listeners[1]", "no websockets"),
+        ([{"socket": "/run/x", "bind_address": "::1"}], "mosquitto_listeners[0]", "no bind_address"),
+        ([{"port": 1}, {"socket": "/run/x", "protocol": "websockets"}], "mosquitto_listeners[1]", "no websockets"),
         ([{"port": 1, "mount_point": "a/#"}], "mosquitto_listeners[0]", "wildcards"),
         ([{"port": 1883}, {"port": 1883, "protocol": "websockets"}], "mosquitto_listeners[1]", "already"),
         ([{"port": 1, "bind_address": "::1"}, {"port": 1}], "mosquitto_listeners[1]", "already"),
@@ -63,7 +69,7 @@ def test_versions(version, numbers):
             "mosquitto_listeners[1]",
             "already",
         ),
-        ([{"socket": "/x"}, {"port": 1}, {"socket": "/x"}], "mosquitto_listeners[2]", "already"),
+        ([{"socket": "/run/x"}, {"port": 1}, {"socket": "/run/x"}], "mosquitto_listeners[2]", "already"),
         ([{"port": 80, "protocol": "websockets"}], "mosquitto_listeners", "websockets only"),
         (
             [{"port": 1}, {"port": 80, "protocol": "websockets", "bind_address": "localhost"}],
@@ -78,7 +84,7 @@ def test_versions(version, numbers):
         ),
     ],
 )
-def test_listeners(listeners, where, why):
+def test_listeners(problems, listeners, where, why):
     found = problems(mosquitto_listeners=listeners)
     assert len(found) == 1
     assert found[0].startswith(f"{where}: ")
@@ -89,19 +95,19 @@ def test_listeners(listeners, where, why):
     "listeners",
     [
         [{"port": 1883, "bind_address": "127.0.0.1"}, {"port": 1883, "bind_address": "10.0.0.1"}],
-        [{"port": 1883}, {"socket": "/x"}, {"socket": "/y"}],
+        [{"port": 1883}, {"socket": "/run/x"}, {"socket": "/run/y"}],
     ],
 )
-def test_listeners_beside_each_other(listeners):
+def test_listeners_beside_each_other(problems, listeners):
     assert problems(mosquitto_listeners=listeners) == []
 
 
-def test_only_websockets_is_fine_since_2_1():
+def test_only_websockets_is_fine_since_2_1(problems):
     assert problems("2.1.2-3", mosquitto_listeners=[{"port": 80, "protocol": "websockets"}]) == []
 
 
 @pytest.mark.parametrize("password_hash", [LONG_SALT, ARGON2])
-def test_hashes_that_only_2_1_reads(password_hash):
+def test_hashes_that_only_2_1_reads(problems, password_hash):
     users = [{"name": "alice", "password_hash": password_hash}]
     assert problems("2.1.2-3", mosquitto_users=users) == []
     (problem,) = problems("2.0.21-1", mosquitto_users=users)
@@ -121,7 +127,7 @@ def test_hashes_that_only_2_1_reads(password_hash):
         ({"users": [{"name": "a"}, {"name": "a"}]}, "mosquitto_acl.users[1].name"),
     ],
 )
-def test_acl(acl, where):
+def test_acl(problems, acl, where):
     (problem,) = problems(mosquitto_acl=acl)
     assert problem.startswith(f"{where}: ")
 
@@ -129,6 +135,10 @@ def test_acl(acl, where):
 @pytest.mark.parametrize(
     ("change", "where"),
     [
+        ({"name": ""}, "mosquitto_bridges[0].name"),
+        ({"addresses": ["a:1 b:1"]}, "mosquitto_bridges[0].addresses[0]"),
+        ({"username": "u", "password": " p"}, "mosquitto_bridges[0].password"),
+        ({"options": {"topic": "x"}}, "mosquitto_bridges[0].options.topic"),
         ({"addresses": []}, "mosquitto_bridges[0].addresses"),
         ({"topics": []}, "mosquitto_bridges[0].topics"),
         ({"topics": [{"pattern": "a b"}]}, "mosquitto_bridges[0].topics[0]"),
@@ -138,23 +148,69 @@ def test_acl(acl, where):
         ({"options": {"bridge_receive_maximum": 1}}, "mosquitto_bridges[0].options.bridge_receive_maximum"),
     ],
 )
-def test_bridges(change, where):
+def test_bridges(problems, change, where):
     (problem,) = problems(mosquitto_bridges=[{**FINE["mosquitto_bridges"][0], **change}])
     assert problem.startswith(f"{where}: ")
 
 
-def test_two_bridges_of_one_name():
+def test_two_bridges_of_one_name(problems):
     (problem,) = problems(mosquitto_bridges=FINE["mosquitto_bridges"] * 2)
     assert problem.startswith("mosquitto_bridges[1].name: ")
 
 
-@pytest.mark.parametrize("name", ["listener", "password_file", "Bad Name", "global_max_connections"])
-def test_options(name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "listener",
+        "password_file",
+        "Bad Name",
+        "global_max_connections",
+        "use_username_as_clientid",
+        "certfile",
+        "topic",
+    ],
+)
+def test_options(problems, name):
     (problem,) = problems(mosquitto_options={name: 1})
     assert problem.startswith(f"mosquitto_options.{name}: ")
 
 
-def test_a_line_break_is_refused_wherever_it_is_and_not_quoted():
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"mosquitto_allow_anonymous": "yes"}, "boolean"),
+        ({"mosquitto_persistence": "false"}, "boolean"),
+        ({"mosquitto_max_keepalive": 99999}, "65535"),
+        ({"mosquitto_max_keepalive": "600"}, "whole number"),
+        ({"mosquitto_max_packet_size": -1}, "not between"),
+        ({"mosquitto_persistent_client_expiration": "1 day"}, "1d"),
+        ({"mosquitto_persistent_client_expiration": "1d\nallow_anonymous true"}, "line break"),
+        ({"mosquitto_umask": 23}, "octal"),
+        ({"mosquitto_log_types": "error"}, "a list"),
+        ({"mosquitto_options": {"a": "b\nc"}}, "line break"),
+    ],
+)
+def test_values(problems, change, why):
+    [(name, _value)] = change.items()
+    (problem,) = problems(**change)
+    assert problem.startswith(name)
+    assert why in problem
+
+
+@pytest.mark.parametrize(
+    ("change", "secret"),
+    [
+        ({}, False),
+        ({"mosquitto_bridges": [{**FINE["mosquitto_bridges"][0], "password": "p"}]}, True),
+        ({"mosquitto_bridges": [{**FINE["mosquitto_bridges"][0], "options": {"bridge_psk": "p"}}]}, True),
+        ({"mosquitto_options": {"plugin_opt_x": "p"}}, True),
+    ],
+)
+def test_has_secrets(change, secret):
+    assert _mosquitto.has_secrets({**FINE, **change}) is secret
+
+
+def test_a_line_break_is_refused_wherever_it_is_and_not_quoted(problems):
     bridge = {**FINE["mosquitto_bridges"][0], "username": "u", "password": "secret\nallow_anonymous true"}
     (problem,) = problems(mosquitto_bridges=[bridge])
     assert problem.startswith("mosquitto_bridges[0].password: ")

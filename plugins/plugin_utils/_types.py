@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection and may change at any time.
+
+"""Types as they are, by a role's own argument specs.
+
+Ansible checks that a role's variables could be converted to their types, and then hands them to the role as they were: a text
+where a list belongs would be read as a list of letters, and the text "no" as true.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "a boolean: true or false, without quotes"),
+    "dict": ((t.Mapping,), "a dictionary"),  # type: ignore[type-abstract]
+    "float": ((int, float), "a number, without quotes"),
+    "int": ((int,), "a whole number, without quotes"),
+    "list": ((t.Sequence,), "a list"),  # type: ignore[type-abstract]
+    "str": ((str, int, float), "a text"),
+}
+
+
+def _is(value: t.Any, wanted: str) -> bool:
+    if isinstance(value, bool):
+        return wanted == "bool"
+    if isinstance(value, str):
+        return wanted == "str"
+    return isinstance(value, ACCEPTED[wanted][0])
+
+
+def type_problems(
+    values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]], prefix: str = ""
+) -> t.Iterator[str]:
+    """List the values that are not of the type that their option has, each by its place. Quotes no value."""
+    for name, value in values.items():
+        option = options.get(name)
+        if option is not None:
+            yield from _option_problems(value, option, f"{prefix}{name}")
+
+
+def _option_problems(value: t.Any, option: t.Mapping[str, t.Any], path: str) -> t.Iterator[str]:
+    if not _is(value, option["type"]):
+        yield f"{path}: has to be {ACCEPTED[option['type']][1]}"
+        return
+    if option["type"] == "list":
+        element = {**option, "type": option["elements"]}
+        for index, item in enumerate(value):
+            yield from _option_problems(item, element, f"{path}[{index}]")
+    elif option["type"] == "dict" and "options" in option:
+        yield from type_problems(value, option["options"], f"{path}.")
+
+
+def control_character_problems(value: t.Any, path: str = "") -> t.Iterator[str]:
+    """List the texts with a line break, which would write a line of its own into a file. Quotes no value."""
+    if isinstance(value, str):
+        if any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):
+            yield f"{path}: has a line break or another control character"
+    elif isinstance(value, t.Mapping):
+        for key, item in value.items():
+            yield from control_character_problems(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, t.Sequence):
+        for index, item in enumerate(value):
+            yield from control_character_problems(item, f"{path}[{index}]")

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the roles' refusals start from."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).parents[2] / "roles"
+
+
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """A role as it describes itself."""
+
+    specs: dict[str, t.Any]
+    defaults: dict[str, t.Any]
+    readme: str
+
+    @property
+    def options(self) -> dict[str, t.Any]:
+        return self.specs["main"]["options"]
+
+
+@pytest.fixture(scope="session")
+def roles() -> dict[str, Role]:
+    """All roles by their names."""
+
+    def load(path: Path) -> dict[str, t.Any]:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    return {
+        path.name: Role(
+            load(path / "meta/argument_specs.yml")["argument_specs"],
+            load(path / "defaults/main.yml"),
+            (path / "README.md").read_text(encoding="utf-8"),
+        )
+        for path in ROLES.iterdir()
+    }
