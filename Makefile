@@ -4,6 +4,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint units sanity molecule lock clean
 SHELL := /bin/bash
+# Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+export MOLECULE_GLOB := molecule/*/molecule.yml
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## show the targets
@@ -33,7 +36,7 @@ sanity: ## ansible-test's sanity tests
 	tools/sanity
 
 molecule: ## all Molecule scenarios
-	MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --all
+	molecule test --all
 
 lock: ## resolve requirements/dev.in into requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \

@@ -7,6 +7,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import fcntl
+import json
 import os
 import pathlib
 import subprocess
@@ -46,22 +47,28 @@ class Firehose:
     readers: dict[str, Account]
 
 
-def _firehose(name: str) -> Firehose:
-    wanted = "firehose_publishers", "firehose_readers", "passwords_of_hashes"
-    message = "{{ " + " + ".join(f"[{variable} | default([])]" for variable in wanted) + " }}"
-    debug = "ansible.builtin.debug", f"msg={message}"
-    publishers, readers, known = _inventory().run_module(name, *debug, get_encoding=lambda: "utf-8")["msg"]
+def evaluated(group: str, *names: str) -> dict[str, dict[str, t.Any]]:
+    """Variables of a group's hosts as Ansible sees them, by host; None for those that a host has not."""
+    # ansible-inventory would show the templates, and testinfra's own way relies on an option that is deprecated.
+    message = "{{ {" + ", ".join(f"'{name}': {name} | default(none)" for name in names) + "} }}"
+    settings = {
+        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",  # and none that prints something else
+    }
+    ansible = ["ansible", group, "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
+    ansible += ["--module-name", "ansible.builtin.debug", "--args", f"msg={message}"]
+    run = subprocess.run(ansible, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True)
+    [play] = json.loads(run.stdout)["plays"]
+    return {name: result["msg"] for name, result in play["tasks"][0]["hosts"].items()}
 
-    def accounts(entries: list[dict[str, t.Any]]) -> dict[str, Account]:
-        return {
-            entry["name"]: Account(
-                entry["name"], entry.get("password") or known[entry["name"]], tuple(entry.get("topics", ()))
-            )
-            for entry in entries
-        }
 
-    host = testinfra.get_host(f"docker://{name}")
-    return Firehose(name, host, host.check_output("hostname -i"), accounts(publishers), accounts(readers))
+def _accounts(entries: list[dict[str, t.Any]] | None, passwords: dict[str, str] | None) -> dict[str, Account]:
+    known = (passwords or {}) | {entry["name"]: entry["password"] for entry in entries or [] if entry.get("password")}
+    return {
+        entry["name"]: Account(entry["name"], known[entry["name"]], tuple(entry.get("topics", ())))
+        for entry in entries or []
+    }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -82,7 +89,14 @@ class Firehoses(dict[str, Firehose]):
 @pytest.fixture(scope="session")
 def firehoses() -> Firehoses:
     """All managed hosts."""
-    return Firehoses((name, _firehose(name)) for name in _inventory().get_hosts("firehose"))
+    names = "firehose_publishers", "firehose_readers", "passwords_of_hashes"
+    found = Firehoses()
+    for name, variables in evaluated("firehose", *names).items():
+        publishers, readers, passwords = variables.values()
+        host = testinfra.get_host(f"docker://{name}")
+        accounts = _accounts(publishers, passwords), _accounts(readers, passwords)
+        found[name] = Firehose(name, host, host.check_output("hostname -i"), *accounts)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ class Gerrit:
     @contextlib.contextmanager
     def another_host_key(self) -> t.Iterator[None]:
         """Be a host with other keys for a while."""
-        keys, kept = "/etc/ssh/ssh_host_*", "/root/kept"
+        keys, kept = "/etc/ssh/ssh_host_*", "/var/lib/kept-host-keys"
         self.host.check_output(f"mkdir {kept} && mv {keys} {kept} && systemctl restart ssh")
         try:
             yield
