@@ -22,10 +22,13 @@ import pytest
 import testinfra
 import testinfra.host
 import yaml
+from testinfra.utils.ansible_runner import AnsibleRunner
 
 from .clients import TIMEOUT, Account, PahoSubscriber, Way
-from .fixtures import PROJECT, _inventory
 
+pytest_plugins = ["firehose_testing.fixtures"]
+
+PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 VARIABLES = yaml.safe_load((SCENARIO / "group_vars/broker.yml").read_text(encoding="utf-8"))
 ACCOUNTS = {
@@ -117,11 +120,12 @@ def count(sender: Session, topic: str) -> t.Iterator[t.Callable[[], list[str]]]:
 
 @dataclasses.dataclass(frozen=True)
 class Broker:
-    """A host with a broker: the name of its container, the way in, and its address."""
+    """A host with a broker: the name of its container, the way in, its address, and the version of Mosquitto."""
 
     name: str
     host: testinfra.host.Host
     address: str
+    version: tuple[int, ...]
 
     def session(
         self, *filters: str, account: str | Account = "admin", port: int = 1883, way: Way = TCP, keepalive: int = 60
@@ -214,10 +218,15 @@ class Role:
             self._command(variables, group), env=os.environ | settings, capture_output=True, text=True, check=False
         )
         assert done.returncode in (0, 2), done.stdout + done.stderr
+        assert "[WARNING]" not in done.stderr, done.stderr
         run = Run(done.stdout, done.stderr)
         if group == "broker":
             self._variables, self._known = variables, run.worked
         return run
+
+    def repeat(self) -> Run:
+        """Run with the same variables again."""
+        return self.run(**self._variables)
 
     def interrupt(self, task: str, **variables: t.Any) -> None:
         """Kill a run when a task begins: the tasks before it have ended on all hosts."""
@@ -238,11 +247,16 @@ class Role:
             process.wait()
         assert met, f"there was no task {task!r}"
 
-    def restore(self) -> None:
-        """Have the brokers as the inventory says, if they may be otherwise."""
-        if self._variables or not self._known:
-            run = self.run()
+    def ensure(self, **variables: t.Any) -> None:
+        """Run with these variables, if that was not what the last run did, with success."""
+        if not self._known or self._variables != variables:
+            run = self.run(**variables)
             assert run.worked, run.failures
+
+    def recover(self) -> None:
+        """See that the brokers serve, with whatever variables."""
+        if not self._known:
+            self.ensure()
 
 
 @pytest.fixture(scope="session")
@@ -251,26 +265,37 @@ def role() -> Role:
     return Role()
 
 
+def _hosts_in(group: str) -> list[str]:
+    return AnsibleRunner.get_runner(os.environ["MOLECULE_INVENTORY_FILE"]).get_hosts(group)
+
+
+def host_in(group: str) -> str:
+    """The name of the only host of a group."""
+    [name] = _hosts_in(group)
+    return name
+
+
 @functools.cache
 def _broker(name: str) -> Broker:
     host = testinfra.get_host(f"docker://{name}")
-    return Broker(name, host, host.check_output("hostname -i"))
+    version = host.check_output("dpkg-query --show --showformat '${Version}' mosquitto").partition("-")[0]
+    return Broker(name, host, host.check_output("hostname -i"), tuple(map(int, version.split("."))))
 
 
 @pytest.fixture(scope="session")
 def brokers() -> Brokers:
     """All brokers, however the test before left them."""
-    return Brokers((name, _broker(name)) for name in _inventory().get_hosts("broker"))
+    return Brokers((name, _broker(name)) for name in _hosts_in("broker"))
 
 
 @pytest.fixture
 def broker(request: pytest.FixtureRequest, role: Role) -> Broker:
     """Each of the brokers in its turn, as the scenario's variables want it."""
-    role.restore()
+    role.ensure()
     return _broker(request.param)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `broker` once for each."""
     if "broker" in metafunc.fixturenames:
-        metafunc.parametrize("broker", _inventory().get_hosts("broker"), indirect=True)
+        metafunc.parametrize("broker", _hosts_in("broker"), indirect=True)

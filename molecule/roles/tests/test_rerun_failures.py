@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A play fails for as long as the broker does not serve what was asked for, and says why."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+from firehose_testing.brokers import VARIABLES, WEBSOCKETS, Broker, Brokers, Role, wait_until
+
+PORT = 8888
+
+
+def is_taken(broker: Broker) -> bool:
+    return f":{PORT} " in broker.host.check_output("ss --no-header --listening --tcp --numeric")
+
+
+def occupy(broker: Broker) -> None:
+    """Have another program listen on the port."""
+    broker.host.check_output(f"systemd-run --quiet --unit occupant python3 -m http.server {PORT}")
+    wait_until(lambda: is_taken(broker), "the port was taken")
+
+
+def free(broker: Broker) -> None:
+    broker.host.check_output("systemctl stop occupant")
+    wait_until(lambda: not is_taken(broker), "the port was free")
+
+
+@pytest.fixture
+def occupied(brokers: Brokers, role: Role) -> t.Iterator[None]:
+    role.ensure()
+    brokers.each(occupy)
+    yield
+    brokers.each(lambda broker: broker.host.run("systemctl stop occupant"))
+
+
+@pytest.mark.usefixtures("occupied")
+def test_a_port_that_another_program_has(brokers: Brokers, role: Role) -> None:
+    wanted = {
+        "mosquitto_listeners": [*VARIABLES["mosquitto_listeners"], {"port": PORT, "protocol": "websockets"}],
+        "mosquitto_wait_timeout": 2,
+    }
+    run = role.run(**wanted)
+    assert run.failed_hosts == set(brokers)
+    for failures in run.failures.values():
+        assert f"port {PORT}" in failures[-1] or "Error: Address already in use" in failures[-1]
+    brokers.each(free)
+    run = role.run(**wanted)
+    assert run.worked, run.failures
+    assert brokers.each(lambda broker: broker.lets_in("admin", port=PORT, way=WEBSOCKETS)) == brokers.all(True)
+
+
+def test_an_option_that_the_broker_does_not_know(brokers: Brokers, role: Role) -> None:
+    run = role.run(mosquitto_options={"no_such_option": 1})
+    assert run.failed_hosts == set(brokers)
+    for failures in run.failures.values():
+        assert re.search("Error: Unknown configuration variable .no_such_option", failures[-1])
+    role.ensure()
+    assert brokers.each(lambda broker: broker.lets_in("admin")) == brokers.all(True)

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run restarts the broker when it has to, makes good what an interrupted one left undone, and else does nothing."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+from firehose_testing.brokers import VARIABLES, WEBSOCKETS, Broker, Brokers, Role, delivered
+from firehose_testing.clients import ANONYMOUS
+
+SERVICE = "Have the broker run what is on disk"
+
+
+def processes(brokers: Brokers) -> dict[str, str]:
+    return brokers.each(lambda broker: broker.show("MainPID"))
+
+
+def open_files(broker: Broker) -> str:
+    limits = broker.host.file(f"/proc/{broker.show('MainPID')}/limits").content_string
+    [line] = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    return line.split()[3]
+
+
+def reads_later(broker: Broker) -> bool:
+    """Whether the account may read what only the changed rules let it read."""
+    with broker.session("#", account="plain") as receiver, broker.session() as sender:
+        return delivered(sender, receiver, ["later/a"]) == {"later/a"}
+
+
+def changed_acl() -> dict[str, t.Any]:
+    """The rules of the inventory, and one more."""
+    acl = copy.deepcopy(VARIABLES["mosquitto_acl"])
+    [rules] = [user["rules"] for user in acl["users"] if user["name"] == "plain"]
+    rules.append({"topic": "later/#"})
+    return {"mosquitto_acl": acl}
+
+
+def test_rules_that_an_interrupted_run_wrote_are_loaded_by_the_next(brokers: Brokers, role: Role) -> None:
+    role.ensure()
+    before = processes(brokers)
+    role.interrupt("Write the configuration", **changed_acl())
+    assert brokers.each(reads_later) == brokers.all(False)
+    run = role.run(**changed_acl())
+    assert run.worked, run.failures
+    assert run.changed == brokers.all([SERVICE])
+    assert brokers.each(reads_later) == brokers.all(True)
+    assert processes(brokers) == before
+
+
+def test_settings_that_an_interrupted_run_wrote_are_started_with_by_the_next(brokers: Brokers, role: Role) -> None:
+    role.ensure(**changed_acl())
+    before = processes(brokers)
+    wanted = {**changed_acl(), "mosquitto_limit_nofile": 4097}
+    role.interrupt("Write the accounts", **wanted)
+    assert brokers.each(open_files) == brokers.all("4096")
+    run = role.run(**wanted)
+    assert run.worked, run.failures
+    assert run.changed == brokers.all([SERVICE])
+    assert brokers.each(open_files) == brokers.all("4097")
+    assert not before.items() & processes(brokers).items()
+
+
+def test_a_run_without_changes_touches_nothing(brokers: Brokers, role: Role) -> None:
+    role.recover()
+    before, reloaded = processes(brokers), brokers.each(Broker.reloaded)
+    run = role.repeat()
+    assert run.worked, run.failures
+    assert run.changed == brokers.all([])
+    assert processes(brokers) == before
+    assert brokers.each(Broker.reloaded) == reloaded
+
+
+def test_changed_listeners_and_options_restart_the_broker(brokers: Brokers, role: Role) -> None:
+    role.recover()
+    before = processes(brokers)
+    assert brokers.each(lambda broker: broker.lets_in(ANONYMOUS)) == brokers.all(False)
+    run = role.run(
+        mosquitto_listeners=[*VARIABLES["mosquitto_listeners"], {"port": 81, "protocol": "websockets"}],
+        mosquitto_allow_anonymous=True,
+        mosquitto_acl={"anonymous": [{"topic": "news/#"}], **VARIABLES["mosquitto_acl"]},
+    )
+    assert run.worked, run.failures
+    assert not before.items() & processes(brokers).items()
+    for broker in brokers.values():
+        with broker.session("#", account=ANONYMOUS, port=81, way=WEBSOCKETS) as public, broker.session() as sender:
+            for topic in ("both/a", "own/None/fence", "news/a"):
+                sender.publish(topic, "for all?")
+            public.wait_for(topic="news/a")
+            assert public.got("for all?") == {"news/a"}
+            assert brokers.each(lambda broker: broker.lets_in("admin")) == brokers.all(True)
