@@ -21,10 +21,12 @@ import os
 import re
 import typing as t
 
+from ansible_collections.opendev.firehose.plugins.module_utils import _lines
+
 DEFAULT_ITERATIONS = 1000
 MAX_ITERATIONS = 10_000_000
-# Mosquitto 2.0 reads no other length; 2.1 reads this one too.
-SALT_BYTES = 12
+# Mosquitto 2.0 reads the first length only; 2.1 reads both.
+SALT_BYTES = (12, 64)
 HASH_BYTES = 64
 
 ARGON2 = re.compile(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
@@ -34,12 +36,12 @@ class HashError(ValueError):
     """A stored hash that the broker would refuse. The message never quotes the hash."""
 
 
-class FileError(ValueError):
-    """A password file that cannot be understood; ``line`` counts from 1."""
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """How new hashes are made."""
 
-    def __init__(self, line: int, problem: str) -> None:
-        super().__init__(f"line {line}: {problem}")
-        self.line = line
+    iterations: int = DEFAULT_ITERATIONS
+    salt_bytes: int = SALT_BYTES[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,10 @@ class PasswordHash:
         if self.algorithm == "argon2id":
             return False
         return hmac.compare_digest(self.digest, _digest(self.algorithm, password, self.salt, self.iterations))
+
+    def was_made_with(self, parameters: Parameters) -> bool:
+        """Whether a new hash would differ in nothing but its salt."""
+        return self.algorithm == "sha512-pbkdf2" and parameters == Parameters(self.iterations, len(self.salt))
 
 
 def _digest(algorithm: str, password: str, salt: bytes, iterations: int) -> bytes:
@@ -95,12 +101,12 @@ def parse_hash(text: str) -> PasswordHash:
     return PasswordHash(text, algorithm, int(iterations), salt, digest)
 
 
-def hash_password(password: str, iterations: int = DEFAULT_ITERATIONS, salt: bytes | None = None) -> str:
+def hash_password(password: str, parameters: Parameters = Parameters(), salt: bytes | None = None) -> str:
     """Hash a password as ``$7$``, with a random salt unless one is given."""
     if salt is None:
-        salt = os.urandom(SALT_BYTES)
-    digest = _digest("sha512-pbkdf2", password, salt, iterations)
-    return f"$7${iterations}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+        salt = os.urandom(parameters.salt_bytes)
+    digest = _digest("sha512-pbkdf2", password, salt, parameters.iterations)
+    return f"$7${parameters.iterations}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
 def name_problem(name: str) -> str | None:
@@ -173,61 +179,67 @@ def parse(content: str) -> list[Line]:
     """Take a password file apart. A line that the broker would refuse or drop is an error that names it."""
     lines: list[Line] = []
     seen: dict[str, int] = {}
-    texts = content.split("\n")
-    if texts[-1] == "":
-        texts.pop()
-    for number, text in enumerate(texts, 1):
-        if text.endswith("\r"):
-            raise FileError(number, "it ends in CR LF; Mosquitto's files end their lines in LF")
+    for number, text in _lines.split(content):
         if not text.strip() or text.startswith("#"):
             lines.append(Line(text))
             continue
         name, colon, stored = text.partition(":")
         if not colon:
-            raise FileError(number, "there is no ':' after the name")
+            raise _lines.FileError(number, "there is no ':' after the name")
         name = name.strip()
         problem = name_problem(name)
         if problem:
-            raise FileError(number, problem)
+            raise _lines.FileError(number, problem)
         if name in seen:
-            raise FileError(number, f"line {seen[name]} has the same name, {name!r}")
+            raise _lines.FileError(number, f"line {seen[name]} has the same name, {name!r}")
         seen[name] = number
         try:
             lines.append(Line(text, name, parse_hash(stored.strip())))
         except HashError as exc:
-            raise FileError(number, f"the broker would refuse the hash of {name!r}: {exc}") from None
+            raise _lines.FileError(number, f"the broker would refuse the hash of {name!r}: {exc}") from None
     return lines
 
 
 def render(lines: t.Iterable[Line]) -> str:
     """Write a password file's text."""
-    return "".join(f"{line.text}\n" for line in lines)
+    return _lines.join(line.text for line in lines)
 
 
 @dataclasses.dataclass
 class Changes:
-    """The names of the accounts that a merge adds, gives another password, and removes."""
+    """The names of the accounts that a merge adds, gives another password or only another hash, and removes."""
 
     added: list[str] = dataclasses.field(default_factory=list)
     updated: list[str] = dataclasses.field(default_factory=list)
+    rehashed: list[str] = dataclasses.field(default_factory=list)
     removed: list[str] = dataclasses.field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.added or self.updated or self.removed)
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What a merge does with accounts that are in the file already."""
+
+    prune: bool = False  # remove those that nobody asked for
+    on_create: bool = False  # leave the password of those that exist
+    rehash: bool = False  # hash a right password anew if its parameters are not those of new hashes
 
 
-def _is_current(stored: PasswordHash, user: t.Mapping[str, t.Any]) -> bool:
+def _outdated(stored: PasswordHash, user: t.Mapping[str, t.Any], parameters: Parameters, policy: Policy) -> str | None:
+    """Which list of Changes an existing account goes to, if any."""
+    if policy.on_create:
+        return None
     if user.get("password_hash") is not None:
-        return stored.text == user["password_hash"]
-    return stored.matches(str(user["password"]))
+        return None if stored.text == user["password_hash"] else "updated"
+    if not stored.matches(str(user["password"])):
+        return "updated"
+    return "rehashed" if policy.rehash and not stored.was_made_with(parameters) else None
 
 
 def merge(
     lines: t.Sequence[Line],
     users: t.Sequence[t.Mapping[str, t.Any]],
-    *,
-    prune: bool = False,
-    iterations: int = DEFAULT_ITERATIONS,
+    parameters: Parameters = Parameters(),
+    policy: Policy = Policy(),
 ) -> tuple[list[Line], Changes]:
     """Bring the wanted accounts into a file's lines. What is right stays as it is, and where it is."""
     wanted = {str(user["name"]): user for user in users}
@@ -236,7 +248,7 @@ def merge(
 
     def wanted_line(name: str) -> Line:
         user = present[name]
-        text = user.get("password_hash") or hash_password(str(user["password"]), iterations)
+        text = user.get("password_hash") or hash_password(str(user["password"]), parameters)
         return Line(f"{name}:{text}", name, parse_hash(text))
 
     merged = []
@@ -244,12 +256,11 @@ def merge(
         if line.name is None or line.stored is None:
             merged.append(line)
         elif line.name in present:
-            if _is_current(line.stored, present[line.name]):
-                merged.append(line)
-            else:
-                changes.updated.append(line.name)
-                merged.append(wanted_line(line.name))
-        elif prune or line.name in wanted:
+            outdated = _outdated(line.stored, present[line.name], parameters, policy)
+            if outdated:
+                getattr(changes, outdated).append(line.name)
+            merged.append(wanted_line(line.name) if outdated else line)
+        elif policy.prune or line.name in wanted:
             changes.removed.append(line.name)
         else:
             merged.append(line)

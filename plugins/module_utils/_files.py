@@ -3,46 +3,134 @@
 
 # This module util is PRIVATE to the collection and may change at any time.
 
-"""Reading and writing small text files with secrets in them."""
+"""A small text file that modules bring up to date: one of them at a time, and always as a whole."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import grp
 import os
+import pwd
 import tempfile
+import time
 import typing as t
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
 
-
-def read_text(module: AnsibleModule, path: str) -> str | None:
-    """Read a UTF-8 file; None if there is none. Fails the module on anything that is no plain readable file."""
-    if os.path.islink(path):
-        module.fail_json(msg=f"{path} is a symbolic link, which Mosquitto 2.1 refuses to follow; name the file itself")
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        module.fail_json(msg=f"cannot read {path}: {exc.strerror}")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        line = content.count(b"\n", 0, exc.start) + 1
-        module.fail_json(msg=f"{path}, line {line}: not UTF-8")
+LOCK_TIMEOUT = 30.0
+LOCK_PAUSE = 0.1
 
 
-def write_secret(module: AnsibleModule, path: str, content: str) -> None:
-    """Put a file in place as a whole. Nobody but its owner can read it before the module sets its attributes."""
-    os.umask(0o077)
-    descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
-    module.add_cleanup_file(temporary)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as exc:
-        module.fail_json(msg=f"cannot write {path}: {exc.strerror}")
-    module.atomic_move(temporary, path)
+class TextFile:
+    """A UTF-8 file at a module's ``path``: its content, or None if there is none.
+
+    Entering it reads. Whoever means to write holds a lock from then until it leaves, so that no other module's change is
+    lost in between. Anything that is no plain readable file in an existing directory fails the module.
+    """
+
+    def __init__(self, module: AnsibleModule, *, lock: bool = True) -> None:
+        self.module = module
+        self.path: str = module.params["path"]
+        self._directory = os.path.dirname(os.path.abspath(self.path))
+        self._lock = lock and not module.check_mode
+
+    def __enter__(self) -> TextFile:
+        with contextlib.ExitStack() as stack:
+            if self._lock:
+                stack.callback(os.close, self._locked_directory())
+            self._status = self._stat()
+            self.content = self._read()
+            self._held = stack.pop_all()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._held.close()
+
+    def fail(self, problem: str) -> t.NoReturn:
+        """Fail the module, naming the file and what is wrong with it."""
+        self.module.fail_json(msg=f"{self.path}{'' if problem.startswith(',') else ' '}{problem}")
+
+    def _locked_directory(self) -> int:
+        # A directory can be locked without leaving a file behind. The lock ends with its descriptor.
+        try:
+            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as exc:
+            self.fail(f"cannot be written: directory {self._directory}: {exc.strerror}")
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    self.fail(f"is held by another run: its directory has been locked for {LOCK_TIMEOUT:g} seconds")
+                time.sleep(LOCK_PAUSE)
+
+    def _stat(self) -> tuple[int, int, int] | None:
+        if os.path.islink(self.path):
+            self.fail("is a symbolic link, which Mosquitto 2.1 refuses to follow; name the file itself")
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            self.fail(f"cannot be read: {exc.strerror}")
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _read(self) -> str | None:
+        if self._status is None:
+            return None
+        try:
+            with open(self.path, "rb") as file:
+                content = file.read()
+        except OSError as exc:
+            self.fail(f"cannot be read: {exc.strerror}")
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            line = content.count(b"\n", 0, exc.start) + 1
+            self.fail(f", line {line}: not UTF-8")
+
+    def put(self, content: str) -> tuple[bool, dict[str, t.Any]]:
+        """Have the file hold this text, with the module's owner, group and mode. Say whether that changed it, and which attributes.
+
+        In check mode nothing is changed. Nobody but its owner can read a new file before it has the attributes.
+        """
+        changed = content != self.content
+        if not self.module.check_mode:
+            self._check_owners()
+            if changed:
+                self._replace(content)
+        diff: dict[str, t.Any] = {}
+        if not self.module.check_file_absent_if_check_mode(self.path):
+            attributes = self.module.load_file_common_arguments(self.module.params, path=self.path)
+            changed = self.module.set_fs_attributes_if_different(attributes, changed, diff)
+        return changed, diff
+
+    def _check_owners(self) -> None:
+        """Fail for an owner or a group that is not there before the file is touched."""
+        for option, look_up in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
+            name = self.module.params[option]
+            if name and not name.isdigit():
+                try:
+                    look_up(name)
+                except KeyError:
+                    self.fail(f"was not changed: {option} {name!r} does not exist on this host")
+
+    def _replace(self, content: str) -> None:
+        os.umask(0o077)
+        try:
+            # In the same directory, so that the file is replaced by one rename.
+            descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=f".{os.path.basename(self.path)}.")
+            self.module.add_cleanup_file(temporary)
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as exc:
+            self.fail(f"was not changed: {exc.strerror}")
+        if self._stat() != self._status:
+            self.fail("was changed by another program in the meantime, and not by this module; run it again")
+        self.module.atomic_move(temporary, self.path, unsafe_writes=self.module.params["unsafe_writes"])

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 MAX_BYTES = 65535
 
 
@@ -34,12 +36,39 @@ def rule_problem(topic_filter: str) -> str | None:
     return filter_problem(topic_filter)
 
 
-def covers(topic_filter: str, other: str) -> bool:
-    """Whether a filter matches every topic that another one matches. Neither starts with '$'."""
-    mine, theirs = topic_filter.split("/"), other.split("/")
-    for index, level in enumerate(mine):
-        if level == "#":
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a filter matches a topic. Wildcards in the first level match no topic that starts with '$'."""
+    if topic.startswith("$") != topic_filter.startswith("$"):
+        return False
+    for wanted, level in itertools.zip_longest(topic_filter.split("/"), topic.split("/")):
+        if wanted == "#":
             return True
-        if index >= len(theirs) or theirs[index] == "#" or level not in ("+", theirs[index]):
+        if wanted is None or level is None or wanted not in ("+", level):
             return False
-    return len(mine) == len(theirs)
+    return True
+
+
+def covers(topic_filter: str, other: str) -> bool:
+    """Whether a filter matches every topic that another one matches."""
+    if topic_filter.startswith("$") != other.startswith("$"):
+        return False
+    if topic_filter == "+/#":
+        return True  # every topic has a first level
+    for mine, theirs in itertools.zip_longest(topic_filter.split("/"), other.split("/")):
+        if mine == "#":
+            return True
+        if mine is None or theirs in (None, "#") or mine not in ("+", theirs):
+            return False
+    return True
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether there is a topic that both filters match."""
+    if one.startswith("$") != other.startswith("$"):
+        return False
+    for mine, theirs in itertools.zip_longest(one.split("/"), other.split("/")):
+        if "#" in (mine, theirs):
+            return True
+        if mine is None or theirs is None or (mine != theirs and "+" not in (mine, theirs)):
+            return False
+    return True

@@ -16,6 +16,9 @@ description:
     and a new password takes effect.
   - Passwords never reach a command line, a log, a diff or a result. The file is replaced as a whole. A new one is readable for
     nobody but its owner until it gets the wanted O(owner), O(group) and O(mode); an existing one keeps its mode until then.
+  - Runs at the same time wait for each other. A file that another program changes meanwhile is left as that program wrote it, and
+    the module fails.
+  - A file that Mosquitto would refuse, or would read in another way than it looks, is an error that names the line.
   - A running broker does not notice. Reload it afterwards, for example with M(opendev.firehose.systemd_current).
 extends_documentation_fragment:
   - ansible.builtin.files
@@ -26,7 +29,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - The diff lists the names of the accounts and marks those that get another password. It never shows a hash.
+      - The diff lists the names of the accounts and marks those that get another password or hash. It never shows a hash.
   idempotent:
     support: full
     details:
@@ -70,14 +73,35 @@ options:
     description: Whether accounts that O(users) does not name are removed. Comments stay.
     type: bool
     default: false
+  update_password:
+    description:
+      - With V(always), an account whose stored hash is not that of its password or O(users[].password_hash) gets another one.
+      - With V(on_create), passwords are for accounts that do not exist yet. Those that do are left alone.
+    type: str
+    choices: [always, on_create]
+    default: always
   iterations:
     description:
-      - The number of PBKDF2 iterations for new hashes. A stored hash keeps its own number for as long as its password is right.
+      - The number of PBKDF2 iterations for new hashes, 1 to 10000000. A stored hash keeps its own number for as long as its password is
+        right, unless O(rehash=true).
       - The broker computes as many in its only thread whenever a client logs in, or tries to; V(1000) take about a millisecond.
         Prefer long random passwords to many iterations.
     type: int
     default: 1000
+  salt_bytes:
+    description: The length of the salts of new hashes in bytes. Mosquitto 2.0 reads V(12) only, 2.1 reads both.
+    type: int
+    choices: [12, 64]
+    default: 12
+  rehash:
+    description:
+      - Whether the hash of a right password is made anew if its algorithm, its iterations or the length of its salt are not those of new hashes.
+      - Accounts that are given by O(users[].password_hash) or not at all keep theirs, since their passwords are not known.
+    type: bool
+    default: false
 seealso:
+  - module: opendev.firehose.mosquitto_users_info
+  - module: opendev.firehose.mosquitto_acls
   - name: mosquitto_passwd
     description: Mosquitto's own tool for the same file.
     link: https://mosquitto.org/man/mosquitto_passwd-1.html
@@ -107,6 +131,16 @@ EXAMPLES = r"""
         password: "{{ vault_zuul_mqtt_password }}"
     prune: true
   become: true
+
+- name: Hashes with more iterations, for passwords that people chose themselves
+  opendev.firehose.mosquitto_users:
+    path: /etc/mosquitto/passwd
+    users:
+      - name: zuul
+        password: "{{ vault_zuul_mqtt_password }}"
+    iterations: 20000
+    rehash: true
+  become: true
 """
 
 RETURN = r"""
@@ -122,6 +156,12 @@ updated:
   type: list
   elements: str
   sample: [statistics]
+rehashed:
+  description: The names of the accounts that kept their password and got another hash of it.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 removed:
   description: The names of the accounts that no longer exist.
   returned: success
@@ -133,75 +173,65 @@ removed:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files, _lines
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "path": {"type": "path", "required": True},
+    "users": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "password": {"type": "str", "no_log": True},
+            "password_hash": {"type": "str", "no_log": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+    },
+    "prune": {"type": "bool", "default": False},
+    # no_log is said outright, since Ansible takes an option with "password" in its name for one that holds a secret.
+    "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "always", "no_log": False},
+    "iterations": {"type": "int", "default": _accounts.DEFAULT_ITERATIONS},
+    "salt_bytes": {"type": "int", "choices": list(_accounts.SALT_BYTES), "default": _accounts.SALT_BYTES[0]},
+    "rehash": {"type": "bool", "default": False},
+}
 
 
-def names_for_diff(lines: t.Iterable[_accounts.Line], updated: t.Container[str] = ()) -> str:
-    """The accounts of a file for a diff: names, and a mark at those whose password is another one."""
-    return "".join(
-        f"{line.name}{' (another password)' if line.name in updated else ''}\n"
-        for line in lines
-        if line.name is not None
-    )
+def names_for_diff(lines: t.Iterable[_accounts.Line], changes: _accounts.Changes | None = None) -> str:
+    """The accounts of a file for a diff: names, and a mark at those whose password or hash is another one."""
+    marks = dict.fromkeys(changes.updated, " (another password)") if changes else {}
+    marks.update(dict.fromkeys(changes.rehashed, " (another hash)") if changes else {})
+    return "".join(f"{line.name}{marks.get(line.name, '')}\n" for line in lines if line.name is not None)
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "users": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "password": {"type": "str", "no_log": True},
-                    "password_hash": {"type": "str", "no_log": True},
-                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-                },
-            },
-            "prune": {"type": "bool", "default": False},
-            "iterations": {"type": "int", "default": _accounts.DEFAULT_ITERATIONS},
-        },
-        add_file_common_args=True,
-        supports_check_mode=True,
-    )
-    path, users, iterations = module.params["path"], module.params["users"], module.params["iterations"]
-
-    problems = _accounts.user_problems(users, "users")
-    if not 1 <= iterations <= _accounts.MAX_ITERATIONS:
-        problems.append(f"iterations: {iterations} is not between 1 and {_accounts.MAX_ITERATIONS}")
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True)
+    params = module.params
+    problems = _accounts.user_problems(params["users"], "users")
+    if not 1 <= params["iterations"] <= _accounts.MAX_ITERATIONS:
+        problems.append(f"iterations: {params['iterations']} is not between 1 and {_accounts.MAX_ITERATIONS}")
     if problems:
         module.fail_json(msg="; ".join(problems))
 
-    content = _files.read_text(module, path)
-    try:
-        before = _accounts.parse(content or "")
-    except _accounts.FileError as exc:
-        module.fail_json(msg=f"{path}, {exc}")
-    after, changes = _accounts.merge(before, users, prune=module.params["prune"], iterations=iterations)
+    with _files.TextFile(module) as file:
+        try:
+            before = _accounts.parse(file.content or "")
+        except _lines.FileError as exc:
+            file.fail(f", {exc}")
+        policy = _accounts.Policy(
+            prune=params["prune"], on_create=params["update_password"] == "on_create", rehash=params["rehash"]
+        )
+        parameters = _accounts.Parameters(params["iterations"], params["salt_bytes"])
+        after, changes = _accounts.merge(before, params["users"], parameters, policy)
 
-    changed = content is None or bool(changes)
-    accounts_diff = {
-        "before_header": f"{path} (accounts)",
-        "after_header": f"{path} (accounts)",
-        "before": names_for_diff(before),
-        "after": names_for_diff(after, changes.updated),
-    }
-    attributes_diff: dict[str, t.Any] = {}
-    if changed and not module.check_mode:
-        _files.write_secret(module, path, _accounts.render(after))
-    if not module.check_file_absent_if_check_mode(path):
-        file_args = module.load_file_common_arguments(module.params, path=path)
-        changed = module.set_fs_attributes_if_different(file_args, changed, attributes_diff)
-
-    module.exit_json(
-        changed=changed,
-        added=changes.added,
-        updated=changes.updated,
-        removed=changes.removed,
-        diff=[accounts_diff, attributes_diff],
-    )
+        changed, attributes_diff = file.put(_accounts.render(after))
+        accounts_diff = {
+            "before_header": f"{file.path} (accounts)",
+            "after_header": f"{file.path} (accounts)",
+            "before": names_for_diff(before),
+            "after": names_for_diff(after, changes),
+        }
+        module.exit_json(changed=changed, diff=[accounts_diff, attributes_diff], **vars(changes))
 
 
 if __name__ == "__main__":

@@ -27,27 +27,25 @@ def accounts(entries: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
     return [{key: entry[key] for key in ACCOUNT_KEYS if entry.get(key) is not None} for entry in entries]
 
 
+def _user(entry: Entry, access: str, topics: t.Iterable[str]) -> dict[str, t.Any]:
+    rules = [{"topic": topic, "access": access} for topic in topics]
+    return {"name": entry["name"], "state": entry.get("state", "present"), "rules": rules}
+
+
+def _readable(reader: Entry) -> list[str]:
+    return [*reader.get("topics", ["#"]), *(f"$SYS/{leaf}" for leaf in reader.get("sys", []))]
+
+
 def acl(publishers: t.Iterable[Entry], readers: t.Iterable[Entry], public_topics: t.Iterable[str]) -> dict[str, t.Any]:
     """The rules: the public reads, a publisher writes its own topics, a reader reads its own and its leaves of $SYS."""
     return {
         "anonymous": [{"topic": topic, "access": "read"} for topic in public_topics],
         "users": [
-            {
-                "name": publisher["name"],
-                "rules": [{"topic": topic, "access": "write"} for topic in publisher["topics"]],
-            }
-            for publisher in _present(publishers)
-        ]
-        + [
-            {
-                "name": reader["name"],
-                "rules": [
-                    {"topic": topic, "access": "read"}
-                    for topic in [*reader.get("topics", ["#"]), *(f"$SYS/{leaf}" for leaf in reader.get("sys", []))]
-                ],
-            }
-            for reader in _present(readers)
+            *(_user(publisher, "write", publisher.get("topics") or []) for publisher in publishers),
+            *(_user(reader, "read", _readable(reader)) for reader in readers),
         ],
+        # A pattern would be a right of everybody.
+        "patterns": [],
     }
 
 
@@ -60,9 +58,9 @@ def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
             yield f"{path}[{index}]: {topic!r}: topics that start with '$' belong to the broker"
 
 
-def _publisher_problems(publishers: t.Sequence[Entry]) -> t.Iterator[str]:
+def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
     for index, publisher in enumerate(publishers):
-        path = f"firehose_publishers[{index}]"
+        path = f"{variable}[{index}]"
         if not publisher.get("topics") and publisher in _present(publishers):
             yield f"{path} ({publisher['name']}): needs topics that it may write"
         yield from _topic_problems(publisher.get("topics") or [], f"{path}.topics")
@@ -115,7 +113,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
     found = [
         *_accounts.user_problems(publishers, "firehose_publishers"),
         *_accounts.user_problems(readers, "firehose_readers"),
-        *_publisher_problems(publishers),
+        *_publisher_problems(publishers, "firehose_publishers"),
         *_reader_problems(readers),
         *_topic_problems(variables["firehose_public_topics"], "firehose_public_topics"),
     ]
@@ -128,3 +126,14 @@ def problems(variables: Entry, options: Entry) -> list[str]:
     if variables["firehose_germqtt"]:
         found.extend(_germqtt_problems(variables))
     return found
+
+
+def publisher_problems(variables: Entry, options: Entry) -> list[str]:
+    """The same for the variable of the entry point that adds one publisher."""
+    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    if wrong_types:
+        return wrong_types
+    name, publishers = "firehose_publisher", [variables["firehose_publisher"]]
+    found = [*_accounts.user_problems(publishers, name), *_publisher_problems(publishers, name)]
+    # Those who look at lists name a place in them.
+    return [problem.replace(f"{name}[0]", name) for problem in found]

@@ -12,7 +12,7 @@ import itertools
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _topics
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
 
 Variables = t.Mapping[str, t.Any]
@@ -222,26 +222,11 @@ def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]
         yield f"{name}: Mosquitto before 2.1 does not start with listeners for websockets only"
 
 
-def _rules_problems(rules: t.Sequence[Variables], path: str) -> t.Iterator[str]:
-    for index, rule in enumerate(rules):
-        problem = _topics.rule_problem(str(rule["topic"]))
-        if problem:
-            yield f"{path}[{index}].topic: {problem}"
-
-
-def acl_problems(acl: Variables) -> t.Iterator[str]:
-    """Rules that the broker would read as others, or not at all."""
-    users = acl.get("users") or []
-    yield from _rules_problems(acl.get("anonymous") or [], "mosquitto_acl.anonymous")
-    yield from _rules_problems(acl.get("patterns") or [], "mosquitto_acl.patterns")
-    for index, user in enumerate(users):
-        path = f"mosquitto_acl.users[{index}]"
-        problem = _accounts.name_problem(str(user["name"]))
-        if problem:
-            yield f"{path}.name: {problem}"
-        yield from _rules_problems(user.get("rules") or [], f"{path}.rules")
-    for name, first, again in _accounts.duplicates(str(user["name"]) for user in users):
-        yield f"mosquitto_acl.users[{again}].name: mosquitto_acl.users[{first}] has the rules of {name!r} already"
+def acl_problems(variables: Variables) -> list[str]:
+    """Rules that the broker would read as others, or not at all, or that open the broker to everybody."""
+    name = "mosquitto_acl_allow_anonymous_publish"
+    allowed_by = "" if variables[name] else name
+    return _acls.problems(variables.get("mosquitto_acl") or {}, "mosquitto_acl.", allowed_by=allowed_by)
 
 
 def hash_problems(users: t.Sequence[Variables], variable: str, version: tuple[int, ...]) -> t.Iterator[str]:
@@ -253,10 +238,10 @@ def hash_problems(users: t.Sequence[Variables], variable: str, version: tuple[in
             stored = _accounts.parse_hash(str(user.get("password_hash") or ""))
         except _accounts.HashError:
             continue
-        if stored.algorithm == "argon2id" or len(stored.salt) != _accounts.SALT_BYTES:
+        if stored.algorithm == "argon2id" or len(stored.salt) != _accounts.SALT_BYTES[0]:
             yield (
                 f"{variable}[{index}] ({user['name']}): Mosquitto before 2.1 cannot read this password_hash; "
-                f"it reads $7$ and $6$ with a salt of {_accounts.SALT_BYTES} bytes"
+                f"it reads $7$ and $6$ with a salt of {_accounts.SALT_BYTES[0]} bytes"
             )
 
 
@@ -325,12 +310,27 @@ def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str 
         *listener_problems(variables["mosquitto_listeners"], number),
         *_accounts.user_problems(users, "mosquitto_users"),
         *hash_problems(users, "mosquitto_users", number),
-        *acl_problems(variables.get("mosquitto_acl") or {}),
+        *acl_problems(variables),
         *bridge_problems(variables["mosquitto_bridges"], number),
         *_options_problems(
             variables["mosquitto_options"], "mosquitto_options", number, LISTENER_OPTIONS | BRIDGE_OPTIONS
         ),
     ]
+
+
+def account_problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
+    """The same for the variable of the entry point that adds one account."""
+    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    if wrong_types:
+        return wrong_types
+    name, account = "mosquitto_account", variables["mosquitto_account"]
+    found = [
+        *_accounts.user_problems([account], name),
+        *hash_problems([account], name, parse_version(version)),
+        *_acls.problems({"users": [account]}, f"{name}."),
+    ]
+    # Those who look at lists name a place in them.
+    return [problem.replace(f"{name}[0]", name).replace(f"{name}.users[0]", name) for problem in found]
 
 
 def has_secrets(variables: Variables) -> bool:

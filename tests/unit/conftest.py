@@ -8,8 +8,13 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
+
+# The same examples in every run, so that a failure is one of what was changed.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=300)
+hypothesis.settings.load_profile("repeatable")
 
 ROLES = Path(__file__).parents[2] / "roles"
 

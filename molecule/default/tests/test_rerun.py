@@ -13,7 +13,7 @@ import pytest
 from firehose_testing.fixtures import PROJECT, Firehoses
 
 # What makes a run slow is not what a task does but that it goes to the host.
-MOST_TASKS = 18
+MOST_TASKS = 16
 
 
 class Rerun:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _lines
 
 # Written by mosquitto_passwd: Mosquitto 2.0.11 (101 iterations, 12 bytes of salt) and 2.1.2 (1000, 64 bytes), password "secret".
 MOSQUITTO_2_0 = (
@@ -33,7 +34,7 @@ def test_hashes_of_mosquitto_itself_match_their_password_only(stored):
 
 
 def test_own_hash_is_what_mosquitto_2_0_reads():
-    text = _accounts.hash_password("pässword", iterations=101)
+    text = _accounts.hash_password("pässword", _accounts.Parameters(101))
     _empty, kind, iterations, salt, digest = text.split("$")
     assert (kind, iterations) == ("7", "101")
     assert len(base64.b64decode(salt)) == 12
@@ -107,32 +108,32 @@ def test_a_last_line_without_its_end_gets_one():
     ],
 )
 def test_files_that_the_broker_would_refuse_name_the_line(content, line, why):
-    with pytest.raises(_accounts.FileError, match=why) as error:
+    with pytest.raises(_lines.FileError, match=why) as error:
         _accounts.parse(content)
     assert error.value.line == line
     assert MOSQUITTO_2_0[10:40] not in str(error.value)
 
 
-def merge(content, users, **kwargs):
-    lines, changes = _accounts.merge(_accounts.parse(content), users, **kwargs)
+def merge(content, users, *args, **kwargs):
+    lines, changes = _accounts.merge(_accounts.parse(content), users, *args, **kwargs)
     return _accounts.render(lines), changes
 
 
 def test_right_passwords_change_nothing():
     content, changes = merge(GOOD, [{"name": "bob", "password": "secret"}, {"name": "alice", "password": "secret"}])
     assert content == GOOD
-    assert not changes
+    assert changes == _accounts.Changes()
 
 
 def test_a_hash_changes_nothing_if_it_is_the_stored_one():
     content, changes = merge(GOOD, [{"name": "alice", "password_hash": MOSQUITTO_2_0}])
-    assert (content, bool(changes)) == (GOOD, False)
+    assert (content, changes) == (GOOD, _accounts.Changes())
     _content, changes = merge(GOOD, [{"name": "alice", "password_hash": MOSQUITTO_2_1}])
     assert changes.updated == ["alice"]
 
 
 def test_another_password_replaces_one_line_where_it_stands():
-    content, changes = merge(GOOD, [{"name": "alice", "password": "new"}], iterations=7)
+    content, changes = merge(GOOD, [{"name": "alice", "password": "new"}], parameters=_accounts.Parameters(7))
     assert changes == _accounts.Changes(updated=["alice"])
     old, new = GOOD.splitlines(), content.splitlines()
     assert [old[0], *old[2:]] == [new[0], *new[2:]]
@@ -154,7 +155,7 @@ def test_absent_and_new_accounts():
 
 
 def test_prune_removes_what_is_not_named_and_keeps_comments():
-    content, changes = merge(GOOD, [{"name": "bob", "password": "secret"}], prune=True)
+    content, changes = merge(GOOD, [{"name": "bob", "password": "secret"}], policy=_accounts.Policy(prune=True))
     assert changes == _accounts.Changes(removed=["alice"])
     assert content == GOOD.replace(f"alice:{MOSQUITTO_2_0}\n", "")
 
@@ -162,7 +163,47 @@ def test_prune_removes_what_is_not_named_and_keeps_comments():
 def test_argon2_is_replaced_once():
     content, changes = merge(f"alice:{ARGON2}\n", [{"name": "alice", "password": "secret"}])
     assert changes.updated == ["alice"]
-    assert not merge(content, [{"name": "alice", "password": "secret"}])[1]
+    assert merge(content, [{"name": "alice", "password": "secret"}]) == (content, _accounts.Changes())
+
+
+def test_on_create_leaves_what_is_there_alone():
+    users = [
+        {"name": "alice", "password": "new"},
+        {"name": "bob", "password_hash": ARGON2},
+        {"name": "c", "password": "c"},
+    ]
+    content, changes = merge(GOOD, users, policy=_accounts.Policy(on_create=True))
+    assert changes == _accounts.Changes(added=["c"])
+    assert content.startswith(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rehashed"),
+    [
+        (_accounts.Parameters(101, 12), []),
+        (_accounts.Parameters(102, 12), ["alice"]),
+        (_accounts.Parameters(101, 64), ["alice"]),
+    ],
+)
+def test_rehash_makes_the_hash_of_a_right_password_anew_if_its_parameters_differ(parameters, rehashed):
+    old, _changes = merge("", [{"name": "alice", "password": "secret"}], _accounts.Parameters(101))
+    users = [{"name": "alice", "password": "secret"}]
+    assert merge(old, users, parameters) == (old, _accounts.Changes())
+    content, changes = merge(old, users, parameters, _accounts.Policy(rehash=True))
+    assert changes == _accounts.Changes(rehashed=rehashed)
+    [line] = _accounts.parse(content)
+    assert line.stored.was_made_with(parameters)
+    assert line.stored.matches("secret")
+    assert merge(content, users, parameters, _accounts.Policy(rehash=True)) == (content, _accounts.Changes())
+
+
+def test_rehash_replaces_other_algorithms_and_leaves_unknown_passwords():
+    salt = base64.b64encode(b"salt").decode()
+    digest = base64.b64encode(hashlib.sha512(b"secretsalt").digest()).decode()
+    old = f"alice:$6${salt}${digest}\n"
+    rehash = _accounts.Policy(rehash=True)
+    assert merge(old, [{"name": "alice", "password": "secret"}], policy=rehash)[1].rehashed == ["alice"]
+    assert merge(old, [{"name": "alice", "password_hash": old[6:-1]}], policy=rehash)[0] == old
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils import _topics
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(
@@ -30,19 +35,66 @@ def test_files_cannot_hold_blanks_at_the_ends(topic_filter):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "expected"),
+    ("topic_filter", "topic", "expected"),
     [
-        ("#", "a/#", True),
-        ("a/#", "a/#", True),
+        ("#", "a/b", True),
+        ("#", "$SYS/a", False),
+        ("+/a", "$SYS/a", False),
+        ("$SYS/#", "$SYS/a", True),
+        ("$SYS/+", "$SYS/a", True),
         ("a/#", "a", True),
-        ("+/#", "a/#", True),
-        ("a/+", "a/b", True),
-        ("a/+", "a/#", False),
-        ("a/b", "a/+", False),
-        ("a", "a/#", False),
-        ("a/b/#", "a/#", False),
-        ("b/#", "a/#", False),
+        ("a/#", "ab", False),
+        ("a/+", "a", False),
+        ("a/+", "a/", True),
+        ("+/#", "a", True),
+        ("+", "a/b", False),
+        ("/+", "/", True),
+        ("a", "a/", False),
     ],
 )
-def test_covers(one, other, expected):
-    assert _topics.covers(one, other) is expected
+def test_matches(topic_filter, topic, expected):
+    assert _topics.matches(topic_filter, topic) is expected
+
+
+# All topics of up to three levels over an alphabet that has every kind of level.
+NAMES = ["", "a", "b"]
+TOPICS = [
+    "/".join([first, *rest])
+    for count in range(3)
+    for first in (*NAMES, "$x")
+    for rest in itertools.product(NAMES, repeat=count)
+]
+LEVELS = st.sampled_from(["", "a", "b", "+"])
+FILTERS = st.builds(
+    lambda first, levels, end: "/".join([first, *levels, *end]),
+    st.sampled_from(["", "a", "+", "$x"]),
+    st.lists(LEVELS, max_size=2),
+    st.sampled_from([[], ["#"]]),
+).filter(bool) | st.just("#")
+
+
+def brute_force(topic_filter: str) -> set[str]:
+    """The topics that a filter matches, by a regular expression."""
+    levels = [{"+": "[^/]*", "#": ".*"}.get(level, re.escape(level)) for level in topic_filter.split("/")]
+    pattern = re.sub(r"/\.\*$", "(/.*)?", "/".join(levels))
+    return {
+        topic
+        for topic in TOPICS
+        if re.fullmatch(pattern, topic) and topic.startswith("$") == topic_filter.startswith("$")
+    }
+
+
+@given(topic_filter=FILTERS)
+@example(topic_filter="#")
+def test_matches_is_what_the_definition_says(topic_filter):
+    assert {topic for topic in TOPICS if _topics.matches(topic_filter, topic)} == brute_force(topic_filter)
+
+
+@settings(max_examples=3000)
+@given(one=FILTERS, other=FILTERS)
+def test_covers_and_overlap_are_what_the_topics_say(one, other):
+    # A filter of as many levels as the topics have cannot tell '#' from '+': what is deeper is the same again.
+    assume(max(one.count("/"), other.count("/")) < 2 or "#" not in one + other)
+    mine, theirs = brute_force(one), brute_force(other)
+    assert _topics.covers(one, other) == (theirs <= mine)
+    assert _topics.overlap(one, other) == bool(mine & theirs)

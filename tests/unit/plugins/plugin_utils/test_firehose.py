@@ -119,11 +119,34 @@ def test_acl():
     assert rules == {
         "anonymous": [{"topic": "#", "access": "read"}],
         "users": [
-            {"name": "germqtt", "rules": [{"topic": "gerrit/#", "access": "write"}]},
+            {"name": "germqtt", "state": "present", "rules": [{"topic": "gerrit/#", "access": "write"}]},
+            {"name": "gone", "state": "absent", "rules": [{"topic": "gone/#", "access": "write"}]},
             {
                 "name": "monitor",
+                "state": "present",
                 "rules": [{"topic": "#", "access": "read"}, {"topic": "$SYS/x", "access": "read"}],
             },
-            {"name": "narrow", "rules": [{"topic": "a/#", "access": "read"}]},
+            {"name": "narrow", "state": "present", "rules": [{"topic": "a/#", "access": "read"}]},
         ],
+        "patterns": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("publisher", "problem"),
+    [
+        ({"name": "zuul", "password": "p", "topics": ["zuul/#"]}, None),
+        ({"name": "zuul", "state": "absent"}, None),
+        ({"name": "zuul", "password": "p"}, "firehose_publisher (zuul): needs topics"),
+        ({"name": "zuul", "topics": ["zuul/#"]}, "firehose_publisher (zuul): needs password"),
+        ({"name": "zuul", "password": "p", "topics": ["zuul/#/x"]}, "firehose_publisher.topics[0]: 'zuul/#/x'"),
+        ({"name": "zuul", "password": "p", "topics": ["$SYS/#"]}, "firehose_publisher.topics[0]: '$SYS/#'"),
+        ({"name": "zuul", "password": "p", "topics": "zuul/#"}, "firehose_publisher.topics: has to be a list"),
+        ({"name": "zu\nul", "password": "p", "topics": ["a"]}, "firehose_publisher.name: has a line break"),
+    ],
+)
+def test_one_publisher(roles, publisher, problem):
+    options = roles["firehose"].specs["publisher"]["options"]
+    found = _firehose.publisher_problems({"firehose_publisher": publisher}, options)
+    assert len(found) == (1 if problem else 0)
+    assert all(line.startswith(problem) for line in found)

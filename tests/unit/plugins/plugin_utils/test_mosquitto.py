@@ -117,19 +117,45 @@ def test_hashes_that_only_2_1_reads(problems, password_hash):
 @pytest.mark.parametrize(
     ("acl", "where"),
     [
-        ({"anonymous": [{"topic": "a#"}]}, "mosquitto_acl.anonymous[0].topic"),
-        ({"patterns": [{"topic": "#/a"}]}, "mosquitto_acl.patterns[0].topic"),
+        ({"anonymous": [{"topic": "a#"}]}, "mosquitto_acl.anonymous[0]"),
+        ({"patterns": [{"topic": "#/a"}]}, "mosquitto_acl.patterns[0]"),
         (
             {"users": [{"name": "a", "rules": [{"topic": "x"}, {"topic": " y"}]}]},
-            "mosquitto_acl.users[0].rules[1].topic",
+            "mosquitto_acl.users[0].rules[1]",
         ),
-        ({"users": [{"name": "a:b"}]}, "mosquitto_acl.users[0].name"),
-        ({"users": [{"name": "a"}, {"name": "a"}]}, "mosquitto_acl.users[1].name"),
+        ({"users": [{"name": "a:b"}]}, "mosquitto_acl.users[0]"),
+        ({"users": [{"name": "a"}, {"name": "a"}]}, "mosquitto_acl.users[1]"),
     ],
 )
 def test_acl(problems, acl, where):
     (problem,) = problems(mosquitto_acl=acl)
     assert problem.startswith(f"{where}: ")
+
+
+@pytest.mark.parametrize("rules", ["anonymous", "patterns"])
+def test_a_rule_that_lets_anybody_publish_has_to_be_allowed(problems, rules):
+    acl = {rules: [{"topic": "a"}, {"topic": "b", "access": "write"}]}
+    (problem,) = problems(mosquitto_acl=acl)
+    assert problem.startswith(f"mosquitto_acl.{rules}[1]: 'write b' lets clients without a name publish")
+    assert problems(mosquitto_acl=acl, mosquitto_acl_allow_anonymous_publish=True) == []
+
+
+@pytest.mark.parametrize(
+    ("account", "problem"),
+    [
+        ({"name": "a", "password": "p", "rules": [{"topic": "a/#", "access": "write"}]}, None),
+        ({"name": "a", "state": "absent"}, None),
+        ({"name": "a"}, "mosquitto_account (a): needs password"),
+        ({"name": "a", "password_hash": ARGON2}, "mosquitto_account (a): Mosquitto before 2.1"),
+        ({"name": "a", "password": "p", "rules": [{"topic": "a#"}]}, "mosquitto_account.rules[0]: 'a#'"),
+        ({"name": "a", "password": "p", "rules": "a"}, "mosquitto_account.rules: has to be a list"),
+    ],
+)
+def test_one_account(roles, account, problem):
+    options = roles["mosquitto"].specs["account"]["options"]
+    found = _mosquitto.account_problems({"mosquitto_account": account}, options, "2.0.21-1")
+    assert len(found) == (1 if problem else 0)
+    assert all(line.startswith(problem) for line in found)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection and may change at any time.
+
+"""What Mosquitto's password files and access rules have in common: one entry a line."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class FileError(ValueError):
+    """A file that the broker would refuse or understand in another way; ``line`` counts from 1."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line
+
+
+def split(content: str) -> t.Iterator[tuple[int, str]]:
+    """Give each line of a file with its number. The last one may lack its end."""
+    lines = content.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    for number, line in enumerate(lines, 1):
+        if line.endswith("\r"):
+            raise FileError(number, "it ends in CR LF; Mosquitto's files end their lines in LF")
+        if "\0" in line:
+            raise FileError(number, "it has a NUL character, where the broker would stop reading")
+        yield number, line
+
+
+def join(lines: t.Iterable[str]) -> str:
+    """Write a file's text."""
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files that are replaced as a whole: what others do at the same time is not lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.opendev.firehose.plugins.module_utils import _files
+
+
+@contextlib.contextmanager
+def opened(path, **options):
+    """The file, as a module with these options has it."""
+    with patch_module_args({"path": str(path), "_ansible_remote_tmp": str(path.parent), **options}):
+        module = AnsibleModule(argument_spec={"path": {"type": "path"}}, add_file_common_args=True)
+        with _files.TextFile(module) as file:
+            yield file
+
+
+APPEND = textwrap.dedent("""
+    import sys, pathlib, time
+    from ansible.module_utils.basic import AnsibleModule
+    from ansible.module_utils.testing import patch_module_args
+    from ansible_collections.opendev.firehose.plugins.module_utils import _files
+
+    path, name = sys.argv[1:]
+    for number in range(20):
+        with patch_module_args({"path": path, "_ansible_remote_tmp": str(pathlib.Path(path).parent)}):
+            module = AnsibleModule(argument_spec={"path": {"type": "path"}}, add_file_common_args=True)
+            with _files.TextFile(module) as file:
+                content = file.content or ""
+                time.sleep(0.002)
+                file.put(f"{content}{name} {number}\\n")
+""")
+
+
+def test_no_run_loses_what_another_wrote(tmp_path):
+    path = tmp_path / "file"
+    names = ["a", "b", "c"]
+    runs = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), name], env=os.environ) for name in names]
+    assert [run.wait(60) for run in runs] == [0, 0, 0]
+    assert sorted(path.read_text().splitlines()) == sorted(f"{name} {number}" for name in names for number in range(20))
+    assert [other.name for other in tmp_path.iterdir() if other.name.startswith(".")] == []
+
+
+def test_what_another_program_wrote_meanwhile_stays(tmp_path, capsys):
+    path = tmp_path / "file"
+    path.write_text("old\n")
+    with pytest.raises(SystemExit), opened(path) as file:
+        path.write_text("from elsewhere\n")
+        file.put("new\n")
+    assert "was changed by another program in the meantime" in json.loads(capsys.readouterr().out)["msg"]
+    assert path.read_text() == "from elsewhere\n"
+    assert [other.name for other in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_that_holds_the_file_is_waited_for_and_then_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_files, "LOCK_TIMEOUT", 0.3)
+    path = tmp_path / "file"
+    with opened(path):
+        with pytest.raises(SystemExit), opened(path):
+            pass
+        assert f"{path} is held by another run" in json.loads(capsys.readouterr().out)["msg"]
+    with opened(path) as file:
+        assert file.put("new\n") == (True, {})
+
+
+def test_an_owner_that_is_not_there_is_noticed_before_anything_changes(tmp_path, capsys):
+    path = tmp_path / "file"
+    with pytest.raises(SystemExit), opened(path, owner="nobody-has-this-name") as file:
+        file.put("new\n")
+    assert "owner 'nobody-has-this-name' does not exist" in json.loads(capsys.readouterr().out)["msg"]
+    assert not path.exists()
