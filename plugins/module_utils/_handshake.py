@@ -12,6 +12,7 @@ MQTT 3.1.1 (section 3.1) and of RFC 6455 that the question takes.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import socket
 
@@ -83,7 +84,9 @@ def ask(listener: dict, timeout: float) -> None:
                 raise NoAnswer("it does not speak MQTT over websockets")
             if _receive(connection, 4)[0] != CONNACK:
                 raise NoAnswer("it does not speak MQTT")
-            connection.sendall(_frame(DISCONNECT) if websockets else DISCONNECT)
+            # A broker that refused the login may have closed the connection already.
+            with contextlib.suppress(OSError):
+                connection.sendall(_frame(DISCONNECT) if websockets else DISCONNECT)
     except socket.timeout:
         raise NoAnswer("it does not answer") from None
     except (ConnectionRefusedError, FileNotFoundError) as exc:

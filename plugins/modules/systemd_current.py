@@ -180,7 +180,7 @@ def main() -> t.NoReturn:
         last_read=newest_change([module.params["reload_marker"]] if module.params["reload_marker"] else []),
     )
     if not module.check_mode:
-        # systemd 252 does not notice the first drop-in of a unit, so that its own word is not enough.
+        # systemd does not notice a unit that takes another one's place, so that its own word is not enough.
         if action in ("start", "restart") or before.get("NeedDaemonReload") == "yes":
             service.reload_units()
         if enable:

@@ -15,8 +15,8 @@ SECRETS = {
     "/etc/mosquitto/passwd": "mosquitto",
     "/etc/mosquitto/acl": "mosquitto",
     "/etc/mosquitto/mosquitto.conf": "mosquitto",
-    "/etc/germqtt/germqtt.conf": "root",  # systemd hands it on
-    "/etc/germqtt/ssh/id_germqtt": "root",
+    "/etc/germqtt/germqtt.conf": "germqtt",
+    "/etc/germqtt/.ssh/id_germqtt": "germqtt",
 }
 CAP_NET_BIND_SERVICE = 1 << 10
 
@@ -63,7 +63,7 @@ def test_broker_has_one_capability(host: Host) -> None:
 
 def test_germqtt_has_no_capability(host: Host) -> None:
     status = status_of(host, "germqtt")
-    assert set(status["Uid"].split()) == {host.check_output("stat --format %%u /run/credentials/germqtt.service")}
+    assert set(status["Uid"].split()) == {host.check_output("id --user germqtt")}
     for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(status[kind], 16) == 0, kind
     assert status["NoNewPrivs"] == "1"
@@ -72,7 +72,7 @@ def test_germqtt_has_no_capability(host: Host) -> None:
 @pytest.mark.parametrize("path", SECRETS)
 def test_secret_is_for_its_service_alone(host: Host, path: str) -> None:
     assert host.run("runuser --user %s -- cat %s", SECRETS[path], path).succeeded
-    for stranger in {"mosquitto", "nobody"} - {SECRETS[path]}:
+    for stranger in {"mosquitto", "germqtt", "nobody"} - {SECRETS[path]}:
         assert host.run("runuser --user %s -- cat %s", stranger, path).failed, stranger
 
 

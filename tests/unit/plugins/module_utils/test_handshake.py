@@ -58,6 +58,31 @@ def test_a_refused_login_is_an_answer():
         _handshake.ask({"host": "127.0.0.1", "port": port}, timeout=5)
 
 
+def test_a_refused_login_is_an_answer_also_if_the_broker_is_gone_right_behind_it(tmp_path, monkeypatch):
+    """On a unix socket the client's next word then fails at once."""
+    path, receive = str(tmp_path / "socket"), _handshake._receive
+
+    def serve(listening: socket.socket) -> None:
+        connection, _address = listening.accept()
+        with connection:
+            connection.recv(1024)
+            connection.sendall(b"\x20\x02\x00\x05")
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        thread = threading.Thread(target=serve, args=[listening])
+        thread.start()
+
+        def receive_and_wait(connection: socket.socket, count: int) -> bytes:
+            data = receive(connection, count)
+            thread.join(10)
+            return data
+
+        monkeypatch.setattr(_handshake, "_receive", receive_and_wait)
+        _handshake.ask({"socket": path}, timeout=5)
+
+
 def test_nobody_there(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
