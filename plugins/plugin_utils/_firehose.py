@@ -10,11 +10,12 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto, _types
 
 Entry = t.Mapping[str, t.Any]
 # germqtt 0.1.0 cannot use another one.
 GERMQTT_PORT = 1883
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
 
@@ -47,6 +48,15 @@ def acl(publishers: t.Iterable[Entry], readers: t.Iterable[Entry], public_topics
         # A pattern would be a right of everybody.
         "patterns": [],
     }
+
+
+def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
+    """Those that others than the host itself reach, without those that do not begin with MQTT or a websocket upgrade."""
+    return [
+        {"port": listener["port"], "protocol": listener.get("protocol", "mqtt")}
+        for listener in _mosquitto.askable(listeners)
+        if not listener.get("socket") and listener.get("bind_address", "") not in LOOPBACK
+    ]
 
 
 def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
@@ -97,7 +107,7 @@ def _serves_germqtt(listener: Entry) -> bool:
     return (
         listener.get("port") == GERMQTT_PORT
         and listener.get("protocol", "mqtt") == "mqtt"
-        and listener.get("bind_address", "") in ("", "0.0.0.0", "127.0.0.1", "localhost", "::1", "::")
+        and listener.get("bind_address", "") in (*_mosquitto.ANY_ADDRESS, *LOOPBACK)
     )
 
 

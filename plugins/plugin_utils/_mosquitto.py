@@ -342,12 +342,16 @@ def has_secrets(variables: Variables) -> bool:
     )
 
 
+def askable(listeners: t.Iterable[Variables]) -> list[Variables]:
+    """All listeners but those with TLS or the PROXY protocol."""
+    unknown = {"certfile", "psk_hint", "enable_proxy_protocol"}
+    return [listener for listener in listeners if not unknown & set(listener.get("options") or {})]
+
+
 def endpoints(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
-    """Where the host itself reaches those of its listeners that mqtt_wait_for can ask: all but those with TLS or the PROXY protocol."""
+    """Where the host itself reaches those of its listeners that mqtt_wait_for can ask."""
     found = []
-    for listener in listeners:
-        if {"certfile", "psk_hint", "enable_proxy_protocol"} & set(listener.get("options") or {}):
-            continue
+    for listener in askable(listeners):
         if listener.get("socket"):
             found.append({"socket": listener["socket"]})
             continue

@@ -13,16 +13,14 @@ import pytest
 TOOL = Path(__file__).parents[2] / "tools/role-tables"
 
 
-def is_one_entry_point_of_them(options: dict, main: dict) -> bool:
-    """An entry point that only looks takes the main one's variables; others take one of their own."""
-    return options == main or (len(options) == 1 and not set(options) & set(main))
-
-
 @pytest.mark.parametrize("name", ["firehose", "germqtt", "mosquitto"])
 def test_variables(roles, name):
     role = roles[name]
-    assert {key: option["default"] for key, option in role.options.items() if "default" in option} == role.defaults
-    assert all(is_one_entry_point_of_them(spec["options"], role.options) for spec in role.specs.values())
+    options = {key: option for spec in role.specs.values() for key, option in spec["options"].items()}
+    assert {key: option["default"] for key, option in options.items() if "default" in option} == role.defaults
+    # An entry point takes the main one's variables, or others.
+    entry_points = [spec["options"] for spec in role.specs.values()]
+    assert all(own == role.options or not set(own) & set(role.options) for own in entry_points)
     assert all(key.startswith(f"{name}_") for spec in role.specs.values() for key in spec["options"])
 
 
