@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint units sanity molecule lock clean
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables bench-converge lock clean ansible-test-oldest ansible-test-newest
 SHELL := /bin/bash
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export MOLECULE_GLOB := molecule/*/molecule.yml
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+RESOLVE := uv pip compile --quiet --universal --no-header --no-emit-index-url --no-emit-find-links
 
 help: ## show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## virtual environment, Docker engine, base images: what the other targets need
 	@tools/venv
@@ -20,27 +21,46 @@ setup: ## virtual environment, Docker engine, base images: what the other target
 demo: setup ## a firehose and a Gerrit stand-in in containers, with events flowing
 	@tools/demo start
 
-test: setup lint units sanity molecule ## everything: what CI runs
+test: setup lint units docs ansible-test tarball molecule ## everything: what CI runs
 
 lint: ## the linters
 	ruff check
 	ruff format --check
-	shellcheck --external-sources .ci/run tools/venv tools/engine tools/images tools/sanity tools/demo
+	git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lsE --null '^#!.*[/ ](ba)?sh\b' | xargs -0 shellcheck --external-sources
 	yamllint --strict .
 	ansible-lint
 
 units: ## the tests that need no container
 	pytest tests/unit tests/bad_input
 
-sanity: ## ansible-test's sanity tests
-	tools/sanity
+docs: ## what antsibull-docs and ansible-doc say of the documentation
+	tools/docs
+
+ansible-test: ## ansible-test's sanity tests, and the unit tests again, with the oldest and the newest ansible-core
+	@echo "both at once; each is shown when it is done"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=recurse ansible-test-oldest ansible-test-newest
+
+ansible-test-oldest ansible-test-newest: ansible-test-%:
+	tools/ansible-test $* sanity
+	tools/ansible-test $* units
+
+tarball: ## what Galaxy gets: build it, look into it, import it as Galaxy does, install it
+	python tools/tarball.py
 
 molecule: ## all Molecule scenarios
 	molecule test --all
 
-lock: ## resolve requirements/dev.in into requirements/dev.txt
-	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url \
-		--no-emit-find-links --upgrade requirements/dev.in --output-file requirements/dev.txt
+tables: ## write the tables of variables in the roles' READMEs
+	tools/role-tables
+
+bench-converge: setup ## how long runs take, and what they cost a host
+	tools/bench-converge
+
+lock: ## resolve requirements/*.in into the pinned versions that get installed
+	$(RESOLVE) --python-version 3.11 --upgrade requirements/dev.in --output-file requirements/dev.txt
+	$(RESOLVE) --python-version 3.12 --upgrade requirements/newest.in --output-file requirements/newest.txt
+	$(RESOLVE) --python-version 3.11 --upgrade --constraint requirements/dev.txt requirements/units.in \
+		--output-file tests/unit/requirements.txt
 
 clean: ## remove the demo, the images, the virtual environment and caches; stop the engine if it was started here
 	@tools/demo clean

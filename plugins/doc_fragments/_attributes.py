@@ -19,3 +19,13 @@ attributes:
   idempotent:
     description: A second run with the same arguments changes nothing.
 """
+
+    ACTIONGROUP_MQTT = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/opendev.firehose.mqtt) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - opendev.firehose.mqtt
+"""

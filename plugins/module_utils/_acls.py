@@ -226,7 +226,10 @@ def problems(acl: t.Mapping[str, t.Any], path: str = "", *, allowed_by: str = ""
     lists = [
         (f"{path}anonymous", "topic", None, acl.get("anonymous")),
         (f"{path}patterns", "pattern", None, acl.get("patterns")),
-        *((f"{path}users[{index}].rules", "topic", str(user["name"]), user.get("rules")) for index, user in enumerate(users)),
+        *(
+            (f"{path}users[{index}].rules", "topic", str(user["name"]), user.get("rules"))
+            for index, user in enumerate(users)
+        ),
     ]
     found = []
     for place, keyword, name, entries in lists:

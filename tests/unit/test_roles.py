@@ -24,7 +24,7 @@ def test_variables(roles, name):
     assert all(key.startswith(f"{name}_") for spec in role.specs.values() for key in spec["options"])
 
 
-def test_readmes_are_as_make_docs_writes_them(roles):
+def test_readmes_are_as_make_tables_writes_them(roles):
     """It would write the tables of variables from the specs."""
     run = subprocess.run([sys.executable, TOOL, "--check"], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "")

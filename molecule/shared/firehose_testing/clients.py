@@ -65,10 +65,14 @@ class Message:
     retain: bool = False
 
 
-def paho_client(account: Account, way: Way) -> paho.Client:
+def paho_client(account: Account, way: Way, client_id: str = "") -> paho.Client:
     """Make a client that has not connected yet."""
     client = paho.Client(
-        paho.CallbackAPIVersion.VERSION2, transport=way.transport, protocol=way.level, reconnect_on_failure=False
+        paho.CallbackAPIVersion.VERSION2,
+        client_id,
+        transport=way.transport,
+        protocol=way.level,
+        reconnect_on_failure=False,
     )
     if account.name is not None:
         client.username_pw_set(account.name, account.password)
@@ -135,10 +139,17 @@ class Subscriber:
 class PahoSubscriber(Subscriber):
     """paho-mqtt, in a thread of its own."""
 
-    def __init__(self, address: str, way: Way, filters: t.Sequence[str] = ("#",), account: Account = ANONYMOUS) -> None:
+    def __init__(
+        self,
+        address: str,
+        way: Way,
+        filters: t.Sequence[str] = ("#",),
+        account: Account = ANONYMOUS,
+        client_id: str = "",
+    ) -> None:
         super().__init__()
         self._address, self._way, self._filters = address, way, filters
-        self._client = paho_client(account, way)
+        self._client = paho_client(account, way, client_id)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_args: self._confirm()
         self._client.on_message = lambda _client, _data, got: self._add(

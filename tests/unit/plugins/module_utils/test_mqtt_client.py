@@ -1,0 +1,283 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sessions with whoever answers otherwise than a broker that lets one in. Real brokers are in the Molecule scenarios."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+import time
+
+import pytest
+from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _mqtt_client, _mqtt_paho
+
+WELCOME = {"5": b"\x20\x03\x00\x00\x00", "3.1.1": b"\x20\x02\x00\x00"}
+TIMEOUT = 0.5
+
+
+@contextlib.contextmanager
+def server(*answers: bytes | None, reset: bool = False):
+    """Accept a connection, and answer each thing that comes with the next answer; None closes, and the end is silence."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        heard: list[bytes] = []
+
+        def serve() -> None:
+            connection, _address = listening.accept()
+            with connection:
+                connection.settimeout(10)
+                for answer in answers:
+                    heard.append(connection.recv(4096))
+                    if answer is None:
+                        if reset:
+                            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return
+                    connection.sendall(answer)
+                while heard[-1:] != [b""]:
+                    heard.append(connection.recv(4096))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1], heard
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def options(**given):
+    spec = {name: option.get("default") for name, option in _mqtt.argument_spec().items()}
+    return spec | {"host": "127.0.0.1", "connect_timeout": TIMEOUT} | given
+
+
+def failure(**given) -> _mqtt.Failure:
+    """Why a session does not begin."""
+    with pytest.raises(_mqtt.Failure) as caught, _mqtt_client.Session(options(**given)):
+        pytest.fail("there is a session")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("answer", "given", "cause", "words"),
+    [
+        (b"\x20\x03\x00\x87\x00", {}, "login", "not authorized (reason code 135)"),
+        (b"\x20\x03\x00\x84\x00", {}, "refused", 'protocol_version: "3.1.1"'),
+        (b"\x20\x02\x00\x01", {}, "refused", 'protocol_version: "3.1.1"'),  # a broker that knows only 3.1.1
+        (b"\x20\x02\x00\x01", {"protocol_version": "3.1.1"}, "refused", "unsupported protocol version"),
+        (b"\x20\x02\x00\x02", {"protocol_version": "3.1.1"}, "refused", "client identifier not valid"),
+        (b"\x20\x02\x00\x05", {"protocol_version": "3.1.1"}, "login", "not authorized (return code 5)"),
+        (b"\x20\x03\x00\x8c\x00", {"username": "a", "password": "b"}, "login", "bad authentication method"),
+        (None, {}, "not_mqtt", "closed the connection without an answer"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nServer: a long enough one for the packet to end\r\n\r\n"
+            * 2,
+            {},
+            "not_mqtt",
+            "not with MQTT",
+        ),
+        (b"SSH-2.0-OpenSSH\r\n", {}, "not_mqtt", "not with MQTT"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", {}, "not_mqtt", "set tls: true"),
+        (b"\x20\xff\xff\xff\xff\xff", {}, "not_mqtt", ""),
+        (b"\x20\x00", {}, "not_mqtt", "not with MQTT"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", {"transport": "websockets"}, "not_mqtt", "websockets at the path /mqtt"),
+        (b"\x20\x02\x00\x00\n\n", {"transport": "websockets"}, "not_mqtt", "websockets"),
+        (None, {"transport": "websockets"}, "not_mqtt", "websockets"),
+        (b"220 mail.example.org ESMTP\r\n", {"tls": True}, "tls", "TLS failed: WRONG_VERSION_NUMBER"),
+        (None, {"tls": True}, "tls", "TLS failed"),
+    ],
+)
+def test_causes(answer, given, cause, words):
+    with server(answer) as (port, _heard):
+        found = failure(port=port, **given)
+    assert found.cause == cause
+    assert str(found).startswith(f"127.0.0.1 port {port}")
+    assert words in str(found)
+
+
+@pytest.mark.parametrize("given", [{}, {"tls": True}, {"transport": "websockets"}])
+def test_a_reset_is_no_crash(given):
+    with server(None, reset=True) as (port, _heard):
+        assert failure(port=port, **given).cause in ("not_mqtt", "tls")
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"tls": True}, {"transport": "websockets"}, {"tls": True, "transport": "websockets"}]
+)
+def test_silence_ends_in_time(given):
+    begin = time.monotonic()
+    with server() as (port, _heard):
+        found = failure(port=port, **given)
+    assert found.cause == "no_answer"
+    assert "it accepted the connection, but gave no answer within 0.5 seconds" in str(found)
+    assert time.monotonic() - begin < TIMEOUT + 1
+
+
+def test_a_trickle_ends_in_time():
+    """Whoever sends a byte now and then has no more time than others."""
+    begin = time.monotonic()
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def trickle() -> None:
+            connection, _address = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                while not over.wait(0.1):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        found = failure(port=listening.getsockname()[1], transport="websockets")
+        over.set()
+        thread.join(10)
+    assert found.cause == "no_answer"
+    assert time.monotonic() - begin < TIMEOUT + 1
+
+
+def test_nobody_there(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    found = failure(port=port)
+    assert (found.cause, str(found)) == (
+        "unreachable",
+        f"127.0.0.1 port {port}: nobody listens there: Connection refused",
+    )
+    found = failure(transport="unix", socket=str(tmp_path / "none"))
+    assert found.cause == "unreachable"
+    assert f"the socket {tmp_path}/none: nobody listens there: No such file" in str(found)
+    found = failure(host="nowhere.invalid")
+    assert found.cause == "unreachable"
+    assert "name of the host cannot be resolved" in str(found)
+
+
+def test_the_next_address_is_tried(monkeypatch):
+    """An address that does not answer leaves time for the next one."""
+    with server(WELCOME["5"]) as (port, _heard), socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        with contextlib.ExitStack() as stack:
+            for _number in range(3):  # more than its queue takes, so that it is silent
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            found = [(socket.AF_INET, 1, 6, "", address) for address in (full.getsockname(), ("127.0.0.1", port))]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
+            with _mqtt_client.Session(options(connect_timeout=2)):
+                pass
+
+
+def test_files_that_are_none(tmp_path):
+    (tmp_path / "text").write_text("text", encoding="utf-8")
+    for given, words in [
+        ({"ca_path": "/none"}, "ca_path: /none: No such file"),
+        ({"ca_path": str(tmp_path / "text")}, "ca_path: "),
+        ({"client_cert": "/none"}, "client_cert, client_key: /none: No such file"),
+        ({"client_cert": str(tmp_path / "text")}, "client_cert, client_key: "),
+    ]:
+        found = failure(tls=True, **given)
+        assert found.cause == "tls"
+        assert words in str(found)
+
+
+@pytest.mark.parametrize(
+    ("version", "qos", "answers", "code"),
+    [
+        ("5", 1, [b"\x40\x02\x00\x01"], 0),
+        ("5", 1, [b"\x40\x03\x00\x01\x10"], 0x10),
+        ("5", 1, [b"\x40\x04\x00\x01\x87\x00"], 0x87),
+        ("5", 2, [b"\x50\x02\x00\x01", b"\x70\x02\x00\x01"], 0),
+        ("5", 2, [b"\x50\x03\x00\x01\x97"], 0x97),
+        ("5", 0, [], None),
+        ("3.1.1", 1, [b"\x40\x02\x00\x01"], None),
+        ("3.1.1", 2, [b"\x50\x02\x00\x01", b"\x70\x02\x00\x01"], None),
+    ],
+)
+def test_acknowledgements(version, qos, answers, code):
+    with server(WELCOME[version], *answers) as (port, heard):
+        with _mqtt_client.Session(options(port=port, protocol_version=version)) as session:
+            assert session.publish("a", "b", qos, False) == code
+    packets = b"".join(heard[1:])
+    assert (b"\x62\x02\x00\x01" in packets) == (len(answers) == 2)  # PUBREL, not after a refusal
+    assert packets.endswith(b"\xe0\x00")  # DISCONNECT
+
+
+@pytest.mark.parametrize(
+    ("answers", "cause", "words"),
+    [
+        ([b"\xe0\x01\x9b"], "lost", "QoS not supported (reason code 155)"),
+        ([b"\xe0\x02\x8e\x00"], "lost", "session taken over"),
+        ([b"\xe0\x00", None], "lost", "success"),
+        ([None], "lost", "the connection was lost"),
+        ([b"\x00\x00"], "lost", "lost"),
+        ([], "no_answer", "did not acknowledge the message within 0.5 seconds"),
+    ],
+)
+def test_the_end_of_a_session(answers, cause, words):
+    with server(WELCOME["5"], *answers) as (port, _heard), pytest.raises(_mqtt.Failure) as caught:
+        with _mqtt_client.Session(options(port=port)) as session:
+            session.publish("a", "b", 1, False)
+    assert caught.value.cause == cause
+    assert words in str(caught.value)
+
+
+def test_the_reason_is_read_even_if_nothing_more_can_be_sent():
+    """The broker has hung up before the client speaks, and has said why."""
+    with server(WELCOME["5"] + b"\xe0\x01\x8b", None, reset=False) as (port, _heard):
+        with pytest.raises(_mqtt.Failure) as caught, _mqtt_client.Session(options(port=port)) as session:
+            time.sleep(0.2)
+            session.publish("a", "b", 1, False)
+    assert "server shutting down" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "answer", "refused"),
+    [
+        ("5", b"\x90\x05\x00\x01\x00\x01\x87", ["b (not authorized"]),
+        ("5", b"\x90\x05\x00\x01\x00\x00\x01", []),
+        ("3.1.1", b"\x90\x04\x00\x01\x80\x80", ["a (unspecified", "b (unspecified"]),
+    ],
+)
+def test_subscriptions(version, answer, refused):
+    with server(WELCOME[version], answer) as (port, _heard):
+        with _mqtt_client.Session(options(port=port, protocol_version=version)) as session:
+            if not refused:
+                session.subscribe(["a", "b"], 1)
+                return
+            with pytest.raises(_mqtt.Failure) as caught:
+                session.subscribe(["a", "b"], 1)
+    assert caught.value.cause == "subscription"
+    assert all(words in str(caught.value) for words in refused)
+
+
+@pytest.mark.parametrize(
+    ("packet", "version", "codes"),
+    [
+        (b"\x00\x01\x00\x01", "3.1.1", [0, 1]),
+        (b"\x00\x01\x00\x01\x87", "5", [1, 0x87]),
+        (b"\x00\x01\x05\x1f\x00\x02no\x87", "5", [0x87]),
+        (b"\x00\x01\x80\x01" + b"x" * 128 + b"\x02", "5", [2]),
+        (b"\x00\x01", "5", []),
+    ],
+)
+def test_codes_of_subscriptions(packet, version, codes):
+    assert _mqtt_paho.suback_codes(packet, version) == codes
+
+
+def test_client_ids_cannot_be_guessed():
+    with server(WELCOME["5"]) as (port, heard), _mqtt_client.Session(options(port=port)):
+        pass
+    with server(WELCOME["5"]) as (port, others), _mqtt_client.Session(options(port=port)):
+        pass
+    with server(WELCOME["5"]) as (port, own), _mqtt_client.Session(options(port=port, client_id="my own")):
+        pass
+    assert heard[0] != others[0]
+    assert len(heard[0].rpartition(b"\x00\x16")[2]) == 22
+    assert own[0].endswith(b"\x00\x06my own")
+
+
+def test_an_encrypted_key_asks_nobody(monkeypatch, tmp_path):
+    """Without a terminal it would only fail, but with one it would wait for a password."""
+    asked = []
+    monkeypatch.setattr(
+        ssl.SSLContext, "load_cert_chain", lambda _self, *_args, password=None: asked.append(password is None)
+    )
+    failure(tls=True, client_cert=str(tmp_path), port=1)
+    assert asked == [False]

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is tried on a firehose, and how what was seen is judged. That it is tried rightly is shown on real ones."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.opendev.firehose.plugins.module_utils import _topics, _verify
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED, Check
+
+WAYS = _verify.ways([{"port": 1883, "protocol": "mqtt"}, {"port": 80, "protocol": "websockets"}])
+ZUUL = _verify.Publisher("zuul", ("status", "zuul/+/x/#"), "secret")
+
+
+@pytest.mark.parametrize("topic_filter", ["#", "+", "a/#", "a/+/b", "+/+/#", "a"])
+def test_a_concrete_topic_is_one_that_the_filter_matches(topic_filter):
+    topic = _verify.concrete(topic_filter, "1f")
+    assert _topics.matches(topic_filter, topic)
+    assert ("1f" in topic) == (topic_filter != "a")
+
+
+def test_a_publishers_own_topic_is_a_real_one_only_if_there_is_no_other():
+    assert _verify.own_topic(ZUUL, "1f") == "zuul/firehose-verify-1f/x/firehose-verify-1f"
+    assert _verify.own_topic(_verify.Publisher("a", ("status",)), "1f") == "status"
+    assert _verify.own_topic(_verify.Publisher("a"), "1f") is None
+
+
+def test_clients_without_a_name_try_every_way_and_every_publishers_topic():
+    attempts = _verify.anonymous_attempts(WAYS, [ZUUL], "firehose/verify/1f", "1f")
+    tried = {(attempt.way, attempt.mode) for attempt in attempts if attempt.topic == "firehose/verify/1f"}
+    assert tried == {(way, mode) for way in WAYS for mode in _verify.MODES}
+    assert len(tried) == 24
+    assert _verify.own_topic(ZUUL, "1f") in {attempt.topic for attempt in attempts}
+    assert {(attempt.username, attempt.password) for attempt in attempts} == {(None, None)}
+
+
+def test_names_are_claimed_with_every_guess_and_never_with_the_password():
+    attempts = _verify.claiming_attempts(WAYS, [ZUUL, _verify.Publisher("b", ("b/#",))], "1f")
+    assert {(attempt.username, attempt.way, attempt.mode.will, attempt.password) for attempt in attempts} == {
+        (name, way, will, guess)
+        for name in ("zuul", "b")
+        for way in WAYS
+        for will in (False, True)
+        for guess in (None, "", "not the password")
+    }
+
+
+def test_payloads_tell_attempts_apart():
+    attempts = _verify.numbered(_verify.anonymous_attempts(WAYS, [], "t", "1f"), 5)
+    payloads = {attempt.payload for attempt in attempts}
+    assert len(payloads) == len(attempts)
+    assert all(json.loads(payload)["run"] == "1f" for payload in payloads)
+
+
+ATTEMPTS = _verify.numbered(_verify.anonymous_attempts(WAYS[:1], [], "t", "1f"), 0)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "reached", "untried", "result", "words"),
+    [
+        (ATTEMPTS, set(), {}, PASSED, "6 attempts"),
+        (
+            ATTEMPTS,
+            {1, 4},
+            {2: "x"},
+            FAILED,
+            "2 of 6 attempts reached subscribers, the first by a client without a name on 't'",
+        ),
+        (ATTEMPTS, {99}, {}, PASSED, "6 attempts"),
+        (ATTEMPTS, set(), {2: "no answer"}, FAILED, "1 of 6 attempts could not be made"),
+        ([], set(), {}, NOT_CHECKED, "nothing to try"),
+    ],
+)
+def test_outcome(attempts, reached, untried, result, words):
+    check = _verify.outcome("nobody publishes", attempts, reached, untried)
+    assert (check.check, check.result) == ("nobody publishes", result)
+    assert words in check.cause
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        (b'{"type": "x", "eventCreatedOn": 950}', None),
+        (b'{"type": "x", "eventCreatedOn": 899}', "101 seconds old"),
+        (b'{"type": "dropped-output"}', None),
+        (b"[]", None),
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+    ],
+)
+def test_fresh_events(payload, problem):
+    found = _verify.feed_problem(payload, now=1000, max_age=100)
+    assert found is None if problem is None else problem in found
+
+
+def test_lines_of_the_table():
+    assert str(Check("$SYS is closed", PASSED)) == "passed       $SYS is closed"
+    assert str(Check("a", NOT_CHECKED, "why")) == "not checked  a: why"
+
+
+def test_no_password_is_in_what_is_printed_of_a_publisher_or_an_attempt():
+    [attempt] = _verify.numbered([_verify.Attempt(0, WAYS[0], _verify.MODES[0], "t", "1f", "x", "zuul", "secret")], 0)
+    assert "secret" not in f"{ZUUL!r} {attempt!r} {attempt}"
