@@ -53,8 +53,8 @@ molecule: ## all Molecule scenarios
 tables: ## write the tables of variables in the roles' READMEs
 	tools/role-tables
 
-bench-converge: setup ## how long runs take, and what they cost a host
-	tools/bench-converge
+bench-converge: setup ## what runs take, beside the usual way of doing the same (BENCH_RUNS=5)
+	@tools/bench-converge
 
 lock: ## resolve requirements/*.in into the pinned versions that get installed
 	$(RESOLVE) --python-version 3.11 --upgrade requirements/dev.in --output-file requirements/dev.txt

@@ -155,9 +155,11 @@ def _keep(lines: t.Sequence[Line], targets: dict[Owner, collections.Counter[Rule
         if owner is None or owner not in targets:
             kept.append(line)
         elif line.rule is None:
-            # A user's own line goes with the last of the user's rules.
+            # A user's own line goes with the last of the user's rules, and so does the empty one above it.
             if owner in named:
                 kept.append(line)
+            elif kept and not kept[-1].text:
+                kept.pop()
         elif targets[owner][line.rule] > 0:
             targets[owner][line.rule] -= 1
             kept.append(line)

@@ -74,7 +74,7 @@ class Verification:
                 self._ways, publishers, f"{self._base}/anonymous", self._mark
             ),
             "a publisher's name is worth nothing without its password": _verify.claiming_attempts(
-                self._newest_ways(), publishers, self._mark
+                self._ways, publishers, self._mark
             ),
         }
         made = {name: self.attempt(attempts) for name, attempts in groups.items()}
@@ -113,7 +113,7 @@ class Verification:
     def _stay(self) -> None:
         """Have the watchers take what came, and say that they are there."""
         for session in [*self._watchers.values(), *([self._feed] if self._feed else [])]:
-            session.wait(lambda: False, time.monotonic() + 0.001)
+            session.run(lambda: False, time.monotonic() + 0.001)
 
     def _try(self, attempt: _verify.Attempt, payload: str) -> None:
         mode = attempt.mode
@@ -166,7 +166,7 @@ class Verification:
         def there() -> bool:
             return any((message.topic, message.payload) == (topic, payload.encode()) for message in session.messages)
 
-        return session.wait(there, time.monotonic() + self._timeout)
+        return session.run(there, time.monotonic() + self._timeout)
 
     def reached(self, attempts: t.Sequence[_verify.Attempt]) -> set[int]:
         """The numbers of the attempts that reached a subscriber, or would reach one that comes later. Takes back what is retained."""
@@ -176,7 +176,7 @@ class Verification:
             with self._session(self._newest_ways()[0]) as newcomer:
                 newcomer.subscribe(topics, 1)
                 # What is retained comes right behind the confirmation.
-                newcomer.wait(lambda: False, time.monotonic() + 1)
+                newcomer.run(lambda: False, time.monotonic() + 1)
                 got |= {message.payload for message in newcomer.messages}
         found = {attempt.number for attempt in attempts if attempt.payload.encode() in got}
         for attempt in attempts:
@@ -208,7 +208,7 @@ class Verification:
         name = f"events arrive below {topic!r}"
         problem = f"none came within {timeout:g} seconds"
         deadline = time.monotonic() + timeout
-        while self._feed is not None and self._feed.wait(lambda: bool(self._feed and self._feed.messages), deadline):
+        while self._feed is not None and self._feed.run(lambda: bool(self._feed and self._feed.messages), deadline):
             message = self._feed.messages.popleft()
             if self._mark in message.topic:
                 continue

@@ -126,15 +126,13 @@ def anonymous_attempts(
 
 
 def claiming_attempts(all_ways: t.Sequence[Way], publishers: t.Sequence[Publisher], mark: str) -> list[Attempt]:
-    """What clients try that claim a publisher's name and do not know its password."""
+    """What clients try that claim a publisher's name and guess its password: every way for one name, one way for all."""
+    topics = [(publisher.name, own_topic(publisher, mark)) for publisher in publishers]
+    claims = [(name, topic) for name, topic in topics if topic]
     return [
-        Attempt(
-            0, way, mode, topic, mark, f"a client that claims {publisher.name!r} with {guess}", publisher.name, password
-        )
-        for publisher in publishers
-        for topic in [own_topic(publisher, mark)]
-        if topic
-        for way in all_ways
+        Attempt(0, way, mode, topic, mark, f"a client that claims {name!r} with {guess}", name, password)
+        for index, (name, topic) in enumerate(claims)
+        for way in (all_ways if index == 0 else all_ways[:1])
         for mode in (Mode(1), Mode(0, will=True))
         for guess, password in GUESSES.items()
     ]

@@ -42,9 +42,11 @@ EXAMPLES = r"""
   become: true
   register: acl
 
-- name: Name the users that may write
-  ansible.builtin.debug:
-    msg: "{{ acl | json_query('users[?rules[?access != `read` && access != `deny`]].name') }}"
+- name: Insist on rules that let nobody publish without a name, and that all decide something
+  ansible.builtin.assert:
+    that:
+      - not acl.anonymous_publish
+      - acl.pointless | length == 0
 """
 
 RETURN = r"""

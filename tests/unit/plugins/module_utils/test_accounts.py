@@ -10,6 +10,8 @@ import hashlib
 
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _lines
+from hypothesis import given
+from hypothesis import strategies as st
 
 # Written by mosquitto_passwd: Mosquitto 2.0.11 (101 iterations, 12 bytes of salt) and 2.1.2 (1000, 64 bytes), password "secret".
 MOSQUITTO_2_0 = (
@@ -226,3 +228,50 @@ def test_duplicate_users_name_both_places():
     (problem,) = _accounts.user_problems([{"name": "a", "password": "p"}, {"name": "a", "state": "absent"}], "things")
     assert "things[1]" in problem
     assert "things[0]" in problem
+
+
+NAMES = st.text("aZ0 é.#%$/", min_size=1, max_size=6).filter(lambda name: _accounts.name_problem(name) is None)
+PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+ACCOUNTS = st.dictionaries(NAMES, PASSWORDS, max_size=4)
+QUICK = st.sampled_from([_accounts.Parameters(1), _accounts.Parameters(2, 64)])
+POLICIES = st.builds(_accounts.Policy, st.booleans(), st.booleans(), st.booleans())
+
+
+def users_of(accounts, state="present"):
+    return [{"name": name, "password": password, "state": state} for name, password in accounts.items()]
+
+
+def passwords_that_work(content, *passwords):
+    """Which of the passwords each account of a file has."""
+    lines = [line for line in _accounts.parse(content) if line.stored]
+    return {line.name: {password for password in passwords if line.stored.matches(password)} for line in lines}
+
+
+@given(accounts=ACCOUNTS, parameters=QUICK, comments=st.lists(st.sampled_from(["", "# by hand"]), max_size=2))
+def test_any_accounts_survive_a_round_trip(accounts, parameters, comments):
+    assert _accounts.user_problems(users_of(accounts), "users") == []
+    content, changes = merge("".join(f"{line}\n" for line in comments), users_of(accounts), parameters)
+    assert changes == _accounts.Changes(added=list(accounts))
+    assert _accounts.render(_accounts.parse(content)) == content
+    assert content.splitlines()[: len(comments)] == comments
+    assert passwords_that_work(content, *accounts.values()) == {
+        name: {other for other in accounts.values() if other == password} for name, password in accounts.items()
+    }
+    assert merge(content, users_of(accounts), parameters) == (content, _accounts.Changes())
+
+
+@given(old=ACCOUNTS, new=ACCOUNTS, gone=st.lists(NAMES, max_size=2), parameters=QUICK, policy=POLICIES)
+def test_merging_gives_the_wanted_passwords_leaves_the_others_and_is_done_once(old, new, gone, parameters, policy):
+    before, _changes = merge("# by hand\n", users_of(old), _accounts.Parameters(1))
+    users = users_of(new) + [{"name": name, "state": "absent"} for name in set(gone) - set(new)]
+    content, changes = merge(before, users, parameters, policy)
+    expected = ({} if policy.prune else {name: old[name] for name in old if name not in gone}) | new
+    if policy.on_create:
+        expected |= {name: old[name] for name in old if name in new}
+    every = {*old.values(), *new.values()}
+    assert passwords_that_work(content, *every) == {name: {password} for name, password in expected.items()}
+    kept = set(before.splitlines()) & set(content.splitlines())
+    assert "# by hand" in kept
+    assert len(kept) == 1 + len(expected) - len(changes.added) - len(changes.updated) - len(changes.rehashed)
+    assert set(changes.removed) == set(old) - set(expected)
+    assert merge(content, users, parameters, policy) == (content, _accounts.Changes())

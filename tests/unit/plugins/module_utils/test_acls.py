@@ -148,6 +148,14 @@ def test_merge(before, acl, after):
     assert merge(after, acl) == after
 
 
+@pytest.mark.parametrize("before", ["", "topic read #\n", GOOD])
+def test_a_user_that_came_and_went_leaves_nothing(before):
+    users = [{"name": "guest", "rules": rules("write g/#", "read h")}]
+    with_guest = merge(before, {"users": users})
+    assert with_guest != before
+    assert merge(with_guest, {"users": [{"name": "guest", "state": "absent"}]}) == before
+
+
 def test_prune_leaves_what_was_given_and_comments():
     acl = {"users": [{"name": "bob jones", "rules": rules("readwrite b/+", "read c")}]}
     expected = "# by hand\n\n# alice writes\n\nuser  bob jones\ntopic readwrite b/+\ntopic read c\n"

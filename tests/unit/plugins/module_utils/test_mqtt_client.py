@@ -27,7 +27,7 @@ def server(*answers: bytes | None, reset: bool = False):
 
         def serve() -> None:
             connection, _address = listening.accept()
-            with connection:
+            with connection, contextlib.suppress(ConnectionResetError):
                 connection.settimeout(10)
                 for answer in answers:
                     heard.append(connection.recv(4096))
@@ -152,16 +152,19 @@ def test_nobody_there(tmp_path):
 
 def test_the_next_address_is_tried(monkeypatch):
     """An address that does not answer leaves time for the next one."""
-    with server(WELCOME["5"]) as (port, _heard), socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        with contextlib.ExitStack() as stack:
-            for _number in range(3):  # more than its queue takes, so that it is silent
-                waiting = stack.enter_context(socket.socket())
-                waiting.setblocking(False)
-                waiting.connect_ex(full.getsockname())
-            found = [(socket.AF_INET, 1, 6, "", address) for address in (full.getsockname(), ("127.0.0.1", port))]
-            monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
-            with _mqtt_client.Session(options(connect_timeout=2)):
-                pass
+    with (
+        server(WELCOME["5"]) as (port, _heard),
+        socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+        contextlib.ExitStack() as stack,
+    ):
+        for _number in range(3):  # more than its queue takes, so that it is silent
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        found = [(socket.AF_INET, 1, 6, "", address) for address in (full.getsockname(), ("127.0.0.1", port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
+        with _mqtt_client.Session(options(connect_timeout=2)):
+            pass
 
 
 def test_files_that_are_none(tmp_path):
@@ -191,9 +194,11 @@ def test_files_that_are_none(tmp_path):
     ],
 )
 def test_acknowledgements(version, qos, answers, code):
-    with server(WELCOME[version], *answers) as (port, heard):
-        with _mqtt_client.Session(options(port=port, protocol_version=version)) as session:
-            assert session.publish("a", "b", qos, False) == code
+    with (
+        server(WELCOME[version], *answers) as (port, heard),
+        _mqtt_client.Session(options(port=port, protocol_version=version)) as session,
+    ):
+        assert session.publish("a", "b", qos, False) == code
     packets = b"".join(heard[1:])
     assert (b"\x62\x02\x00\x01" in packets) == (len(answers) == 2)  # PUBREL, not after a refusal
     assert packets.endswith(b"\xe0\x00")  # DISCONNECT
@@ -211,19 +216,25 @@ def test_acknowledgements(version, qos, answers, code):
     ],
 )
 def test_the_end_of_a_session(answers, cause, words):
-    with server(WELCOME["5"], *answers) as (port, _heard), pytest.raises(_mqtt.Failure) as caught:
-        with _mqtt_client.Session(options(port=port)) as session:
-            session.publish("a", "b", 1, False)
+    with (
+        server(WELCOME["5"], *answers) as (port, _heard),
+        pytest.raises(_mqtt.Failure) as caught,
+        _mqtt_client.Session(options(port=port)) as session,
+    ):
+        session.publish("a", "b", 1, False)
     assert caught.value.cause == cause
     assert words in str(caught.value)
 
 
 def test_the_reason_is_read_even_if_nothing_more_can_be_sent():
     """The broker has hung up before the client speaks, and has said why."""
-    with server(WELCOME["5"] + b"\xe0\x01\x8b", None, reset=False) as (port, _heard):
-        with pytest.raises(_mqtt.Failure) as caught, _mqtt_client.Session(options(port=port)) as session:
-            time.sleep(0.2)
-            session.publish("a", "b", 1, False)
+    with (
+        server(WELCOME["5"] + b"\xe0\x01\x8b", None) as (port, _heard),
+        pytest.raises(_mqtt.Failure) as caught,
+        _mqtt_client.Session(options(port=port)) as session,
+    ):
+        time.sleep(0.2)
+        session.publish("a", "b", 1, False)
     assert "server shutting down" in str(caught.value)
 
 
@@ -236,13 +247,15 @@ def test_the_reason_is_read_even_if_nothing_more_can_be_sent():
     ],
 )
 def test_subscriptions(version, answer, refused):
-    with server(WELCOME[version], answer) as (port, _heard):
-        with _mqtt_client.Session(options(port=port, protocol_version=version)) as session:
-            if not refused:
-                session.subscribe(["a", "b"], 1)
-                return
-            with pytest.raises(_mqtt.Failure) as caught:
-                session.subscribe(["a", "b"], 1)
+    with (
+        server(WELCOME[version], answer) as (port, _heard),
+        _mqtt_client.Session(options(port=port, protocol_version=version)) as session,
+    ):
+        if not refused:
+            session.subscribe(["a", "b"], 1)
+            return
+        with pytest.raises(_mqtt.Failure) as caught:
+            session.subscribe(["a", "b"], 1)
     assert caught.value.cause == "subscription"
     assert all(words in str(caught.value) for words in refused)
 

@@ -41,8 +41,8 @@ def test_names_are_claimed_with_every_guess_and_never_with_the_password():
     attempts = _verify.claiming_attempts(WAYS, [ZUUL, _verify.Publisher("b", ("b/#",))], "1f")
     assert {(attempt.username, attempt.way, attempt.mode.will, attempt.password) for attempt in attempts} == {
         (name, way, will, guess)
-        for name in ("zuul", "b")
-        for way in WAYS
+        for name, ways in (("zuul", WAYS), ("b", WAYS[:1]))
+        for way in ways
         for will in (False, True)
         for guess in (None, "", "not the password")
     }

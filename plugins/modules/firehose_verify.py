@@ -1,0 +1,246 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: firehose_verify
+short_description: Verify what a firehose promises its public
+version_added: 1.1.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Connects to a live firehose as the public does, and tries out what it may and may not do. Where the module runs is where the public is.
+  - Every listener has to let anyone in, with MQTT 3.1.1 and 5, and all of them have to deliver the same message.
+  - Clients without a name, and clients that claim a publisher's name without knowing its password, try to publish in every way there is.
+    Acknowledgements prove nothing, so that subscribers decide, who would have got it.
+  - What is published has topics of its own wherever the rights of an account leave room for that, and says in its payload what it is.
+    A retained message that gets through is taken back.
+  - It publishes and subscribes with anonymous clients, with the account O(probe), and with those of O(publishers) if that is asked for.
+    Nothing else changes. Up to six connections stay open at a time.
+extends_documentation_fragment:
+  - opendev.firehose._attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - In check mode nothing is published. What remains is that listeners let anyone in, that C($SYS) is closed, and that the feed is fresh.
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+  idempotent:
+    support: full
+requirements:
+  - paho-mqtt >= 1.6 (C(python3-paho-mqtt) in Debian) where the module runs
+options:
+  host:
+    description: The name or the address by which the public reaches the firehose.
+    type: str
+    required: true
+  listeners:
+    description: The public listeners. Those with TLS are not supported.
+    type: list
+    elements: dict
+    default:
+      - port: 1883
+      - port: 80
+        protocol: websockets
+    suboptions:
+      port:
+        description: The TCP port.
+        type: int
+        required: true
+      protocol:
+        description: What the listener speaks.
+        type: str
+        choices: [mqtt, websockets]
+        default: mqtt
+  probe:
+    description:
+      - An account that may write C(firehose/verify/#). It publishes what the others' silence is measured by.
+      - Without it, nothing is published, and what takes publishing is not checked.
+    type: dict
+    suboptions:
+      name:
+        description: The account's name.
+        type: str
+        required: true
+      password:
+        description: The account's password.
+        type: str
+        required: true
+  publishers:
+    description: The accounts whose names are claimed, as the variable C(firehose_publishers) of the role P(opendev.firehose.firehose#role) has them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The account's name.
+        type: str
+        required: true
+      topics:
+        description: The topic filters that the account may write.
+        type: list
+        elements: str
+        default: []
+      password:
+        description: The account's password, if it is known. It is used with O(check_publishers=true) only.
+        type: str
+      password_hash:
+        description: It says that there is a password which is not known.
+        type: str
+      state:
+        description: Absent accounts are passed over.
+        type: str
+        choices: [present, absent]
+        default: present
+  check_publishers:
+    description:
+      - Whether each of O(publishers) publishes a message too. Those without a password are listed as not checked.
+      - If none of a publisher's topic filters has a wildcard, the message has a topic that consumers may know.
+    type: bool
+    default: false
+  feed:
+    description: What the topics of events start with, some of which arrive all the time. If this is not given, no feed is waited for.
+    type: str
+  feed_timeout:
+    description: How many seconds to wait for an event of O(feed).
+    type: float
+    default: 60
+  feed_max_age:
+    description: How many seconds ago an event of O(feed) may have been created, by its C(eventCreatedOn).
+    type: float
+    default: 300
+  timeout:
+    description: How many seconds a connection, an acknowledgement or a message may take.
+    type: float
+    default: 10
+"""
+
+EXAMPLES = r"""
+- name: Verify from the outside what the public may do
+  opendev.firehose.firehose_verify:
+    host: firehose01.example.org
+    probe:
+      name: probe
+      password: "{{ vault_probe_mqtt_password }}"
+    publishers:
+      - name: zuul
+        topics: [zuul/#]
+  delegate_to: localhost
+  register: verified
+
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ verified.table }}"
+"""
+
+RETURN = r"""
+checks:
+  description: What was looked at.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    check:
+      description: What has to be the case.
+      type: str
+      sample: $SYS is closed
+    result:
+      description: Whether it is.
+      type: str
+      choices: [passed, failed, not checked]
+      sample: failed
+    cause:
+      description: What was seen, or why it was not checked.
+      type: str
+      sample: 42 topics can be read, among them '$SYS/broker/version' through port 1883 (mqtt, MQTT 5)
+table:
+  description: RV(checks) as the lines of a table.
+  returned: always
+  type: list
+  elements: str
+  sample: ["failed       $SYS is closed: 42 topics can be read, ..."]
+failures:
+  description: The lines of RV(table) that tell of failures.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+import secrets
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt_client, _verification, _verify
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "host": {"type": "str", "required": True},
+    "listeners": {
+        "type": "list",
+        "elements": "dict",
+        "default": [{"port": 1883}, {"port": 80, "protocol": "websockets"}],
+        "options": {
+            "port": {"type": "int", "required": True},
+            "protocol": {"type": "str", "choices": ["mqtt", "websockets"], "default": "mqtt"},
+        },
+    },
+    "probe": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+        },
+    },
+    "publishers": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "topics": {"type": "list", "elements": "str", "default": []},
+            "password": {"type": "str", "no_log": True},
+            "password_hash": {"type": "str", "no_log": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+    },
+    "check_publishers": {"type": "bool", "default": False},
+    "feed": {"type": "str"},
+    "feed_timeout": {"type": "float", "default": 60},
+    "feed_max_age": {"type": "float", "default": 300},
+    "timeout": {"type": "float", "default": 10},
+}
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    _mqtt_client.need_library(module)
+    probe = None if module.check_mode or not params["probe"] else _verify.Publisher.from_option(params["probe"])
+    present = [publisher for publisher in params["publishers"] if publisher["state"] == "present"]
+    publishers = [_verify.Publisher.from_option(publisher) for publisher in present]
+    with _verification.Verification(
+        params["host"], _verify.ways(params["listeners"]), params["timeout"], secrets.token_hex(4)
+    ) as verification:
+        checks = verification.run(
+            probe,
+            publishers,
+            check_publishers=params["check_publishers"],
+            feed=params["feed"],
+            feed_timeout=params["feed_timeout"],
+            feed_max_age=params["feed_max_age"],
+        )
+    module.exit_json(
+        changed=False,
+        checks=[vars(check) for check in checks],
+        table=[str(check) for check in checks],
+        failures=[str(check) for check in checks if check.result == _verify.FAILED],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The containers that the plays run on: one for each, since they must not see what another one has left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from measure import CHECKOUT, run, say
+
+SUFFIX = os.environ.get("FIREHOSE_RUN", "")
+NETWORK = f"bench{SUFFIX}"
+IMAGE = f"bench-packages{SUFFIX}"
+# By this label `make clean` finds what a run leaves that was killed.
+LABEL = f"opendev-firehose.checkout={CHECKOUT}"
+
+# As in molecule/default/molecule.yml.
+LIKE_A_HOST = [
+    "--cap-add=SYS_ADMIN",
+    "--security-opt=seccomp=unconfined",
+    "--cgroupns=host",
+    "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
+    "--tmpfs=/run",
+    "--tmpfs=/run/lock",
+    "--tmpfs=/tmp",
+    "--sysctl=net.ipv4.ip_unprivileged_port_start=1024",
+]
+PACKAGES = ["mosquitto", "python3-venv", "python3-packaging"]
+
+
+def container(name: str) -> str:
+    """The name of a play's container."""
+    return f"bench-{name}{SUFFIX}"
+
+
+def in_container(name: str, *command: str, limit: int = 60) -> str:
+    """Run a command in a container; return what it prints."""
+    return run("docker", "exec", container(name), *command, limit=limit).output.strip()
+
+
+def start(name: str, image: str, *command: str, options: t.Sequence[str] = ()) -> None:
+    """Start a container."""
+    about = [f"--name={container(name)}", f"--hostname={container(name)}", f"--network={NETWORK}", f"--label={LABEL}"]
+    run("docker", "run", "--detach", *about, *options, image, *command)
+
+
+def remove(names: t.Iterable[str]) -> None:
+    """Remove what there is of containers, network and image, and do not mind what there is not."""
+    command = f"docker rm --force --volumes {' '.join(map(container, names))}; docker network rm {NETWORK}; docker rmi {IMAGE}"
+    run("sh", "-c", f"{{ {command}; }} >/dev/null 2>&1; true")
+
+
+def make_image() -> None:
+    """Debian 13 with the packages that the plays would install, so that no download is timed."""
+    start("packages", "opendev-firehose/debian:13", "sleep", "infinity")
+    install = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {' '.join(PACKAGES)}"
+    in_container("packages", "env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", install, limit=180)
+    run("docker", "commit", container("packages"), IMAGE)
+    run("docker", "rm", "--force", container("packages"))
+
+
+@contextlib.contextmanager
+def containers(names: t.Sequence[str]) -> t.Iterator[None]:
+    """Containers by these names that have booted, and a Gerrit stand-in by the name of "gerrit"."""
+    everything = [*names, "gerrit", "packages"]
+    remove(everything)
+    try:
+        run("docker", "network", "create", f"--label={LABEL}", NETWORK)
+        say("preparing an image with Debian's packages")
+        make_image()
+        say(f"starting {len(names) + 1} containers")
+        for name in names:
+            start(name, IMAGE, "/lib/systemd/systemd", options=LIKE_A_HOST)
+        start("gerrit", "opendev-firehose/gerrit", "/lib/systemd/systemd", options=LIKE_A_HOST)
+        for name in [*names, "gerrit"]:
+            in_container(name, "systemctl", "is-system-running", "--wait")  # fails unless it is "running"
+        yield
+    finally:
+        say("removing the containers")
+        remove(everything)
+
+
+def address(name: str) -> str:
+    """A container's address."""
+    return in_container(name, "hostname", "-I").split()[0]
+
+
+def gerrit_variables() -> dict[str, t.Any]:
+    """Let a new key in at the Gerrit stand-in, and say how germqtt gets there."""
+    in_container("gerrit", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/germqtt")
+    in_container("gerrit", "install", "-m", "0644", "/root/germqtt.pub", "/etc/ssh/authorized_keys/germqtt")
+    return {
+        "germqtt_gerrit_host": container("gerrit"),
+        "germqtt_gerrit_user": "germqtt",
+        "germqtt_gerrit_host_keys": [
+            in_container("gerrit", "cut", "-d ", "-f1,2", "/etc/ssh/ssh_host_ed25519_key.pub")
+        ],
+        "germqtt_ssh_private_key": in_container("gerrit", "cat", "/root/germqtt") + "\n",
+    }

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running commands, timing them, and saying whether a target is met."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import typing as t
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+BENCH = CHECKOUT / "tests/bench"
+
+
+class BenchError(Exception):
+    """Why there is nothing to print."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """What a command took in seconds, of the clock and of the processors, and what it printed."""
+
+    wall: float
+    cpu: float
+    output: str
+
+
+def say(text: str) -> None:
+    """Report progress, apart from the results."""
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+def children_cpu() -> float:
+    """Seconds of the processors that all ended children took, and their children."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def run(*command: str | os.PathLike[str], limit: int = 120, **environment: str | os.PathLike[str]) -> Timed:
+    """Run a command that has to succeed, and to do so within `limit` seconds. What it starts ends with it."""
+    env = os.environ | {name: os.fspath(value) for name, value in environment.items()}
+    cpu, start = children_cpu(), time.monotonic()
+    with subprocess.Popen(
+        ["timeout", "--kill-after=10", str(limit), *command],
+        cwd=CHECKOUT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            process.terminate()  # timeout(1) passes it on
+            raise
+    wall, cpu = time.monotonic() - start, children_cpu() - cpu
+    if process.returncode != 0:
+        why = f"did not end within {limit} s" if process.returncode == 124 else f"ended with {process.returncode}"
+        raise BenchError(f"{' '.join(map(os.fspath, command))} {why}:\n{output[-8000:]}")
+    return Timed(wall, cpu, output)
+
+
+def play(playbook: pathlib.Path, *options: str | os.PathLike[str], limit: int = 300, **environment: t.Any) -> Timed:
+    """Run a playbook, which may not fail, and may not make Ansible warn."""
+    timed = run(
+        pathlib.Path(sys.executable).with_name("ansible-playbook"),
+        playbook,
+        *options,
+        limit=limit,
+        ANSIBLE_NOCOLOR="1",
+        **environment,
+    )
+    if "WARNING]" in timed.output:
+        raise BenchError(f"{playbook} made Ansible warn:\n{timed.output[-8000:]}")
+    return timed
+
+
+def table(header: t.Sequence[str], rows: t.Iterable[t.Sequence[str]]) -> str:
+    """Lay rows out below a header: the first column to the left, the others to the right."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]).rstrip() for first, *others in lines
+    )
+
+
+def target(what: str, value: float, most: float, spread: t.Sequence[float] = ()) -> tuple[str, ...]:
+    """A row of a table of targets."""
+    between = f"{min(spread):.2f} to {max(spread):.2f}" if spread else ""
+    return (what, f"{value:.3g}", between, f"{most:.3g}", "met" if value <= most else "missed")
+
+
+TARGETS_HEADER = ("target", "measured", "spread", "at most", "")
+
+
+def ratio(what: str, above: t.Sequence[float], below: t.Sequence[float], most: float) -> tuple[str, ...]:
+    """A row for what was measured in pairs, one right after the other: the median of the pairs' ratios."""
+    ratios = [one / other for one, other in zip(above, below, strict=True)]
+    return target(what, statistics.median(ratios), most, ratios)
