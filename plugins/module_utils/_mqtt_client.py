@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import socket
 import ssl
 import time
@@ -25,7 +26,7 @@ NO_ANSWER = (socket.timeout, TimeoutError)
 
 def missing_library(name: str, package: str) -> str:
     """Say what has to be installed."""
-    return f"{missing_required_lib(name)} In Debian it is the package {package}."
+    return f"{missing_required_lib(name)}. In Debian it is the package {package}."
 
 
 def check(module: AnsibleModule, problems: t.Sequence[str] = ()) -> None:
@@ -33,6 +34,11 @@ def check(module: AnsibleModule, problems: t.Sequence[str] = ()) -> None:
     problems = [*problems, *_mqtt.option_problems(module.params)]
     if problems:
         module.fail_json(msg="; ".join(problems))
+    need_library(module)
+
+
+def need_library(module: AnsibleModule) -> None:
+    """Fail if paho-mqtt is not installed."""
     if _mqtt_paho.PAHO_ERROR:
         module.fail_json(msg=missing_library("paho-mqtt", "python3-paho-mqtt"), exception=_mqtt_paho.PAHO_ERROR)
 
@@ -45,10 +51,13 @@ def _tls_reason(exc: OSError) -> str:
 class Session:
     """What happens between CONNECT and DISCONNECT. Every method ends in time, or raises a Failure."""
 
-    def __init__(self, options: t.Mapping[str, t.Any]) -> None:
-        self._options = options
+    def __init__(self, options: t.Mapping[str, t.Any], *, will: tuple[str, str, int, bool] | None = None) -> None:
+        """The will is a topic, a payload, a QoS, and whether it is retained."""
+        self._options, self._will = options, will
         self._place = _mqtt.place(options)
         self._patience = f"within {options['connect_timeout']:g} seconds"
+        self._client = _mqtt_paho.client(options)
+        self._client.on_message = self._on_message
         self.messages: collections.deque[_messages.Message] = collections.deque()
 
     def __enter__(self) -> Session:
@@ -67,8 +76,8 @@ class Session:
 
     def _open(self) -> None:
         deadline = self._deadline()
-        self._client = _mqtt_paho.client(self._options)
-        self._client.on_message = self._on_message
+        if self._will is not None:
+            self._client.will_set(*self._will)
         try:
             self._client.open(deadline)
         except (OSError, ValueError, LookupError) as exc:
@@ -184,19 +193,20 @@ class Session:
         if refused:
             raise self._failure("subscription", f"the broker refused to subscribe to {', '.join(refused)}")
 
+    def vanish(self) -> None:
+        """Cut the connection without DISCONNECT, which would take the will back."""
+        with socket.socket(fileno=os.dup(self._client.socket().fileno())) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
+
     def _close(self) -> None:
         """Say DISCONNECT, if there is still somebody to say it to."""
-        client = getattr(self, "_client", None)
-        if client is None or client.socket() is None:
-            return
-        deadline = self._deadline()
+        client, deadline = self._client, self._deadline()
         try:
-            if client.connack == 0:
+            if client.socket() is not None and client.connack == 0:
                 client.disconnect()
                 while client.socket() is not None and time.monotonic() < deadline:
                     client.loop(SLICE)
         except OSError:
             pass  # the broker was faster
         finally:
-            if client.socket() is not None:
-                client.socket().close()
+            client.close()

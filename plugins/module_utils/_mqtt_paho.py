@@ -39,38 +39,45 @@ else:
 CONNACK, PUBACK, PUBREC, PUBCOMP, SUBACK, DISCONNECT = 0x20, 0x40, 0x50, 0x70, 0x90, 0xE0
 
 
-def _bounded(base: type, deadline: float, errors: list[ssl.SSLError]) -> type:
-    """A class of sockets for paho, which while they block do so until a deadline, and which note why TLS broke."""
+class _Bounded:
+    """A socket of a client, which gets to know it, and why TLS broke. While it blocks it does so until a deadline."""
 
-    class Bounded(base):
-        until = deadline
+    client: Client
+    until: float
 
-        def settimeout(self, value: float | None) -> None:
-            super().settimeout(max(self.until - time.monotonic(), 0.001))
+    def __new__(cls, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        made = super().__new__(cls, *args, **kwargs)
+        cls.client.opened.append(made)
+        return made
 
-        def recv(self, *args: t.Any) -> bytes:
-            if self.gettimeout():  # they do block
-                self.settimeout(None)
-            try:
-                return super().recv(*args)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+    def settimeout(self, value: float | None) -> None:
+        super().settimeout(max(self.until - time.monotonic(), 0.001))
+
+    def recv(self, *args: t.Any) -> bytes:
+        if self.gettimeout():  # it does block
+            self.settimeout(None)
+        try:
+            return super().recv(*args)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as exc:
+            self.client.errors.append(exc)
+            raise
+
+    def send(self, *args: t.Any) -> int:
+        try:
+            return super().send(*args)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            if self.gettimeout():
                 raise
-            except ssl.SSLError as exc:
-                errors.append(exc)
-                raise
+            # Why the other side has closed the connection may still be there to be read, which paho does next.
+            raise BlockingIOError from None
 
-        def send(self, *args: t.Any) -> int:
-            try:
-                return super().send(*args)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise
-            except OSError:
-                if self.gettimeout():
-                    raise
-                # Why the other side has closed the connection may still be there to be read, which paho does next.
-                raise BlockingIOError from None
 
-    return Bounded
+def _bounded(base: type, client: Client) -> t.Any:
+    return type("Bounded", (_Bounded, base), {"client": client, "until": client.deadline})
 
 
 def _tls_context(options: t.Mapping[str, t.Any]) -> ssl.SSLContext:
@@ -96,6 +103,7 @@ class Client(_Base):
     """Paho's client, which opens its socket itself and remembers what the broker said."""
 
     options: t.Mapping[str, t.Any]
+    opened: list[socket.socket]
 
     def open(self, deadline: float) -> None:
         """Connect, and do the TLS and the websocket handshake, and send CONNECT. Raises what the layers below raise."""
@@ -110,7 +118,7 @@ class Client(_Base):
         self.subscribed: dict[int, list[int]] = {}
         if self.options["tls"]:
             context = _tls_context(self.options)
-            context.sslsocket_class = _bounded(ssl.SSLSocket, deadline, self.errors)
+            context.sslsocket_class = _bounded(ssl.SSLSocket, self)
             self.tls_set_context(context)
             if not self.options["validate_certs"]:
                 self.tls_insecure_set(True)
@@ -118,6 +126,11 @@ class Client(_Base):
         # To paho a unix socket is a port of this host.
         host, port = ("localhost", 1883) if unix else (self.options["host"], _mqtt.port(self.options))
         self.connect(host, port, self.options["keepalive"])
+
+    def close(self) -> None:
+        """Close whatever is open. Paho leaves a socket open when a handshake fails."""
+        for connection in self.opened:
+            connection.close()
 
     def _addresses(self) -> list[tuple[t.Any, t.Any]]:
         if self.options["transport"] == "unix":
@@ -127,7 +140,7 @@ class Client(_Base):
 
     def _create_socket_connection(self) -> socket.socket:
         addresses = self._addresses()
-        kind = _bounded(socket.socket, self.deadline, self.errors)
+        kind = _bounded(socket.socket, self)
         for index, (family, address) in enumerate(addresses):
             connection = kind(family, socket.SOCK_STREAM)
             now = time.monotonic()
@@ -172,6 +185,7 @@ class Client(_Base):
                     return paho.MQTT_ERR_SUCCESS  # the end of it, while paho would send a PUBREL
         elif kind == DISCONNECT:
             self.reason = packet[0] if packet else 0
+            return paho.MQTT_ERR_CONN_LOST  # paho 1.6 might wait for more
         try:
             return super()._packet_handle()
         except UNREADABLE:
@@ -188,7 +202,7 @@ def client(options: t.Mapping[str, t.Any]) -> Client:
     if hasattr(paho, "CallbackAPIVersion"):
         settings["callback_api_version"] = paho.CallbackAPIVersion.VERSION2
     made = Client(**settings)
-    made.options = options
+    made.options, made.opened = options, []
     made.ws_set_options(options["websockets_path"])
     if options["username"] is not None:
         made.username_pw_set(options["username"], options["password"])

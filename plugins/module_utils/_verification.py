@@ -26,7 +26,7 @@ class Verification:
 
     def __init__(self, host: str, ways: t.Sequence[_verify.Way], timeout: float, mark: str) -> None:
         self.checks: list[Check] = []
-        self._host, self._ways, self._timeout, self._mark = host, ways, timeout, mark
+        self._host, self._ways, self._timeout, self._mark = host, [*ways], timeout, mark
         self._base = f"firehose/verify/{mark}"
         self._stack = contextlib.ExitStack()
         self._watchers: dict[_verify.Way, _mqtt_client.Session] = {}
@@ -95,14 +95,16 @@ class Verification:
         return [way for way in self._ways if way.version == _verify.VERSIONS[-1]]
 
     def watch(self, topics: t.Sequence[str], feed: str | None) -> None:
-        """Subscribe at every listener to what will be tried, to $SYS, and to the feed."""
-        for way in self._ways:
+        """Subscribe at every listener to what will be tried, to $SYS, and to the feed. What does not serve is left alone from then on."""
+        all_ways, self._ways = self._ways, []
+        for way in all_ways:
             name = f"{way} lets anyone in"
             try:
                 session = self._stack.enter_context(self._session(way))
-                if way in self._newest_ways():
+                if way.version == _verify.VERSIONS[-1]:
                     session.subscribe([*topics, f"{self._base}/#", "$SYS/#"], 1)
                     self._watchers[way] = session
+                self._ways.append(way)
                 self.checks.append(Check(name, PASSED))
             except _mqtt.Failure as exc:
                 self.checks.append(Check(name, FAILED, str(exc)))

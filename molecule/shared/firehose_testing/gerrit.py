@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 import subprocess
+import threading
 import time
 import typing as t
 
@@ -59,6 +60,18 @@ class Gerrit:
                     return True
                 time.sleep(0.02)
         return False
+
+    @contextlib.contextmanager
+    def events(self) -> t.Iterator[None]:
+        """Stream an event each second meanwhile."""
+        over = threading.Event()
+        thread = threading.Thread(target=self.mark_until, args=[over.is_set, 3600])
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def wait_until_heard(self, subscribers: t.Collection[Subscriber], timeout: float = 60) -> None:
         """Wait until what is streamed from here on reaches all subscribers."""

@@ -20,7 +20,7 @@ TIMEOUT = 0.5
 
 
 @contextlib.contextmanager
-def server(*answers: bytes | None, reset: bool = False):
+def server(*answers: bytes | None, reset: bool = False, takes: int = 4096):
     """Accept a connection, and answer each thing that comes with the next answer; None closes, and the end is silence."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         heard: list[bytes] = []
@@ -30,7 +30,7 @@ def server(*answers: bytes | None, reset: bool = False):
             with connection, contextlib.suppress(ConnectionResetError):
                 connection.settimeout(10)
                 for answer in answers:
-                    heard.append(connection.recv(4096))
+                    heard.append(connection.recv(takes))
                     if answer is None:
                         if reset:
                             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -227,9 +227,9 @@ def test_the_end_of_a_session(answers, cause, words):
 
 
 def test_the_reason_is_read_even_if_nothing_more_can_be_sent():
-    """The broker has hung up before the client speaks, and has said why."""
+    """The broker has hung up with packets unread, which resets the connection, and has said why."""
     with (
-        server(WELCOME["5"] + b"\xe0\x01\x8b", None) as (port, _heard),
+        server(WELCOME["5"] + b"\xe0\x01\x8b", None, takes=1) as (port, _heard),
         pytest.raises(_mqtt.Failure) as caught,
         _mqtt_client.Session(options(port=port)) as session,
     ):

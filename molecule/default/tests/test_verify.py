@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook that verifies a firehose: it passes a good one, leaves it as it was, and names what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import typing as t
+
+import pytest
+from firehose_testing.clients import PahoSubscriber, Way
+from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
+from firehose_testing.gerrit import Gerrit
+
+NOTHING = "clients without a name publish nothing"
+WORTHLESS = "a publisher's name is worth nothing without its password"
+CLOSED = "$SYS is closed"
+SAME = "all listeners deliver the same message"
+FEED = "events arrive below 'gerrit'"
+ANYONE = {
+    f"port {place}, MQTT {version}) lets anyone in"
+    for place in ("1883 (mqtt", "80 (websockets")
+    for version in ("3.1.1", "5")
+}
+FILES = "/etc/mosquitto/passwd /etc/mosquitto/acl /etc/mosquitto/mosquitto.conf"
+
+
+class Verified:
+    """A run of the playbook: for each host whether it passed, and what the table says."""
+
+    def __init__(self, firehoses: Firehoses, **variables: t.Any) -> None:
+        addresses = {name: firehose.address for name, firehose in firehoses.items()}
+        host = {"addresses": addresses, "firehose_verify_host": "{{ addresses[inventory_hostname] }}"}
+        command = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "-vvv"]
+        command += ["--extra-vars", json.dumps(host | variables)]
+        settings = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_LOG_PATH": "/dev/null"}
+        settings["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.json"  # and none that prints something else
+        run = subprocess.run(
+            command, cwd=PROJECT, env=os.environ | settings, capture_output=True, text=True, check=False
+        )
+        self.output = run.stdout + run.stderr
+        [play] = json.loads(run.stdout[run.stdout.index("{\n") :])["plays"]
+        tasks = {task["task"]["name"].split(" : ")[-1]: task["hosts"] for task in play["tasks"]}
+        self.passed = {
+            name: not result.get("failed") for name, result in tasks["Fail if a promise is not kept"].items()
+        }
+        self.message = {name: result.get("msg", "") for name, result in tasks["Fail if a promise is not kept"].items()}
+        self.checks = {name: result["checks"] for name, result in tasks["Be the public"].items()}
+
+    def results(self, name: str) -> dict[str, str]:
+        """The result of each check of a host."""
+        return {check["check"]: check["result"] for check in self.checks[name]}
+
+
+def state(firehose: Firehose) -> str:
+    """What may not be another after a run."""
+    stat = (
+        f"sha256sum {FILES}; stat --format '%n %a %U %G' {FILES}; systemctl show --property MainPID mosquitto germqtt"
+    )
+    return firehose.host.check_output(stat)
+
+
+@pytest.fixture(scope="module")
+def before(firehoses: Firehoses) -> dict[str, str]:
+    return firehoses.each(state)
+
+
+@pytest.fixture(scope="module")
+def good(firehoses: Firehoses, gerrit: Gerrit, before: dict[str, str]) -> t.Iterator[Verified]:
+    """A run on good firehoses, on which somebody listens all the time."""
+    assert before
+    with contextlib.ExitStack() as stack:
+        listeners = [
+            stack.enter_context(PahoSubscriber(firehose.address, Way("tcp", "5"), ["gerrit/#"]))
+            for firehose in firehoses.values()
+        ]
+        with gerrit.events():
+            verified = Verified(firehoses, firehose_verify_publishers=True)
+        assert [listener.ended for listener in listeners] == [None] * len(firehoses)
+        yield verified
+
+
+def test_a_good_firehose_passes(firehoses: Firehoses, good: Verified) -> None:
+    assert good.passed == dict.fromkeys(firehoses, True), good.message
+    for name in firehoses:
+        results = good.results(name)
+        assert {
+            check: results.get(check) for check in {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE
+        } == dict.fromkeys({NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE, "passed")
+
+
+def test_each_publisher_is_checked_whose_password_is_known(firehoses: Firehoses, good: Verified) -> None:
+    for name, firehose in firehoses.items():
+        expected = {f"publisher {publisher!r} delivers": "passed" for publisher in firehose.publishers}
+        assert len(expected) == 40
+        expected["publisher 'hashed' delivers"] = "not checked"
+        results = good.results(name)
+        assert {check: results.get(check) for check in expected} == expected
+
+
+def test_it_leaves_everything_as_it_was(firehoses: Firehoses, good: Verified, before: dict[str, str]) -> None:
+    assert good.checks
+    assert firehoses.each(state) == before
+
+
+def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
+    accounts = [account for firehose in firehoses.values() for account in firehose.publishers.values()]
+    assert accounts
+    assert [account.name for account in accounts if account.password and account.password in good.output] == []
+
+
+# What is done to a host, and what of the table has to fail then
+BREAKS = {
+    "no rules": (
+        "sed -i '/^acl_file/d' /etc/mosquitto/mosquitto.conf && systemctl restart mosquitto",
+        {NOTHING, CLOSED},
+    ),
+    "no password file": (
+        "sed -i '/^password_file/d' /etc/mosquitto/mosquitto.conf && systemctl restart mosquitto",
+        {WORTHLESS},
+    ),
+    "no feed, no websockets": (
+        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/mosquitto.conf"
+        " && systemctl restart mosquitto",
+        {FEED, *(check for check in ANYONE if "80" in check)},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def bad(
+    firehoses: Firehoses, gerrit: Gerrit, good: Verified
+) -> t.Iterator[dict[str, tuple[set[str], dict[str, str], str]]]:
+    """A run on firehoses of which each is broken in its way: what had to fail, what did, and what was said."""
+    assert good.passed
+    for firehose, (script, _checks) in zip(firehoses.values(), BREAKS.values(), strict=True):
+        firehose.host.check_output(script)
+    try:
+        with gerrit.events():
+            verified = Verified(firehoses, firehose_verify_feed_timeout=20)
+    finally:
+        command = ["ansible-playbook", "playbooks/firehose.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+        subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    yield {
+        way: (checks, verified.results(name), verified.message[name])
+        for name, (way, (_script, checks)) in zip(firehoses, BREAKS.items(), strict=True)
+    }
+
+
+@pytest.mark.parametrize("way", BREAKS)
+def test_a_bad_firehose_fails_where_it_is_bad(bad: dict[str, tuple[set[str], dict[str, str], str]], way: str) -> None:
+    expected, results, message = bad[way]
+    assert {check for check, result in results.items() if result == "failed"} == expected
+    assert all(check in message for check in expected)
+    assert ("germqtt.service" in message) == (FEED in expected)
+
+
+@pytest.mark.usefixtures("bad")
+def test_afterwards_all_is_well_again(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    with gerrit.events():
+        again = Verified(firehoses)
+    assert again.passed == dict.fromkeys(firehoses, True), again.message

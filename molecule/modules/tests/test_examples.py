@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every example in the documentation of modules and filters runs as it stands, in check mode and live, without a warning."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+import testinfra
+import yaml
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+USERS = yaml.safe_load((SCENARIO / "group_vars/broker.yml").read_text(encoding="utf-8"))["mosquitto_users"]
+PLUGINS = sorted(PROJECT.glob("plugins/modules/*.py")) + sorted(PROJECT.glob("plugins/filter/*.py"))
+# Those that change accounts and rules come when nobody needs them any more.
+PLUGINS.sort(key=lambda path: (path.stem in ("mosquitto_acls", "mosquitto_users"), path.stem == "systemd_current"))
+
+# What the examples take for granted: somebody's variables.
+VARIABLES = {
+    **{f"vault_{user['name']}_mqtt_password": user["password"] for user in USERS},
+    "vault_probe_mqtt_password": "only-for-tests-probe",
+    "vault_statistics_mqtt_hash": (
+        "$7$1000$bm90IGEgc2VjcmV0$d5fheKbpBlau1cYFz5p30mVlZAJiYKX/KUHbdRDfFnd7pVphfwvvv9+8kvsmFVfwquCYneCx7CqvN52ywvGnwg=="
+    ),
+    "firehose_publishers": [{"name": "zuul", "password": "only-for-tests", "topics": ["zuul/#"]}],
+    "firehose_readers": [{"name": "monitor", "password": "only-for-tests", "sys": ["broker/uptime"]}],
+    "firehose_listeners": [{"port": 1883}, {"port": 1884, "bind_address": "127.0.0.1"}],
+    "my_variables": {"mosquitto_bridges": [], "mosquitto_listeners": [{"port": 1883}], "mosquitto_options": {}},
+}
+
+
+def constant(path: pathlib.Path, name: str) -> str:
+    """What a plugin's source assigns to a name."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
+            return ast.literal_eval(node.value)
+    raise LookupError(f"{path} has no {name}")
+
+
+def examples(path: pathlib.Path) -> list[dict[str, t.Any]]:
+    # An example says whom it means by a name that is only one in documentation.
+    text = constant(path, "EXAMPLES").replace("firehose01.example.org", "{{ address }}")
+    return yaml.safe_load(text)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> dict[str, testinfra.host.Host]:
+    """The brokers' hosts by their names. What the examples change there is put back in the end."""
+    names = AnsibleRunner.get_runner(os.environ["MOLECULE_INVENTORY_FILE"]).get_hosts("broker")
+    return {name: testinfra.get_host(f"docker://{name}") for name in names}
+
+
+@pytest.fixture
+def kept(hosts: dict[str, testinfra.host.Host]) -> t.Iterator[None]:
+    for host in hosts.values():
+        host.check_output("rm -rf /root/kept && cp -a /etc/mosquitto /root/kept")
+    yield
+    for host in hosts.values():
+        host.check_output("cp -a /root/kept/. /etc/mosquitto && systemctl restart mosquitto")
+
+
+def run(folder: pathlib.Path, hosts: dict[str, testinfra.host.Host], *options: str) -> subprocess.CompletedProcess[str]:
+    """All examples in one playbook, a play for each plugin."""
+    addresses = {name: host.check_output("hostname -i") for name, host in hosts.items()}
+    variables = {**VARIABLES, "address": "{{ addresses[inventory_hostname] }}", "addresses": addresses}
+    plays = [
+        {"name": path.stem, "hosts": "broker", "gather_facts": False, "vars": variables, "tasks": examples(path)}
+        for path in PLUGINS
+    ]
+    playbook = folder / "examples.yml"
+    playbook.write_text(json.dumps(plays), encoding="utf-8")
+    command = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook), *options]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+def state(hosts: dict[str, testinfra.host.Host]) -> dict[str, str]:
+    """What the examples could change on each host."""
+    look = "cd /etc/mosquitto && stat --format '%n %a %U %Y' * && sha256sum acl passwd && systemctl show --property MainPID mosquitto"
+    return {name: host.check_output(look) for name, host in hosts.items()}
+
+
+def assert_all_ran(found: subprocess.CompletedProcess[str]) -> None:
+    output = found.stdout + found.stderr
+    assert found.returncode == 0, output
+    assert "WARNING]" not in output, output
+    for path in PLUGINS:
+        assert f"PLAY [{path.stem}]" in found.stdout
+    for task in (task for path in PLUGINS for task in examples(path)):
+        for one in task.get("block", [task]):
+            assert f"TASK [{one['name']}]" in found.stdout
+
+
+def test_examples_in_check_mode(hosts: dict[str, testinfra.host.Host], tmp_path: pathlib.Path) -> None:
+    before = state(hosts)
+    assert_all_ran(run(tmp_path, hosts, "--check", "--diff"))
+    assert state(hosts) == before
+
+
+@pytest.mark.usefixtures("kept")
+def test_examples_live(hosts: dict[str, testinfra.host.Host], tmp_path: pathlib.Path) -> None:
+    before = state(hosts)
+    assert_all_ran(run(tmp_path, hosts, "--diff"))
+    after = state(hosts)
+    assert [name for name in hosts if after[name] == before[name]] == []

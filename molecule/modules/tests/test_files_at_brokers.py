@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that the modules write, read by each release's own broker: what it lets in, and what it decides.
+
+The brokers are further ones beside those of the roles, so that any rules will do.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import os
+import typing as t
+import uuid
+
+import pytest
+import testinfra
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _decisions
+from ansible_collections.opendev.firehose.plugins.module_utils._acls import Rights, Rule
+from firehose_testing.clients import ANONYMOUS, Account
+from firehose_testing.spare import HERALD, READER, WRITER, Client, SpareBroker
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+T = t.TypeVar("T")
+repeatable = settings(derandomize=True, database=None, deadline=None, max_examples=40)
+
+# The alphabet: a level is a name, a user's name, a client id, or nothing.
+TOPICS = ["a", "b", "a/", "a/b", "b/a", "a/u", "u/a", "a/c-u", "a/c", "c/a", "a/a/a", "a/b/c", "/a", "$x/a"]
+LEVELS = st.sampled_from(["a", "b", "", "+"])
+PLACES = st.sampled_from(["a", "+", "%u", "%c"])
+
+
+def filters(levels: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    end: st.SearchStrategy[list[str]] = st.sampled_from([[], ["#"]])
+    built = st.builds(lambda some, rest: "/".join([*some, *rest]), st.lists(levels, min_size=1, max_size=3), end)
+    return built.filter(bool) | st.sampled_from(["#", "$x/#"])
+
+
+def rules(topic_filters: st.SearchStrategy[str]) -> st.SearchStrategy[list[Rule]]:
+    return st.lists(st.builds(Rule, topic_filters, st.sampled_from(_acls.ACCESS)), max_size=4)
+
+
+RIGHTS = st.builds(
+    lambda anonymous, user, patterns: Rights(anonymous, {"u": user}, patterns),
+    rules(filters(LEVELS)),
+    rules(filters(LEVELS)),
+    rules(filters(PLACES)),
+)
+NAMES = st.text("aZ0 é.#%$/+@", min_size=1, max_size=8).filter(lambda name: _accounts.name_problem(name) is None)
+PASSWORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+@pytest.fixture(scope="module")
+def brokers() -> t.Iterator[list[SpareBroker]]:
+    """One broker on each release."""
+    names = AnsibleRunner.get_runner(os.environ["MOLECULE_INVENTORY_FILE"]).get_hosts("broker")
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(SpareBroker(testinfra.get_host(f"docker://{name}"))) for name in names]
+
+
+def on_each(brokers: t.Sequence[SpareBroker], function: t.Callable[[SpareBroker], T]) -> list[T]:
+    with concurrent.futures.ThreadPoolExecutor(len(brokers)) as pool:
+        return list(pool.map(function, brokers))
+
+
+USER = Account("u", "only-for-tests-u")
+CLIENTS = {"c": ANONYMOUS, "c-u": USER}  # by their client ids
+
+
+class Judge:
+    """What a broker decides: clients that stay connected while rules come and go."""
+
+    def __init__(self, broker: SpareBroker, stack: contextlib.ExitStack) -> None:
+        users = [{"name": account.name, "password": account.password} for account in (HERALD, READER, WRITER, USER)]
+        lines, _changes = _accounts.merge([], users)
+        broker.write("passwd", _accounts.render(lines))
+        broker.read_again()
+        self.broker = broker
+        self._herald, self._reader, self._writer = (
+            stack.enter_context(Client(broker.address, account)) for account in (HERALD, READER, WRITER)
+        )
+        self._clients = {
+            name: stack.enter_context(Client(broker.address, account, name)) for name, account in CLIENTS.items()
+        }
+
+    def decisions(self, rules: str) -> set[tuple[str, str, str]]:
+        """Which client may do what on which topic by the broker's own word."""
+        self.broker.take(rules, self._herald, self._writer)
+        payload = str(uuid.uuid4())
+        self._writer.publish(dict.fromkeys(TOPICS, payload))
+        allowed = {(name, "read", topic) for name, client in self._clients.items() for topic in client.got(payload)}
+        for name, client in self._clients.items():
+            payload = str(uuid.uuid4())
+            client.publish(dict.fromkeys(TOPICS, payload))
+            allowed |= {(name, "write", topic) for topic in self._reader.got(payload)}
+        return allowed
+
+
+def test_a_rule_set_decides_what_each_broker_decides(brokers: list[SpareBroker]) -> None:
+    with contextlib.ExitStack() as stack:
+        judges = [Judge(broker, stack) for broker in brokers]
+
+        @repeatable
+        @given(rights=RIGHTS)
+        def check(rights: Rights) -> None:
+            wanted = _acls.Wanted(rights.anonymous, rights.users, rights.patterns)
+            content = _acls.render(_acls.merge([], wanted))
+            expected = {
+                (client_id, access, topic)
+                for (client_id, account), access, topic in itertools.product(CLIENTS.items(), ("read", "write"), TOPICS)
+                if _decisions.decide(rights, topic, access, account.name, client_id)
+            }
+            with concurrent.futures.ThreadPoolExecutor(len(judges)) as pool:
+                for judge, allowed in zip(
+                    judges, pool.map(lambda judge: judge.decisions(content), judges), strict=True
+                ):
+                    assert allowed == expected, f"{judge.broker.host}: {content}"
+
+        check()
+
+
+@pytest.mark.parametrize("salt_bytes", _accounts.SALT_BYTES)
+def test_each_broker_lets_in_whom_the_file_names_and_nobody_else(brokers: list[SpareBroker], salt_bytes: int) -> None:
+    readers = [broker for broker in brokers if salt_bytes == 12 or broker.version >= (2, 1)]
+    assert readers
+
+    @settings(repeatable, max_examples=15)
+    @given(passwords=st.dictionaries(NAMES, PASSWORDS, min_size=1, max_size=4))
+    def check(passwords: dict[str, str]) -> None:
+        users = [{"name": name, "password": password} for name, password in passwords.items()]
+        lines, _changes = _accounts.merge([], users, _accounts.Parameters(101, salt_bytes))
+        content = _accounts.render(lines)
+        accounts = {Account(name, password): True for name, password in passwords.items()}
+        accounts |= {Account(name, f"{password}x"): False for name, password in passwords.items()}
+
+        def let_in(broker: SpareBroker) -> dict[Account, bool]:
+            broker.write("passwd", content)
+            broker.restart()
+            return {account: broker.lets_in(account) for account in accounts}
+
+        for broker, found in zip(readers, on_each(readers, let_in), strict=True):
+            assert found == accounts, broker.host
+
+    check()

@@ -1,0 +1,254 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mqtt_subscribe
+short_description: Wait for messages with MQTT
+version_added: 1.1.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Subscribes to topics, and waits until as many messages have come as are wanted, or asserts that none comes.
+  - A broker like Mosquitto confirms a subscription to topics that the client may not read, and sends nothing. So that nothing comes
+    does not prove that nothing was published.
+extends_documentation_fragment:
+  - opendev.firehose._attributes
+  - opendev.firehose._attributes.actiongroup_mqtt
+  - opendev.firehose._mqtt
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module changes nothing, and runs in check mode as always.
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+  idempotent:
+    support: full
+requirements:
+  - jmespath (C(python3-jmespath) in Debian) on the host where the module runs, if O(condition) is given
+options:
+  topics:
+    description: The topic filters to subscribe to. V(+) stands for one level, and V(#) for all that follow.
+    type: list
+    elements: str
+    required: true
+  qos:
+    description: The highest quality of service in which messages are sent to this client.
+    type: int
+    choices: [0, 1, 2]
+    default: 1
+  count:
+    description:
+      - How many matching messages to wait for.
+      - With V(0) the task fails if a matching message comes within O(timeout), and it takes that long if none does.
+    type: int
+    default: 1
+  timeout:
+    description: The number of seconds to wait for the messages. They are counted from when the broker has confirmed the subscription.
+    type: float
+    default: 10
+  condition:
+    description:
+      - A JMESPath expression. Only messages match whose payload is JSON for which the expression is true, in the sense of JMESPath, where
+        V(null), V(false), and what is empty is false, and the number 0 is true.
+      - By default each message matches.
+    type: str
+  retained:
+    description:
+      - Whether messages count that the broker had kept from before the subscription.
+    type: bool
+    default: true
+seealso:
+  - module: opendev.firehose.mqtt_publish
+  - module: opendev.firehose.mqtt_info
+  - name: JMESPath
+    description: The language of O(condition).
+    link: https://jmespath.org/
+"""
+
+EXAMPLES = r"""
+- name: Wait until the broker tells its version, by websockets
+  opendev.firehose.mqtt_subscribe:
+    host: firehose01.example.org
+    transport: websockets
+    username: statistics
+    password: "{{ vault_statistics_mqtt_password }}"
+    topics:
+      - $SYS/broker/version
+
+- name: Wait until a client has been connected for a while
+  opendev.firehose.mqtt_subscribe:
+    host: firehose01.example.org
+    username: statistics
+    password: "{{ vault_statistics_mqtt_password }}"
+    topics:
+      - $SYS/broker/clients/connected
+    condition: "@ > `0`"
+    timeout: 30
+
+- name: Assert that no build fails for a moment
+  opendev.firehose.mqtt_subscribe:
+    host: firehose01.example.org
+    username: statistics
+    password: "{{ vault_statistics_mqtt_password }}"
+    topics:
+      - zuul/+/build
+    condition: event == 'finished' && result != 'SUCCESS'
+    retained: false
+    count: 0
+    timeout: 2
+"""
+
+RETURN = r"""
+messages:
+  description: The messages that match, in the order in which they came. Never more than O(count), or one if that is V(0).
+  returned: success, and on failure if the broker had let the client in
+  type: list
+  elements: dict
+  contains:
+    topic:
+      description: The topic of the message.
+      returned: always
+      type: str
+      sample: $SYS/broker/version
+    payload:
+      description: The payload, or V(null) if it is not text in UTF-8.
+      returned: always
+      type: str
+      sample: mosquitto version 2.0.21
+    payload_base64:
+      description: The payload in Base64 if it is not text in UTF-8, else V(null).
+      returned: always
+      type: str
+      sample: null
+    qos:
+      description: The quality of service in which it came.
+      returned: always
+      type: int
+      sample: 0
+    retain:
+      description: Whether the broker had kept it from before the subscription.
+      returned: always
+      type: bool
+      sample: true
+count:
+  description: How many messages are in RV(messages).
+  returned: success, and on failure if the broker had let the client in
+  type: int
+  sample: 1
+ignored:
+  description: How many messages came that did not match.
+  returned: success, and on failure if the broker had let the client in
+  type: int
+  sample: 0
+cause:
+  description:
+    - What was wrong. RV(msg) says it in words.
+    - It is not returned if the arguments were wrong, or a library is missing.
+  returned: failure
+  type: str
+  choices:
+    unreachable: The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
+    no_answer: The broker did not answer in time.
+    not_mqtt: Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
+    tls: There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
+    login: The user name or the password is wrong, or the client is not let in.
+    refused: The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
+    lost: The connection ended after the login.
+    subscription: The broker refused the subscription.
+    messages: There were too few matching messages, or one with O(count=0).
+  sample: messages
+"""
+
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opendev.firehose.plugins.module_utils import _messages, _mqtt, _mqtt_client, _topics
+
+
+def own_problems(params: t.Mapping[str, t.Any]) -> list[str]:
+    """What is wrong with the options that are not those of a connection."""
+    problems = [
+        f"topics[{index}]: {problem}"
+        for index, problem in enumerate(map(_topics.filter_problem, params["topics"]))
+        if problem
+    ]
+    if not params["topics"]:
+        problems.append("topics: there is none")
+    if params["count"] < 0:
+        problems.append(f"count: {params['count']} is less than 0")
+    problem = _mqtt.seconds_problem("timeout", params["timeout"])
+    return [*problems, problem] if problem else problems
+
+
+def shortcoming(params: t.Mapping[str, t.Any], collector: _messages.Collector) -> str | None:
+    """Say in which way other messages came than were wanted, or None."""
+    wanted, got = params["count"], len(collector.matching)
+    if wanted == 0 and got:
+        return f"a message came on {collector.matching[0].topic} that should not"
+    if got < wanted:
+        return (
+            f"of {wanted} matching messages {got} came within {params['timeout']:g} seconds, "
+            f"and {collector.ignored} that do not match"
+        )
+    return None
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            **_mqtt.argument_spec(),
+            "topics": {"type": "list", "elements": "str", "required": True},
+            "qos": {"type": "int", "choices": [0, 1, 2], "default": 1},
+            "count": {"type": "int", "default": 1},
+            "timeout": {"type": "float", "default": 10},
+            "condition": {"type": "str"},
+            "retained": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    params, condition = module.params, None
+    _mqtt_client.check(module, own_problems(params))
+    if params["condition"] is not None:
+        if _messages.JMESPATH_ERROR:
+            message = _mqtt_client.missing_library("jmespath", "python3-jmespath")
+            module.fail_json(msg=message, exception=_messages.JMESPATH_ERROR)
+        try:
+            condition = _messages.Condition(params["condition"])
+        except _messages.ConditionError as exc:
+            module.fail_json(msg=str(exc))
+
+    collector = _messages.Collector(max(params["count"], 1), condition, params["retained"])
+    failure = None
+    entered = False
+    try:
+        with _mqtt_client.Session(params) as session:
+            entered = True
+            session.subscribe(params["topics"], params["qos"])
+            deadline = time.monotonic() + params["timeout"]
+            session.run(lambda: collector.take(session.messages), deadline)
+    except _mqtt.Failure as exc:
+        failure = {"msg": str(exc), "cause": exc.cause}
+    except _messages.ConditionError as exc:
+        failure = {"msg": str(exc)}
+    result = {
+        "messages": [message.as_result() for message in collector.matching],
+        "count": len(collector.matching),
+        "ignored": collector.ignored,
+    }
+    if failure:
+        module.fail_json(**failure, **(result if entered else {}))
+    problem = shortcoming(params, collector)
+    if problem:
+        module.fail_json(msg=f"{_mqtt.place(params)}: {problem}", cause="messages", **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

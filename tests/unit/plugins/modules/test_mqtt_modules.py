@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules that are MQTT clients, run as Ansible runs them, with a session that is none."""
+
+from __future__ import annotations
+
+import collections
+import json
+import typing as t
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.opendev.firehose.plugins.module_utils import _messages, _mqtt, _mqtt_client, _mqtt_paho
+from ansible_collections.opendev.firehose.plugins.modules import mqtt_info, mqtt_publish, mqtt_subscribe
+
+PASSWORD = "a-Secret-of-tests"
+MODULES = {
+    mqtt_info: {},
+    mqtt_publish: {"topic": "a"},
+    mqtt_subscribe: {"topics": ["a"]},
+}
+
+
+class Session:
+    """What a session gives, without a broker."""
+
+    code: int | None = 0
+    refusal: _mqtt.Failure | None = None
+    end: _mqtt.Failure | None = None
+    arriving: t.Sequence[_messages.Message] = ()
+
+    def __init__(self, options: t.Mapping[str, t.Any]) -> None:
+        self.done: list[tuple[t.Any, ...]] = []
+        self.messages: collections.deque[_messages.Message] = collections.deque()
+        type(self).latest = self
+
+    def __enter__(self) -> Session:
+        if self.refusal:
+            raise self.refusal
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.done.append(("close",))
+
+    def publish(self, *args: t.Any) -> int | None:
+        self.done.append(("publish", *args))
+        return self.code
+
+    def subscribe(self, *args: t.Any) -> None:
+        self.done.append(("subscribe", *args))
+        self.coming = list(self.arriving)
+
+    def run(self, done: t.Callable[[], bool], _deadline: float) -> bool:
+        while not done():
+            if not self.coming:
+                if self.end:
+                    raise self.end
+                return False
+            self.messages.append(self.coming.pop(0))
+        return True
+
+
+@pytest.fixture
+def session(monkeypatch) -> type[Session]:
+    kind = type("Session", (Session,), {})
+    monkeypatch.setattr(_mqtt_client, "Session", kind)
+    return kind
+
+
+@pytest.fixture
+def run(capsys, tmp_path, session):
+    """Run a module and return its result; fail if the password is anywhere in what it prints."""
+
+    def run_module(module: t.Any, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        args = {"username": "a", "password": PASSWORD, **MODULES[module], **options}
+        args |= {"_ansible_check_mode": check, "_ansible_remote_tmp": str(tmp_path)}
+        with patch_module_args(args), pytest.raises(SystemExit):
+            module.main()
+        output = capsys.readouterr()
+        assert PASSWORD not in output.out + output.err
+        return json.loads(output.out)
+
+    return run_module
+
+
+def message(payload: bytes, topic: str = "a", retain: bool = False) -> _messages.Message:
+    return _messages.Message(topic, payload, 0, retain)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_bad_options_and_missing_libraries_connect_nowhere(run, session, monkeypatch, module):
+    result = run(module, port=0, ca_path="/ca")
+    assert result["failed"]
+    assert "port: 0" in result["msg"]
+    assert "ca_path needs tls" in result["msg"]
+    monkeypatch.setattr(_mqtt_paho, "PAHO_ERROR", "Traceback")
+    result = run(module)
+    assert result["failed"]
+    assert "paho-mqtt" in result["msg"]
+    assert "package python3-paho-mqtt" in result["msg"]
+    assert not hasattr(session, "latest")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_a_failure_has_its_cause(run, session, module):
+    session.refusal = _mqtt.Failure("login", "not let in")
+    result = run(module)
+    assert (result["failed"], result["cause"], result["msg"]) == (True, "login", "not let in")
+    assert "messages" not in result
+
+
+@pytest.mark.parametrize(
+    ("module", "option", "problem"),
+    [
+        (mqtt_publish, {"topic": "a/#"}, "topic: 'a/#'"),
+        (mqtt_publish, {"qos": 3}, "qos must be one of"),
+        (mqtt_subscribe, {"topics": []}, "topics: there is none"),
+        (mqtt_subscribe, {"topics": ["a", "b#"]}, "topics[1]: 'b#'"),
+        (mqtt_subscribe, {"count": -1}, "count: -1"),
+        (mqtt_subscribe, {"timeout": 0}, "timeout: 0"),
+        (mqtt_subscribe, {"condition": "a =="}, "condition: 'a =='"),
+        (mqtt_subscribe, {"condition": "nothing(@)"}, "Unknown function"),
+        (mqtt_info, {"timeout": -1}, "timeout: -1"),
+    ],
+)
+def test_own_problems(run, session, module, option, problem):
+    result = run(module, **option)
+    assert result["failed"]
+    assert problem in result["msg"]
+    assert not hasattr(session, "latest")
+
+
+def test_publish(run, session):
+    result = run(mqtt_publish, payload="b", qos=2, retain=True)
+    assert (result["changed"], result["acceptance"], result["reason_code"]) == (True, "accepted", 0)
+    assert session.latest.done == [("publish", "a", "b", 2, True), ("close",)]
+
+
+def test_a_refused_message_is_a_failure(run, session):
+    session.code = 0x87
+    result = run(mqtt_publish)
+    assert (result["failed"], result["cause"]) == (True, "message")
+    assert (result["acceptance"], result["reason_code"]) == ("refused", 135)
+    assert "localhost port 1883: a: " in result["msg"]
+
+
+def test_check_mode_logs_in_and_publishes_nothing(run, session):
+    result = run(mqtt_publish, check=True)
+    assert (result["changed"], result["acceptance"], result["reason_code"]) == (True, "unknown", None)
+    assert session.latest.done == [("close",)]
+
+
+def test_subscribe(run, session):
+    session.arriving = [message(b"1"), message(b"\xff"), message(b"3")]
+    result = run(mqtt_subscribe, count=2, check=True)
+    assert (result["changed"], result["count"], result["ignored"]) == (False, 2, 0)
+    assert [got["payload"] for got in result["messages"]] == ["1", None]
+    assert session.latest.done == [("subscribe", ["a"], 1), ("close",)]
+
+
+@pytest.mark.parametrize(
+    ("given", "msg"),
+    [
+        ({"count": 3}, "of 3 matching messages 2 came within 10 seconds, and 0 that do not match"),
+        ({"count": 2, "condition": "@ > `1`"}, "of 2 matching messages 1 came within 10 seconds, and 1 that do not"),
+        ({"count": 0}, "a message came on a that should not"),
+        ({"count": 2, "retained": False}, "of 2 matching messages 1 came"),
+    ],
+)
+def test_other_messages_than_wanted(run, session, given, msg):
+    session.arriving = [message(b"1", retain=True), message(b"2")]
+    result = run(mqtt_subscribe, **given)
+    assert (result["failed"], result["cause"]) == (True, "messages")
+    assert msg in result["msg"]
+    assert result["count"] == len(result["messages"])
+
+
+def test_no_message_may_be_wanted(run, session):
+    session.arriving = [message(b"1")]
+    result = run(mqtt_subscribe, count=0, condition="@ > `1`")
+    assert (result["changed"], result["count"], result["ignored"]) == (False, 0, 1)
+
+
+def test_what_came_before_the_end_is_returned(run, session):
+    session.arriving, session.end = [message(b"1")], _mqtt.Failure("lost", "gone")
+    result = run(mqtt_subscribe, count=2)
+    assert (result["cause"], result["count"], result["messages"][0]["payload"]) == ("lost", 1, "1")
+
+
+def test_jmespath_is_needed_only_for_conditions(run, session, monkeypatch):
+    monkeypatch.setattr(_messages, "JMESPATH_ERROR", "Traceback")
+    session.arriving = [message(b"1")]
+    assert run(mqtt_subscribe)["count"] == 1
+    result = run(mqtt_subscribe, condition="@")
+    assert "jmespath" in result["msg"]
+    assert "package python3-jmespath" in result["msg"]
+
+
+def test_info(run, session):
+    session.arriving = [message(b"mosquitto version 2.1.2", "$SYS/broker/version"), message(b"7", "$SYS/broker/uptime")]
+    result = run(mqtt_info)
+    assert (result["changed"], result["version"], result["uptime"]) == (False, "2.1.2", 7)
+    assert session.latest.done == [("subscribe", ["$SYS/broker/#"], 0), ("close",)]
+
+
+def test_a_broker_that_tells_nothing(run, session):
+    result = run(mqtt_info, timeout=3)
+    assert (result["failed"], result["cause"]) == (True, "silent")
+    assert "within 3 seconds" in result["msg"]
+    assert "sys_interval 0" in result["msg"]
