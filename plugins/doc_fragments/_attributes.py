@@ -20,6 +20,22 @@ attributes:
     description: A second run with the same arguments changes nothing.
 """
 
+    # Modules that only look
+    READ_ONLY = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module changes nothing, and runs in check mode as always.
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+  idempotent:
+    support: full
+"""
+
     ACTIONGROUP_MQTT = r"""
 options: {}
 attributes:

@@ -15,17 +15,7 @@ description:
   - A file that Mosquitto would refuse is an error that names the line.
 extends_documentation_fragment:
   - opendev.firehose._attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - This module changes nothing, and runs in check mode as always.
-  diff_mode:
-    support: N/A
-    details:
-      - This module changes nothing.
-  idempotent:
-    support: full
+  - opendev.firehose._attributes.read_only
 options:
   path:
     description: The ACL file. It cannot be a symbolic link.

@@ -16,19 +16,9 @@ description:
   - The account needs the right to read C($SYS/broker/#), or those of its topics that are wanted.
 extends_documentation_fragment:
   - opendev.firehose._attributes
+  - opendev.firehose._attributes.read_only
   - opendev.firehose._attributes.actiongroup_mqtt
   - opendev.firehose._mqtt
-attributes:
-  check_mode:
-    support: full
-    details:
-      - This module changes nothing, and runs in check mode as always.
-  diff_mode:
-    support: N/A
-    details:
-      - This module changes nothing.
-  idempotent:
-    support: full
 options:
   timeout:
     description:

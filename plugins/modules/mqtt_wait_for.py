@@ -17,17 +17,7 @@ description:
   - Listeners with TLS are not supported.
 extends_documentation_fragment:
   - opendev.firehose._attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - This module changes nothing, and runs in check mode as always.
-  diff_mode:
-    support: N/A
-    details:
-      - This module changes nothing.
-  idempotent:
-    support: full
+  - opendev.firehose._attributes.read_only
 options:
   listeners:
     description: The listeners that have to answer.

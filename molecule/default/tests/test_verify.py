@@ -106,6 +106,11 @@ def test_it_leaves_everything_as_it_was(firehoses: Firehoses, good: Verified, be
     assert firehoses.each(state) == before
 
 
+def test_ansible_warns_of_nothing(good: Verified) -> None:
+    assert good.passed
+    assert "WARNING]" not in good.output
+
+
 def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
     accounts = [account for firehose in firehoses.values() for account in firehose.publishers.values()]
     assert accounts
