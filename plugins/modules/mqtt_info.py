@@ -173,7 +173,7 @@ bytes:
       contains: *counter
 cause:
   description:
-    - What was wrong. RV(msg) says it in words.
+    - What was wrong. C(msg) says it in words.
     - It is not returned if the arguments were wrong, or a library is missing.
   returned: failure
   type: str

@@ -120,7 +120,7 @@ reason:
   sample: "The broker accepted the message, and says: no matching subscribers (reason code 16)."
 cause:
   description:
-    - What was wrong. RV(msg) says it in words.
+    - What was wrong. C(msg) says it in words.
     - It is not returned if the arguments were wrong, or a library is missing.
   returned: failure
   type: str

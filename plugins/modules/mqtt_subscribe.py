@@ -138,7 +138,7 @@ ignored:
   sample: 0
 cause:
   description:
-    - What was wrong. RV(msg) says it in words.
+    - What was wrong. C(msg) says it in words.
     - It is not returned if the arguments were wrong, or a library is missing.
   returned: failure
   type: str
