@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: firehose_public_listeners
 short_description: Say which listeners the public reaches
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Gives the listeners on TCP ports that are not bound to the host's own loopback address, for the module

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: role_problems
 short_description: Say what is wrong with the variables of one of this collection's roles
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Lists everything that the role could not do, or that would become another configuration than the one asked for.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: firehose_verify
 short_description: Verify what a firehose promises its public
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Connects to a live firehose as the public does, and tries out what it may and may not do. Where the module runs is where the public is.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mosquitto_acls
 short_description: Manage the access rules in a Mosquitto ACL file
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Brings any number of rules into the file that Mosquitto's option C(acl_file) names. Those for clients without a name, those of each

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mosquitto_acls_info
 short_description: List the access rules in a Mosquitto ACL file
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Lists the rules of a Mosquitto ACL file by whom they are for, in the form that M(opendev.firehose.mosquitto_acls) takes them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mosquitto_users_info
 short_description: List the accounts in a Mosquitto password file
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Lists the accounts of a Mosquitto password file, and how their hashes were made. Hashes and salts are not returned.

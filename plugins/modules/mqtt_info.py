@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mqtt_info
 short_description: Read what an MQTT broker tells of itself
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Reads the topics below C($SYS/broker) that Mosquitto publishes, and other brokers too.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mqtt_publish
 short_description: Publish a message with MQTT
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Publishes one message, and tells whether the broker accepted it, where the protocol can tell.

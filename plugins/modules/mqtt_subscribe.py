@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mqtt_subscribe
 short_description: Wait for messages with MQTT
-version_added: 1.1.0
+version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Subscribes to topics, and waits until as many messages have come as are wanted, or asserts that none comes.
