@@ -94,8 +94,8 @@ def parse_hash(text: str) -> PasswordHash:
     else:
         raise HashError("it is none of $7$iterations$salt$hash, $6$salt$hash and $argon2id$...")
     salt, digest = _base64(fields[-2], "salt"), _base64(fields[-1], "hash")
-    if not salt:
-        raise HashError("its salt is empty")
+    if len(salt) not in SALT_BYTES:
+        raise HashError(f"its salt has {len(salt)} bytes instead of {' or '.join(map(str, SALT_BYTES))}")
     if len(digest) != HASH_BYTES:
         raise HashError(f"its hash has {len(digest)} bytes instead of {HASH_BYTES}")
     return PasswordHash(text, algorithm, int(iterations), salt, digest)
@@ -117,7 +117,7 @@ def name_problem(name: str) -> str | None:
         return f"{name!r}: a name cannot have ':', which ends it in the password file"
     if name.startswith("#"):
         return f"{name!r}: a name cannot start with '#', which makes its line a comment"
-    if name != name.strip():
+    if name != name.strip(_lines.BLANKS):
         return f"{name!r}: a name cannot start or end with blanks, which the password file loses"
     if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in name):
         return f"{name!r}: a name cannot have control characters"
@@ -186,7 +186,7 @@ def parse(content: str) -> list[Line]:
         name, colon, stored = text.partition(":")
         if not colon:
             raise _lines.FileError(number, "there is no ':' after the name")
-        name = name.strip()
+        name = name.strip(_lines.BLANKS)
         problem = name_problem(name)
         if problem:
             raise _lines.FileError(number, problem)

@@ -17,8 +17,6 @@ import typing as t
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _lines, _topics
 
 ACCESS = ("read", "write", "readwrite", "deny")
-# What the broker's parser takes for blanks at the end of a line.
-BLANKS = " \t\n\v\f\r"
 
 
 class Rule(t.NamedTuple):
@@ -65,12 +63,12 @@ class Wanted:
 
 def _parse_rule(number: int, fields: str) -> Rule:
     first, blank, rest = fields.lstrip(" ").partition(" ")
-    access, topic = (first, rest.strip(BLANKS)) if blank else ("readwrite", first)
+    access, topic = (first, rest.strip(_lines.BLANKS)) if blank else ("readwrite", first)
     if not topic:
         raise _lines.FileError(number, "there is no topic")
     if access not in ACCESS:
         raise _lines.FileError(number, f"{access!r} is none of {', '.join(ACCESS)}")
-    problem = _topics.filter_problem(topic)
+    problem = _topics.rule_problem(topic)
     if problem:
         raise _lines.FileError(number, problem)
     return Rule(topic, access)
@@ -81,13 +79,13 @@ def parse(content: str) -> list[Line]:
     lines: list[Line] = []
     user: str | None = None
     for number, text in _lines.split(content):
-        fields = text.rstrip(BLANKS)
+        fields = text.rstrip(_lines.BLANKS)
         if text.startswith("#") or not fields:
             lines.append(Line(text, user=user))
             continue
         keyword, _blank, rest = fields.lstrip(" ").partition(" ")
         if keyword == "user":
-            user = rest.strip(BLANKS)
+            user = rest.strip(_lines.BLANKS)
             if not user:
                 raise _lines.FileError(number, "there is no name after 'user'")
             lines.append(Line(text, keyword, user))
@@ -121,7 +119,7 @@ def collect(lines: t.Iterable[Line]) -> Rights:
 
 
 # Whose rules a line is one of: everybody's patterns, a user's, or those of clients without a name (a user of None).
-Owner = tuple[str, t.Optional[str]]
+Owner = t.Tuple[str, t.Optional[str]]  # noqa: UP006 # it runs, and Python 3.8 has no other
 ANONYMOUS: Owner = ("topic", None)
 PATTERNS: Owner = ("pattern", None)
 
@@ -188,7 +186,8 @@ def merge(lines: t.Sequence[Line], wanted: Wanted, *, prune: bool = False) -> li
     kept = _keep(lines, targets)
     points = _insertion_points(kept)
     added: dict[int, list[Line]] = collections.defaultdict(list)
-    for owner, rules in targets.items():
+    # Who is in the file already comes first: behind a new user's line, at the end of the file, a rule would be the new user's.
+    for owner, rules in sorted(targets.items(), key=lambda item: item[0] not in points):
         keyword, user = owner
         new = [Line(f"{keyword} {rule}", keyword, user, rule) for rule in rules.elements()]
         if new and user is not None and owner not in points:

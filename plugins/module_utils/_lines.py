@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import typing as t
 
+# What the broker takes for blanks around what stands in a line. Python knows more, which are characters like others there.
+BLANKS = " \t\n\v\f\r"
+
 
 class FileError(ValueError):
     """A file that the broker would refuse or understand in another way; ``line`` counts from 1."""

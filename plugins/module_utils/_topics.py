@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import itertools
 
+from ansible_collections.opendev.firehose.plugins.module_utils import _lines
+
 MAX_BYTES = 65535
+MAX_SLASHES = 200
 
 
 def filter_problem(topic_filter: str) -> str | None:
@@ -31,8 +34,10 @@ def filter_problem(topic_filter: str) -> str | None:
 
 def rule_problem(topic_filter: str) -> str | None:
     """Say what is wrong with a topic filter in an ACL file or a bridge, where blanks at the ends are lost, or None."""
-    if topic_filter != topic_filter.strip():
+    if topic_filter != topic_filter.strip(_lines.BLANKS):
         return f"{topic_filter!r}: Mosquitto's files cannot hold blanks at either end of a topic filter"
+    if topic_filter.count("/") > MAX_SLASHES:
+        return f"a topic filter with more than {MAX_SLASHES} slashes: Mosquitto refuses a whole file for it"
     return filter_problem(topic_filter)
 
 

@@ -175,8 +175,7 @@ failures:
 import secrets
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt_client, _verification, _verify
+from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt_client, _quiet, _verification, _verify
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "host": {"type": "str", "required": True},
@@ -217,7 +216,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = _quiet.QuietModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     _mqtt_client.need_library(module)
     probe = None if module.check_mode or not params["probe"] else _verify.Publisher.from_option(params["probe"])

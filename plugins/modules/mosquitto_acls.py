@@ -86,8 +86,8 @@ options:
     default: false
   allow_anonymous_publish:
     description:
-      - Whether clients without a name may get rules that let them write. If not, such a rule is refused, be it given here or in the file
-        already.
+      - Whether clients without a name may get rules that let them write. If not, such a rule is refused.
+      - One that is in the file already, and in a list that is not given here, is warned of.
     type: bool
     default: false
 seealso:
@@ -208,18 +208,15 @@ def main() -> t.NoReturn:
         except _lines.FileError as exc:
             file.fail(f", {exc}")
         after = _acls.merge(before, _acls.wanted(params), prune=params["prune"])
-        writable = [line.text.strip() for line in after if allowed_by and _acls.lets_anonymous_publish(line)]
-        if writable:
-            file.fail(
-                f"lets clients without a name publish, which {allowed_by} does not allow, by rules that were not given: "
-                f"{'; '.join(writable)}"
-            )
-        rights = _acls.collect(after)
-        pointless = _decisions.pointless(rights)
-        for rule in pointless:
-            module.warn(f"{file.path}: {rule}")
-
         content = _acls.render(after)
+        # As the broker will read it
+        lines = _acls.parse(content)
+        rights = _acls.collect(lines)
+        pointless = _decisions.pointless(rights)
+        writable = [line.text.strip() for line in lines if allowed_by and _acls.lets_anonymous_publish(line)]
+        for warning in [*(f"lets clients without a name publish: {line}" for line in writable), *pointless]:
+            module.warn(f"{file.path}: {warning}")
+
         changed, attributes_diff = file.put(content)
         rules_before, rules_after = as_text(_acls.collect(before)), as_text(rights)
         rules_diff = {

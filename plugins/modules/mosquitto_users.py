@@ -172,8 +172,7 @@ removed:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files, _lines
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files, _lines, _quiet
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "path": {"type": "path", "required": True},
@@ -205,7 +204,7 @@ def names_for_diff(lines: t.Iterable[_accounts.Line], changes: _accounts.Changes
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True)
+    module = _quiet.QuietModule(argument_spec=ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True)
     params = module.params
     problems = _accounts.user_problems(params["users"], "users")
     if not 1 <= params["iterations"] <= _accounts.MAX_ITERATIONS:

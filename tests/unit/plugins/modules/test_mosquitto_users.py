@@ -14,6 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.opendev.firehose.plugins.modules import mosquitto_users
 
@@ -161,3 +162,13 @@ def test_bad_arguments_touch_nothing(run, tmp_path, users, options, why):
     assert result["failed"]
     assert why in result["msg"]
     assert not (tmp_path / "passwd").exists()
+
+
+@pytest.mark.parametrize("password", ["s3cr\\et-Pass", "it's \"both\""])
+def test_the_hosts_log_has_no_password(run, monkeypatch, password):
+    """Ansible itself masks those that it finds as they are; Python writes these with escapes."""
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _module, msg, log_args=None: logged.append(f"{msg} {log_args}"))
+    assert run([{"name": "zuul", "password": password}])["added"] == ["zuul"]
+    assert logged
+    assert not [line for line in logged if "zuul" in line or "Pass" in line or "both" in line]
