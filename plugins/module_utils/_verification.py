@@ -11,11 +11,12 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _mqtt_client, _verify
+from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _mqtt_client, _topics, _verify
 from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED, Check
 
-# What a client gets that may not come in
-TURNED_AWAY = ("login", "refused", "lost")
+SAME = "all listeners deliver the same message"
+# What a client gets that may not come in. Mosquitto 2.0.11 hangs up without a word on a will that it does not take.
+TURNED_AWAY = ("login", "refused", "lost", "not_mqtt")
 # A broker that finds the end of one connection and a message of another at once may take the message first, so that a will
 # comes after the first message that was sent later.
 FENCES = 2
@@ -24,8 +25,11 @@ FENCES = 2
 class Verification:
     """One run on one firehose. Collects the checks."""
 
-    def __init__(self, host: str, ways: t.Sequence[_verify.Way], timeout: float, mark: str) -> None:
+    def __init__(
+        self, host: str, ways: t.Sequence[_verify.Way], public_topics: t.Sequence[str], timeout: float, mark: str
+    ) -> None:
         self.checks: list[Check] = []
+        self._public_topics = public_topics
         self._host, self._ways, self._timeout, self._mark = host, [*ways], timeout, mark
         self._base = f"firehose/verify/{mark}"
         self._stack = contextlib.ExitStack()
@@ -50,39 +54,53 @@ class Verification:
         feed_max_age: float,
     ) -> list[Check]:
         """Do all of it. Without a probe nothing is published."""
-        own = [topic for publisher in publishers for topic in [_verify.own_topic(publisher, self._mark)] if topic]
-        self.watch(own, feed)
-        if not self._watchers:
-            return self.checks
-        if probe:
-            self.publishing(probe, publishers)
-        else:
-            self.checks.append(
-                Check("nobody publishes without a password", NOT_CHECKED, "there is no account to compare with")
-            )
-        if check_publishers:
-            self.publishers(publishers)
-        self.sys_topics()
-        if feed:
-            self.feed(feed, feed_timeout, feed_max_age)
+        try:
+            own = [topic for publisher in publishers for topic in [_verify.own_topic(publisher, self._mark)] if topic]
+            self.watch(own, feed)
+            if not self._watchers:
+                self.checks.append(
+                    Check("there is a listener for the public", FAILED, "none that could be tried lets anyone in")
+                )
+                return self.checks
+            if probe:
+                self.publishing(probe, publishers)
+            else:
+                self.checks.append(
+                    Check("nobody publishes without a password", NOT_CHECKED, "there is no account to compare with")
+                )
+            if probe and check_publishers:
+                self.publishers(publishers)
+            self.sys_topics()
+            if feed:
+                self.feed(feed, feed_timeout, feed_max_age)
+        except _mqtt.Failure as exc:
+            self.checks.append(Check("connections last as long as they are used", FAILED, str(exc)))
         return self.checks
 
     def publishing(self, probe: _verify.Publisher, publishers: t.Sequence[_verify.Publisher]) -> None:
         """Have those publish who may not, then one who may; what the first sent would have come before the second's."""
-        groups = {
-            "clients without a name publish nothing": _verify.anonymous_attempts(
-                self._ways, publishers, f"{self._base}/anonymous", self._mark
-            ),
-            "a publisher's name is worth nothing without its password": _verify.claiming_attempts(
-                self._ways, publishers, self._mark
-            ),
-        }
-        made = {name: self.attempt(attempts) for name, attempts in groups.items()}
-        if not self.fence(probe):
-            self.checks += [Check(name, NOT_CHECKED, "what would reach subscribers is not known") for name in groups]
+        anonymous, worthless = (
+            "clients without a name publish nothing",
+            "a publisher's name is worth nothing without its password",
+        )
+        if not self._is_public(f"{self._base}/fence"):
+            why = "the public may not read firehose/verify/#, by which it would be seen"
+            self.checks += [Check(name, NOT_CHECKED, why) for name in (SAME, anonymous, worthless)]
             return
-        reached = self.reached([attempt for attempts, _untried in made.values() for attempt in attempts])
-        self.checks += [_verify.outcome(name, attempts, reached, untried) for name, (attempts, untried) in made.items()]
+        seen = [publisher for publisher in publishers if self._is_public(_verify.own_topic(publisher, self._mark))]
+        attempts = {
+            anonymous: _verify.anonymous_attempts(self._ways, seen, f"{self._base}/anonymous", self._mark),
+            worthless: _verify.claiming_attempts(self._ways, seen, self._mark),
+        }
+        made = {name: self.attempt(some) for name, some in attempts.items()}
+        if not self.fence(probe):
+            self.checks += [Check(name, NOT_CHECKED, "what would reach subscribers is not known") for name in attempts]
+            return
+        reached = self.reached([attempt for some, _untried in made.values() for attempt in some])
+        self.checks += [_verify.outcome(name, some, reached, untried) for name, (some, untried) in made.items()]
+
+    def _is_public(self, topic: str | None) -> bool:
+        return topic is not None and any(_topics.matches(public, topic) for public in self._public_topics)
 
     def _session(self, way: _verify.Way, **options: t.Any) -> _mqtt_client.Session:
         spec = {name: option.get("default") for name, option in _mqtt.argument_spec().items()}
@@ -142,7 +160,6 @@ class Verification:
 
     def fence(self, probe: _verify.Publisher) -> bool:
         """Have an account that may publish do so until every listener has delivered the same message, and all that came before."""
-        name = "all listeners deliver the same message"
         for _round in range(FENCES):
             [fence] = _verify.numbered(
                 [_verify.Attempt(0, self._newest_ways()[0], _verify.Mode(1), f"{self._base}/fence", self._mark)],
@@ -153,15 +170,15 @@ class Verification:
                 with self._session(fence.way, username=probe.name, password=probe.password) as session:
                     session.publish(fence.topic, fence.payload, 1, False)
             except _mqtt.Failure as exc:
-                self.checks.append(Check(name, FAILED, f"the account {probe.name!r} cannot publish: {exc}"))
+                self.checks.append(Check(SAME, FAILED, f"the account {probe.name!r} cannot publish: {exc}"))
                 return False
             for way, session in self._watchers.items():
                 if not self._wait_for(session, fence.topic, fence.payload):
                     self.checks.append(
-                        Check(name, FAILED, f"it did not come through {way} within {self._timeout:g} seconds")
+                        Check(SAME, FAILED, f"it did not come through {way} within {self._timeout:g} seconds")
                     )
                     return False
-        self.checks.append(Check(name, PASSED, ", ".join(map(str, self._watchers))))
+        self.checks.append(Check(SAME, PASSED, ", ".join(map(str, self._watchers))))
         return True
 
     def _wait_for(self, session: _mqtt_client.Session, topic: str, payload: str) -> bool:
@@ -189,15 +206,15 @@ class Verification:
     def sys_topics(self) -> None:
         """$SYS was subscribed to all the time, and its leaves are retained."""
         name = "$SYS is closed"
+        for session in self._watchers.values():
+            session.run(lambda: False, time.monotonic() + 1)
         seen = {
             message.topic: way
             for way, session in self._watchers.items()
             for message in session.messages
             if message.topic.startswith("$SYS")
         }
-        if not self._watchers:
-            self.checks.append(Check(name, NOT_CHECKED, "no listener lets anyone in"))
-        elif seen:
+        if seen:
             topic, way = next(iter(seen.items()))
             self.checks.append(
                 Check(name, FAILED, f"{len(seen)} topics can be read, among them {topic!r} through {way}")
@@ -212,7 +229,7 @@ class Verification:
         deadline = time.monotonic() + timeout
         while self._feed is not None and self._feed.run(lambda: bool(self._feed and self._feed.messages), deadline):
             message = self._feed.messages.popleft()
-            if self._mark in message.topic:
+            if message.retain or self._mark in message.topic:
                 continue
             found = _verify.feed_problem(message.payload, time.time(), max_age)
             if found is None:
@@ -228,8 +245,9 @@ class Verification:
         for publisher in publishers:
             name = f"publisher {publisher.name!r} delivers"
             topic = _verify.own_topic(publisher, self._mark)
-            if publisher.password is None or topic is None:
-                why = "its password is not known" if topic else "it has no topics"
+            if publisher.password is None or not self._is_public(topic):
+                known = publisher.password is not None
+                why = "the public may not read what it writes" if known else "its password is not known"
                 self.checks.append(Check(name, NOT_CHECKED, why))
                 continue
             way = self._newest_ways()[0]
@@ -239,6 +257,7 @@ class Verification:
             )
             [made] = _verify.numbered([attempt], self._count)
             self._count += 1
+            self._stay()
             try:
                 self._try(made, made.payload)
             except _mqtt.Failure as exc:

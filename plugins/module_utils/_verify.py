@@ -169,7 +169,9 @@ def feed_problem(payload: bytes, now: float, max_age: float) -> str | None:
         event = json.loads(payload)
     except ValueError:
         return "it is not JSON"
-    created = event.get("eventCreatedOn") if isinstance(event, dict) else None
+    if not isinstance(event, dict) or "type" not in event or event["type"] == "firehose-verify":
+        return "it is no event"
+    created = event.get("eventCreatedOn")
     if not isinstance(created, (int, float)):
         return None  # some types of events have no time; that it arrives says that it is fresh
     age = now - created

@@ -97,6 +97,11 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  public_topics:
+    description: The topic filters that anyone may read. What is published elsewhere nobody sees, so that it is not checked.
+    type: list
+    elements: str
+    default: ["#"]
   check_publishers:
     description:
       - Whether each of O(publishers) publishes a message too. Those without a password are listed as not checked.
@@ -207,6 +212,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
     },
+    "public_topics": {"type": "list", "elements": "str", "default": ["#"]},
     "check_publishers": {"type": "bool", "default": False},
     "feed": {"type": "str"},
     "feed_timeout": {"type": "float", "default": 60},
@@ -223,7 +229,11 @@ def main() -> t.NoReturn:
     present = [publisher for publisher in params["publishers"] if publisher["state"] == "present"]
     publishers = [_verify.Publisher.from_option(publisher) for publisher in present]
     with _verification.Verification(
-        params["host"], _verify.ways(params["listeners"]), params["timeout"], secrets.token_hex(4)
+        params["host"],
+        _verify.ways(params["listeners"]),
+        params["public_topics"],
+        params["timeout"],
+        secrets.token_hex(4),
     ) as verification:
         checks = verification.run(
             probe,

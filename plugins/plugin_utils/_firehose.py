@@ -15,6 +15,8 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto
 Entry = t.Mapping[str, t.Any]
 # germqtt 0.1.0 cannot use another one.
 GERMQTT_PORT = 1883
+# The account that verifying makes and removes
+PROBE, PROBE_TOPICS = "firehose-verify", "firehose/verify/#"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
@@ -71,6 +73,12 @@ def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
 def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
     for index, publisher in enumerate(publishers):
         path = f"{variable}[{index}]"
+        if (
+            publisher["name"] == PROBE
+            and publisher.get("topics") != [PROBE_TOPICS]
+            and publisher in _present(publishers)
+        ):
+            yield f"{path} ({PROBE}): the name of the account that verifying makes and removes"
         if not publisher.get("topics") and publisher in _present(publishers):
             yield f"{path} ({publisher['name']}): needs topics that it may write"
         yield from _topic_problems(publisher.get("topics") or [], f"{path}.topics")
