@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables bench-converge lock clean ansible-test-oldest ansible-test-newest
+SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables bench-converge lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export MOLECULE_GLOB := molecule/*/molecule.yml
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+MOLECULE_JOBS ?= 2
 RESOLVE := uv pip compile --quiet --universal --no-header --no-emit-index-url --no-emit-find-links
 
 help: ## show the targets
@@ -47,8 +49,12 @@ ansible-test-oldest ansible-test-newest: ansible-test-%:
 tarball: ## what Galaxy gets: build it, look into it, import it as Galaxy does, install it
 	python tools/tarball.py
 
-molecule: ## all Molecule scenarios
-	molecule test --all
+molecule: ## all Molecule scenarios, two at a time (MOLECULE_JOBS=2)
+	@echo "each scenario is shown when it is done"
+	@$(MAKE) --no-print-directory --jobs=$(MOLECULE_JOBS) --output-sync=recurse $(SCENARIOS)
+
+$(SCENARIOS): molecule-%:
+	molecule test --scenario-name $*
 
 tables: ## write the tables of variables in the roles' READMEs
 	tools/role-tables

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from firehose_testing.brokers import ACCOUNTS, Broker, delivered
+from firehose_testing.brokers import ACCOUNTS, Broker
 from firehose_testing.clients import ANONYMOUS, Account
+from firehose_testing.sessions import delivered
 
 # for two accounts, topics of all kinds, and whether each is to be read and written
 RIGHTS = {

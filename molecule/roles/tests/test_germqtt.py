@@ -10,8 +10,9 @@ import typing as t
 
 import pytest
 import testinfra
-from firehose_testing.brokers import PROJECT, Broker, Brokers, Role, Session, host_in, wait_until
+from firehose_testing.brokers import PROJECT, Broker, Brokers, Role, host_in
 from firehose_testing.gerrit import Gerrit, topic_of
+from firehose_testing.sessions import Session, wait_until
 from testinfra.host import Host
 
 FIXTURE = PROJECT / "tests/fixtures/gerrit-events.jsonl"

@@ -15,8 +15,9 @@ import json
 import typing as t
 
 import pytest
-from firehose_testing.brokers import ACCOUNTS, VARIABLES, Broker, Brokers, Role, Run, Session, count, delivered
+from firehose_testing.brokers import ACCOUNTS, VARIABLES, Broker, Brokers, Role, Run
 from firehose_testing.clients import Account
+from firehose_testing.sessions import Session, count, delivered
 
 NEW = Account("rotated", "only for tests: the next one")
 FOREIGN = Account("foreign", VARIABLES["password_of_hash"])

@@ -7,8 +7,9 @@ from __future__ import annotations
 import copy
 import typing as t
 
-from firehose_testing.brokers import VARIABLES, WEBSOCKETS, Broker, Brokers, Role, delivered
+from firehose_testing.brokers import VARIABLES, WEBSOCKETS, Broker, Brokers, Role
 from firehose_testing.clients import ANONYMOUS
+from firehose_testing.sessions import delivered
 
 SERVICE = "Have the broker run what is on disk"
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import json
@@ -13,10 +12,7 @@ import os
 import pathlib
 import signal
 import subprocess
-import threading
-import time
 import typing as t
-import uuid
 
 import pytest
 import testinfra
@@ -24,7 +20,8 @@ import testinfra.host
 import yaml
 from testinfra.utils.ansible_runner import AnsibleRunner
 
-from .clients import TIMEOUT, Account, PahoSubscriber, Way
+from .clients import Account, Way
+from .sessions import Session
 
 pytest_plugins = ["firehose_testing.fixtures"]
 
@@ -39,83 +36,6 @@ ACCOUNTS = {
 TCP, WEBSOCKETS = Way("tcp", "3.1.1"), Way("websockets", "3.1.1")
 
 Result = t.TypeVar("Result")
-
-
-def wait_until(done: t.Callable[[], bool], what: str) -> None:
-    """Ask again and again, for as long as anything may take here."""
-    deadline = time.monotonic() + TIMEOUT
-    while not done():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.1)
-
-
-class Session(PahoSubscriber):
-    """A client at any port, which may publish too."""
-
-    def __init__(
-        self, address: str, port: int, account: Account, filters: t.Sequence[str], way: Way, keepalive: int
-    ) -> None:
-        # The rules let each account use a topic of its own, so that every client can hear itself.
-        self._fence = f"own/{account.name}/fence"
-        super().__init__(address, way, [*filters, self._fence], account)
-        self._port, self._keepalive = port, keepalive
-        self._acknowledged: set[int] = set()
-        self._client.on_publish = lambda *args: self._acknowledge(args[2])
-
-    def __str__(self) -> str:
-        return f"{super().__str__()} port {self._port}"
-
-    def _open(self) -> None:
-        self._client.connect(self._address, self._port, self._keepalive)
-        self._client.loop_start()
-
-    def _acknowledge(self, number: int) -> None:
-        with self._changed:
-            self._acknowledged.add(number)
-            self._changed.notify_all()
-
-    def publish(self, topic: str, payload: str, qos: int = 1, retain: bool = False) -> None:
-        """Return when the broker has dealt with a message, which it may have dropped."""
-        number = self._client.publish(topic, payload, qos, retain).mid
-        self._wait(lambda: number in self._acknowledged, f"the acknowledgement of {topic}", TIMEOUT)
-
-    def fence(self) -> None:
-        """Return when whatever was published before has come, if it comes at all."""
-        payload = str(uuid.uuid4())
-        self.publish(self._fence, payload)
-        self.wait_for(topic=self._fence, payload=payload)
-
-    def got(self, payload: str) -> set[str]:
-        """On which topics a payload has come."""
-        return {message.topic for message in self.messages if message.payload == payload}
-
-
-def delivered(sender: Session, receiver: Session, topics: t.Iterable[str]) -> set[str]:
-    """Publish on topics; return those on which it reached the receiver."""
-    payload = str(uuid.uuid4())
-    for topic in topics:
-        sender.publish(topic, payload)
-    receiver.fence()
-    return receiver.got(payload)
-
-
-@contextlib.contextmanager
-def count(sender: Session, topic: str) -> t.Iterator[t.Callable[[], list[str]]]:
-    """Publish 0, 1, 2 ... on a topic all the while. Gives a function that says, afterwards, what was published."""
-    stop, sent = threading.Event(), []
-
-    def publish() -> None:
-        while not stop.wait(0.02):
-            sender.publish(topic, str(len(sent)))
-            sent.append(str(len(sent)))
-
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        future = pool.submit(publish)
-        try:
-            yield lambda: sent
-        finally:
-            stop.set()
-        future.result()
 
 
 @dataclasses.dataclass(frozen=True)

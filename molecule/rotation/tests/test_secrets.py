@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Neither Ansible's output nor a host's journal shows a password or a hash, old or new."""
+
+from __future__ import annotations
+
+import pytest
+from firehose_testing.fixtures import Firehoses
+from firehose_testing.rotation import AFTER, AFTER_FILE, BEFORE, Story
+
+# what all passwords begin with, and all hashes that the role makes
+MARKS = ["only-for-tests", "$7$"]
+MODULE = "opendev.firehose.mosquitto_users"
+
+
+def hashes(story: Story) -> set[str]:
+    """The digests of all hashes that were ever in a password file."""
+    files = [state.files["/etc/mosquitto/passwd"] for states in story.states.values() for state in states]
+    return {line.rpartition("$")[2] for file in files for line in file.splitlines()}
+
+
+def found(story: Story, text: str) -> list[str]:
+    return [secret for secret in [*MARKS, *hashes(story)] if secret in text]
+
+
+def test_the_marks_are_in_what_they_stand_for(story: Story) -> None:
+    assert all((account.password or "").startswith(MARKS[0]) for account in [*BEFORE.values(), *AFTER.values()])
+    # 6 publishers and a reader on each of the three hosts, of which 3 get another or a first password
+    assert len(hashes(story)) == 3 * (6 + 3) + 1 - 3 + 3
+    assert found(story, AFTER_FILE.read_text(encoding="utf-8"))[:2] == MARKS
+
+
+@pytest.mark.parametrize("which", ["predicted", "run", "repeated"])
+def test_the_output_shows_none(story: Story, which: str) -> None:
+    output = getattr(story, which).output
+    assert '"module_args"' in output
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in output
+    assert found(story, output) == []
+
+
+@pytest.mark.parametrize("which", ["predicted", "run"])
+def test_the_output_shows_whose_password_is_another_one(story: Story, which: str) -> None:
+    output = getattr(story, which).output
+    for line in ("+germqtt (another password)", "+zuul (another password)", "-lpmqtt", "+nodepool"):
+        assert output.count(f"\n{line}\n") >= len(story.states), line
+
+
+def test_a_journal_shows_none(story: Story, firehoses: Firehoses, name: str) -> None:
+    journal = firehoses[name].host.check_output("journalctl --no-pager")
+    assert f"ansible-{MODULE}" in journal
+    assert found(story, journal) == []

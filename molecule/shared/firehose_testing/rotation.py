@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pytest plugin of the scenario rotation: its run of the playbook, and what was seen before, meanwhile and afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import typing as t
+import uuid
+
+import pytest
+import yaml
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+from .clients import PORTS, QOS1, WAYS, Account, PahoSubscriber, Way, publish
+from .gerrit import Gerrit
+from .runs import Run, run_playbook
+from .sessions import Session, count
+
+if t.TYPE_CHECKING:  # pytest has to import its plugins itself
+    from .fixtures import Firehose, Firehoses
+
+pytest_plugins = ["firehose_testing.fixtures"]
+
+SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+AFTER_FILE = SCENARIO / "vars/after.yml"
+FILES = ["/etc/mosquitto/passwd", "/etc/mosquitto/acl", "/etc/germqtt/germqtt.conf"]
+TCP = Way("tcp", "3.1.1")
+FENCE = "ci"  # an account that nothing happens to
+
+
+def _accounts(entries: list[dict[str, t.Any]], passwords: dict[str, str]) -> dict[str, Account]:
+    return {
+        entry["name"]: Account(entry["name"], password, tuple(entry["topics"]))
+        for entry in entries
+        if (password := entry.get("password") or passwords.get(entry["name"]))
+    }
+
+
+_INVENTORY = yaml.safe_load((SCENARIO / "group_vars/firehose.yml").read_text(encoding="utf-8"))
+_CHANGED = yaml.safe_load(AFTER_FILE.read_text(encoding="utf-8"))
+# The publishers before and after the rotation.
+BEFORE, AFTER = (
+    _accounts(variables["firehose_publishers"], _INVENTORY["passwords_of_hashes"])
+    for variables in (_INVENTORY, _CHANGED)
+)
+# One topic of each publisher, before and after.
+TOPICS = sorted(
+    {
+        own.replace("#", "a").replace("+", "a")
+        for account in [*BEFORE.values(), *AFTER.values()]
+        for own in account.topics
+    }
+)
+
+
+def is_let_in(firehose: Firehose, account: Account, way: Way) -> bool:
+    """Whether an account may log in. That nobody answers is an error."""
+    try:
+        with PahoSubscriber(firehose.address, way, ["none"], account):
+            return True
+    except ConnectionError as exc:
+        if "a refusal" not in str(exc):
+            raise
+        return False
+
+
+def reached(firehose: Firehose, account: Account, way: Way, topics: t.Sequence[str] = TOPICS) -> set[str]:
+    """Try to publish on topics. Return those on which it reached the public."""
+    payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
+    with PahoSubscriber(firehose.address, TCP) as public:
+        publish(firehose.address, account, way, QOS1, dict.fromkeys(topics, payload))
+        # Once this has arrived, the attempt has arrived too, if it does at all.
+        publish(firehose.address, AFTER[FENCE], TCP, QOS1, {"ci/fence": fence})
+        public.wait_for(payload=fence)
+        return {message.topic for message in public.messages if message.payload == payload}
+
+
+def own_topics(account: Account) -> set[str]:
+    """What reached() should return for an account that may log in."""
+    return {topic for topic in TOPICS if account.may_publish(topic)}
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """A host at a moment: its services and their processes, its files with accounts and rules, and what else changed."""
+
+    services: dict[str, str]
+    processes: dict[str, str]
+    files: dict[str, str]
+    owners: dict[str, str]
+    touched: set[str]
+
+
+MARK = "/run/last-look"
+# What changes by itself on any managed host, and mounts, which `find` does not look into.
+NOISE = ("/root/.ansible/tmp", "/tmp", "/var/log/journal", "/var/tmp", "/var/lib/mosquitto")
+
+
+def state(firehose: Firehose) -> State:
+    """Look at a host. What is `touched` has changed in content, rights or names since the last look."""
+    host = firehose.host
+    shown = host.check_output(
+        "systemctl show --property Id,Type,ActiveState,SubState,UnitFileState,MainPID,NRestarts '*.service'"
+    )
+    units = [dict(line.split("=", 1) for line in unit.splitlines()) for unit in shown.split("\n\n")]
+    services = {unit.pop("Id"): unit for unit in units if unit["Type"] != "oneshot"}
+    processes = {name: unit.pop("MainPID") for name, unit in services.items()}
+    touched = host.check_output(
+        f"test -e {MARK} || touch {MARK}; find / -xdev -cnewer {MARK}; sleep 0.01; touch {MARK}"
+    ).splitlines()
+    files = [path for path in FILES if host.file(path).exists]
+    return State(
+        services={name: " ".join(unit.values()) for name, unit in services.items()},
+        processes=processes,
+        files={path: host.file(path).content_string for path in files},
+        owners={path: host.check_output("stat --format '%%U %%G %%a' %s", path) for path in files},
+        touched={path for path in touched if not path.startswith(NOISE)},
+    )
+
+
+def session(firehose: Firehose, account: Account, way: Way) -> Session:
+    """A client that stays, and may publish."""
+    return Session(firehose.address, PORTS[way.transport], account, [], way, 60)
+
+
+@dataclasses.dataclass
+class Counter:
+    """A client that published 0, 1, 2 ... during all runs, and how far it was when the rotation began and ended."""
+
+    sender: Session
+    topic: str
+    published: t.Callable[[], list[str]]
+    marks: list[int] = dataclasses.field(default_factory=list)
+    ended: str | None = None  # by what, if it was not we who ended it
+
+    def mark(self) -> None:
+        self.marks.append(len(self.published()))
+
+
+@dataclasses.dataclass
+class Story:
+    """The rotation: a run in check mode, the run itself, and another one that finds nothing to do.
+
+    All the while the public listened over every way, clients of an untouched account published, and clients of all
+    accounts that were there before stayed connected, if the broker let them.
+    """
+
+    predicted: Run
+    run: Run
+    repeated: Run
+    # the rest is by host
+    states: dict[str, list[State]]  # before and after each of the runs
+    reached_before: dict[str, dict[str, set[str]]]
+    public: dict[str, list[PahoSubscriber]]
+    counters: dict[str, list[Counter]]
+    connected: dict[str, dict[tuple[str, Way], Session]]
+
+
+@pytest.fixture(scope="session")
+def feeds() -> set[str]:
+    """The hosts where germqtt runs."""
+    return set(AnsibleRunner.get_runner(os.environ["MOLECULE_INVENTORY_FILE"]).get_hosts("feed"))
+
+
+@contextlib.contextmanager
+def _counting(firehose: Firehose, way: Way) -> t.Iterator[Counter]:
+    topic = f"ci/{way}"
+    with session(firehose, AFTER[FENCE], way) as sender:
+        try:
+            with count(sender, topic) as published:
+                counter = Counter(sender, topic, published)
+                yield counter
+        except ConnectionError as exc:
+            counter.ended = str(exc)
+
+
+@pytest.fixture(scope="session")
+def story(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> t.Iterator[Story]:
+    """The rotation, which happens once, on hosts that are as converge leaves them."""
+    rotate = "--diff", "-vvv", "--extra-vars", f"@{AFTER_FILE}"
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as publishing:
+        enter = stack.enter_context
+        reached_before = firehoses.each(lambda host: {name: reached(host, BEFORE[name], TCP) for name in BEFORE})
+        public = firehoses.each(lambda host: [enter(PahoSubscriber(host.address, way)) for way in WAYS])
+        connected = firehoses.each(
+            lambda host: {(name, way): enter(session(host, BEFORE[name], way)) for name in BEFORE for way in WAYS}
+        )
+        gerrit.wait_until_heard([subscriber for name in feeds for subscriber in public[name]])
+        counters = firehoses.each(
+            lambda host: [publishing.enter_context(_counting(host, way)) for way in (TCP, Way("websockets", "5"))]
+        )
+
+        states = [firehoses.each(state)]
+        runs = []
+        for options in (["--check"], [], []):
+            runs.append(run_playbook(*rotate, *options))
+            states.append(firehoses.each(state))
+            for counter in (counter for of_host in counters.values() for counter in of_host):
+                counter.mark()
+        publishing.close()
+        yield Story(
+            *runs,
+            states={name: [at[name] for at in states] for name in firehoses},
+            reached_before=reached_before,
+            public=public,
+            counters=counters,
+            connected=connected,
+        )
