@@ -57,7 +57,7 @@ $(SCENARIOS): molecule-%:
 	molecule test --scenario-name $*
 
 tables: ## write the tables of variables in the roles' READMEs
-	tools/role-tables
+	python tools/role_tables.py
 
 bench-converge: setup ## what runs take, beside the usual way of doing the same (BENCH_RUNS=5)
 	@tools/bench-converge

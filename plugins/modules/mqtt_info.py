@@ -175,18 +175,18 @@ cause:
   description:
     - What was wrong. C(msg) says it in words.
     - It is not returned if the arguments were wrong, or a library is missing.
+    - V(unreachable) - The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
+    - V(no_answer) - The broker did not answer in time.
+    - V(not_mqtt) - Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
+    - V(tls) - There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
+    - V(login) - The user name or the password is wrong, or the client is not let in.
+    - V(refused) - The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
+    - V(lost) - The connection ended after the login.
+    - V(subscription) - The broker refused the subscription.
+    - V(silent) - Nothing came. The account may not read these topics, or the broker does not publish them.
   returned: failure
   type: str
-  choices:
-    unreachable: The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
-    no_answer: The broker did not answer in time.
-    not_mqtt: Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
-    tls: There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
-    login: The user name or the password is wrong, or the client is not let in.
-    refused: The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
-    lost: The connection ended after the login.
-    subscription: The broker refused the subscription.
-    silent: Nothing came. The account may not read these topics, or the broker does not publish them.
+  choices: [unreachable, no_answer, not_mqtt, tls, login, refused, lost, subscription, silent]
   sample: silent
 """
 

@@ -100,13 +100,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 acceptance:
-  description: Whether the broker accepted the message. If it did not, the task fails.
+  description:
+    - Whether the broker accepted the message. If it did not, the task fails.
+    - V(accepted) - The broker said so. That takes MQTT 5, and O(qos=1) or O(qos=2).
+    - V(refused) - The broker said so.
+    - V(unknown) - The protocol cannot say, which is so with MQTT 3.1.1 and with O(qos=0). Also in check mode.
   returned: success, and if the broker refused the message
   type: str
-  choices:
-    accepted: The broker said so. That takes MQTT 5, and O(qos=1) or O(qos=2).
-    refused: The broker said so.
-    unknown: The protocol cannot say, which is so with MQTT 3.1.1 and with O(qos=0). Also in check mode.
+  choices: [accepted, refused, unknown]
   sample: accepted
 reason_code:
   description: The reason code in the acknowledgement of MQTT 5, which is V(null) if there is none. From V(128) on it is a refusal.
@@ -122,17 +123,17 @@ cause:
   description:
     - What was wrong. C(msg) says it in words.
     - It is not returned if the arguments were wrong, or a library is missing.
+    - V(unreachable) - The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
+    - V(no_answer) - The broker did not answer in time.
+    - V(not_mqtt) - Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
+    - V(tls) - There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
+    - V(login) - The user name or the password is wrong, or the client is not let in.
+    - V(refused) - The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
+    - V(lost) - The connection ended after the login.
+    - V(message) - The broker refused the message.
   returned: failure
   type: str
-  choices:
-    unreachable: The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
-    no_answer: The broker did not answer in time.
-    not_mqtt: Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
-    tls: There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
-    login: The user name or the password is wrong, or the client is not let in.
-    refused: The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
-    lost: The connection ended after the login.
-    message: The broker refused the message.
+  choices: [unreachable, no_answer, not_mqtt, tls, login, refused, lost, message]
   sample: login
 """
 

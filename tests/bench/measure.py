@@ -56,7 +56,7 @@ def run(*command: str | os.PathLike[str], limit: int = 120, **environment: str |
         text=True,
     ) as process:
         try:
-            output, _ = process.communicate()
+            output, _errors = process.communicate()
         except BaseException:
             process.terminate()  # timeout(1) passes it on
             raise

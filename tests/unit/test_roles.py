@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools/role-tables"
+TOOL = Path(__file__).parents[2] / "tools/role_tables.py"
 
 
 @pytest.mark.parametrize("name", ["firehose", "germqtt", "mosquitto"])

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a module costs that takes the arguments of mosquitto_users and does nothing.
@@ -8,9 +7,9 @@ For localhost only, where the collection can be imported: Ansible packs no modul
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opendev.firehose.plugins.module_utils._quiet import QuietModule
 from ansible_collections.opendev.firehose.plugins.modules.mosquitto_users import ARGUMENT_SPEC
 
 if __name__ == "__main__":
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True)
+    module = QuietModule(argument_spec=ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True)
     module.exit_json(changed=False)

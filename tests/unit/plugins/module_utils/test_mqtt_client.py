@@ -3,6 +3,8 @@
 
 """Sessions with whoever answers otherwise than a broker that lets one in. Real brokers are in the Molecule scenarios."""
 
+# pylint: disable=used-before-assignment # it does not see what a `with` of several lines assigns
+
 from __future__ import annotations
 
 import contextlib
