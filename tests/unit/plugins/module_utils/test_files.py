@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
@@ -47,7 +48,10 @@ APPEND = textwrap.dedent("""
 def test_no_run_loses_what_another_wrote(tmp_path):
     path = tmp_path / "file"
     names = ["a", "b", "c"]
-    runs = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), name], env=os.environ) for name in names]
+    # The programs find the collection where this one did, which ansible-test sees to in a way of its own.
+    collections = str(Path(_files.__file__).parents[5])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([collections, os.environ.get("PYTHONPATH", "")])}
+    runs = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), name], env=environment) for name in names]
     assert [run.wait(60) for run in runs] == [0, 0, 0]
     assert sorted(path.read_text().splitlines()) == sorted(f"{name} {number}" for name in names for number in range(20))
     assert [other.name for other in tmp_path.iterdir() if other.name.startswith(".")] == []
