@@ -10,7 +10,15 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID", "ExecMainStartTimestamp")
+PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "MainPID",
+    "ExecMainStartTimestamp",
+    "StatusText",
+)
 
 
 def parse_properties(output: str) -> dict[str, str]:

@@ -57,6 +57,17 @@ options:
       - How many seconds old the service's main process has to become without ending. If it is older already there is no wait.
     type: float
     default: 0
+  status:
+    description:
+      - A regular expression that has to match the beginning of what the service tells systemd of itself, which C(systemctl status) shows
+        behind C(Status:). A service that never gets there fails the task with its own words.
+    type: str
+    version_added: 3.0.0
+  status_timeout:
+    description: How many seconds the service has for it. With V(0) nobody asks.
+    type: float
+    default: 30
+    version_added: 3.0.0
 """
 
 EXAMPLES = r"""
@@ -66,6 +77,13 @@ EXAMPLES = r"""
     restart_on: [/etc/mosquitto/mosquitto.conf, /etc/systemd/system/mosquitto.service.d/*.conf]
     reload_on: [/etc/mosquitto/passwd, /etc/mosquitto/acl]
     reload_marker: /run/mosquitto/reloaded
+  become: true
+
+- name: Have a service run that says itself when it works
+  opendev.firehose.systemd_current:
+    name: germqtt.service
+    restart_on: [/etc/germqtt/germqtt.conf]
+    status: Gerrit connected; broker connected
   become: true
 """
 
@@ -83,7 +101,7 @@ enabled:
   sample: false
 journal:
   description: The last lines that the service logged.
-  returned: when the service does not start, restart, reload, or stay up
+  returned: when the service does not start, restart, reload, stay up, or say what it should
   type: list
   elements: str
   sample: ["Error: Unable to create websockets listener on port 80."]
@@ -92,6 +110,7 @@ journal:
 import contextlib
 import glob
 import os
+import re
 import time
 import typing as t
 
@@ -149,6 +168,16 @@ class Service:
             time.sleep(0.5)
             now = self.properties()
 
+    def comes_to_say(self, status: str, seconds: float) -> None:
+        """Fail unless the service's status begins with what matches a regular expression, at once or after a while."""
+        deadline = time.monotonic() + seconds
+        while not re.match(status, said := self.properties().get("StatusText", "")):
+            if time.monotonic() > deadline:
+                self.fail(
+                    f"{self.name} does not work, {seconds:g} seconds after it was looked at first. It says: {said or 'nothing'}"
+                )
+            time.sleep(0.5)
+
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
@@ -158,11 +187,17 @@ def main() -> t.NoReturn:
             "reload_on": {"type": "list", "elements": "path", "default": []},
             "reload_marker": {"type": "path"},
             "settle": {"type": "float", "default": 0},
+            "status": {"type": "str"},
+            "status_timeout": {"type": "float", "default": 30},
         },
         supports_check_mode=True,
     )
     if module.params["reload_on"] and not module.params["reload_marker"]:
         module.fail_json(msg="reload_on needs reload_marker")
+    try:
+        re.compile(module.params["status"] or "")
+    except re.error as exc:
+        module.fail_json(msg=f"status: {module.params['status']!r} is not a regular expression: {exc}")
     service = Service(module, module.params["name"])
     before = service.properties()
     if before["LoadState"] != "loaded" and not module.check_mode:
@@ -189,6 +224,8 @@ def main() -> t.NoReturn:
             # A unit that waits for its next automatic restart is started by 'restart', not by 'start'.
             service.tell("restart" if action == "start" else action)
         service.stays_up(module.params["settle"])
+        if module.params["status"] and module.params["status_timeout"] > 0:
+            service.comes_to_say(module.params["status"], module.params["status_timeout"])
 
     was = "in step" if not action else {"start": "not running"}.get(action, f"needs a {action}")
     module.exit_json(

@@ -14,7 +14,6 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto
 
 Entry = t.Mapping[str, t.Any]
 # germqtt 0.1.0 cannot use another one.
-GERMQTT_PORT = 1883
 # The account that verifying makes and removes
 PROBE, PROBE_TOPICS = "firehose-verify", "firehose/verify/#"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -97,8 +96,11 @@ def _reader_problems(readers: t.Sequence[Entry]) -> t.Iterator[str]:
 def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
     """germqtt is one of the publishers: it needs an account, a password, the right to write its topics, and a way in."""
     name, topic = str(variables["firehose_germqtt_publisher"]), variables["germqtt_topic"]
-    if not any(_serves_germqtt(listener) for listener in variables["firehose_listeners"]):
-        yield "firehose_listeners: germqtt can only use a listener on port 1883 for mqtt, and on every address or localhost"
+    if not any(
+        _serves_germqtt(listener, variables["germqtt_mqtt_port"]) for listener in variables["firehose_listeners"]
+    ):
+        port = variables["germqtt_mqtt_port"]
+        yield f"firehose_listeners: germqtt needs a listener on port {port} for mqtt, on every address or localhost"
     for index, publisher in enumerate(variables["firehose_publishers"]):
         if str(publisher["name"]) != name or publisher.get("state", "present") != "present":
             continue
@@ -111,9 +113,9 @@ def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
     yield f"firehose_publishers: germqtt needs an account: there is none named {name!r}"
 
 
-def _serves_germqtt(listener: Entry) -> bool:
+def _serves_germqtt(listener: Entry, port: int) -> bool:
     return (
-        listener.get("port") == GERMQTT_PORT
+        listener.get("port") == port
         and listener.get("protocol", "mqtt") == "mqtt"
         and listener.get("bind_address", "") in (*_mosquitto.ANY_ADDRESS, *LOOPBACK)
     )

@@ -16,6 +16,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _topics
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
 
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
+LEAST = {"germqtt_store_max_mib": 1, "germqtt_store_max_days": 0.0001, "germqtt_connect_timeout": 0}
 HOST_NAME = re.compile(r"[A-Za-z0-9._:-]+")
 
 
@@ -77,6 +78,28 @@ def _topic_problem(topic: str) -> str | None:
     return _topics.filter_problem(topic)
 
 
+def _broker_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    ca_file = variables.get("germqtt_mqtt_ca_file")
+    if ca_file is not None and not str(ca_file).startswith("/"):
+        yield f"germqtt_mqtt_ca_file: {ca_file!r} is not an absolute path"
+    if ca_file is not None and not variables["germqtt_mqtt_tls"]:
+        yield "germqtt_mqtt_ca_file: only with germqtt_mqtt_tls"
+    if variables["germqtt_source"] == "pypi":
+        if variables["germqtt_mqtt_port"] != 1883:
+            yield "germqtt_mqtt_port: germqtt 0.1.0 (germqtt_source is pypi) can use no port but 1883"
+        if variables["germqtt_mqtt_tls"]:
+            yield "germqtt_mqtt_tls: germqtt 0.1.0 (germqtt_source is pypi) knows no TLS"
+
+
+def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    for name in ("germqtt_gerrit_port", "germqtt_mqtt_port"):
+        if not 1 <= variables[name] <= 65535:
+            yield f"{name}: {variables[name]} is not between 1 and 65535"
+    for name, least in LEAST.items():
+        if variables[name] < least:
+            yield f"{name}: {variables[name]} is less than {least}"
+
+
 def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> list[str]:
     """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
 
@@ -86,9 +109,12 @@ def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -
     found = [*_types.type_problems(variables, options), *_types.control_character_problems(lines)]
     if found:
         return found
-    found = [*_text_problems(variables), *_key_problems(variables)]
-    if not 1 <= variables["germqtt_gerrit_port"] <= 65535:
-        found.append(f"germqtt_gerrit_port: {variables['germqtt_gerrit_port']} is not between 1 and 65535")
+    found = [
+        *_text_problems(variables),
+        *_key_problems(variables),
+        *_broker_problems(variables),
+        *_number_problems(variables),
+    ]
     problem = _topic_problem(str(variables["germqtt_topic"]))
     if problem:
         found.append(f"germqtt_topic: {problem}")

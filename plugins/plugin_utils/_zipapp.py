@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection and may change at any time.
+
+"""Make a Python program of one file out of packages, the same bytes every time, which the standard library's zipapp does not."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import zipfile
+
+# The earliest moment that a ZIP archive knows.
+NO_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def build(folder: pathlib.Path, main: str, interpreter: str) -> bytes:
+    """The archive of the Python files below a folder, which runs a function named as ``package.module:function``."""
+    module, function = main.split(":")
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.py")}
+    files["__main__.py"] = f"import sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n".encode()
+    archive = io.BytesIO(f"#!{interpreter}\n".encode())
+    archive.seek(0, io.SEEK_END)
+    # Not compressed: what that gives depends on the library's version.
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED) as packed:
+        for name in sorted(files):
+            packed.writestr(zipfile.ZipInfo(name, NO_TIME), files[name])
+    return archive.getvalue()

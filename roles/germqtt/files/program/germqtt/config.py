@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configuration file: that of germqtt 0.1.0, with more options."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import pathlib
+import re
+import typing as t
+
+
+class ConfigError(Exception):
+    """What is wrong with the local set-up, in one line. Trying again does not help."""
+
+
+# From where to where numbers may be.
+BOUNDS = {"port": (1, 65535), "keepalive": (5, 65535), "max_mib": (1, 1_000_000), "max_days": (0.0001, 36500)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Default:
+    """The process."""
+
+    pidfile: pathlib.Path = pathlib.Path("/var/run/germqtt.pid")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gerrit:
+    """Where the events come from."""
+
+    hostname: str
+    port: int = 29418
+    username: str
+    key: pathlib.Path
+    known_hosts: pathlib.Path = pathlib.Path("~/.ssh/known_hosts")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mqtt:
+    """Where they go to."""
+
+    hostname: str
+    port: int = 1883
+    topic: str
+    keepalive: int = 60
+    username: str = ""
+    password: str = ""
+    tls: bool = False
+    ca_file: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Store:
+    """Where they wait meanwhile: up to so many MiB and days. With fsync they also survive a crash of the host."""
+
+    path: pathlib.Path = pathlib.Path("/var/lib/germqtt/events.sqlite")
+    max_mib: int = 512
+    max_days: float = 7.0
+    fsync: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All sections of the file."""
+
+    default: Default
+    gerrit: Gerrit
+    mqtt: Mqtt
+    store: Store
+
+
+class _Interpolation(configparser.BasicInterpolation):
+    """germqtt 0.1.0 wants a percent sign to be written twice, and ends if it is not. Here one that stands alone is itself."""
+
+    def before_get(self, parser: t.Any, section: str, option: str, value: str, defaults: t.Any) -> str:
+        escaped = re.sub(r"%(%|\(\w+\)s)?", lambda found: found[0] if found[1] else "%%", value)
+        return super().before_get(parser, section, option, escaped, defaults)
+
+
+def _bool(text: str) -> bool:
+    return configparser.ConfigParser.BOOLEAN_STATES[text.lower()]
+
+
+def _path(text: str) -> pathlib.Path:
+    return pathlib.Path(text).expanduser()
+
+
+KINDS: dict[str, tuple[t.Callable[[str], t.Any], str]] = {
+    "str": (str, "a text"),
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (_bool, "yes or no"),
+    "pathlib.Path": (_path, "a path"),
+}
+
+
+def _value(text: str, field: dataclasses.Field[t.Any]) -> t.Any:
+    """An option's value from its text. Raises ValueError, which says what it should be and does not quote it."""
+    convert, kind = KINDS[str(field.type).removesuffix(" | None")]
+    try:
+        value = convert(text)
+    except (LookupError, ValueError):
+        raise ValueError(f"this has to be {kind}") from None
+    least, most = BOUNDS.get(field.name, (0, 1))
+    if not isinstance(value, bool) and isinstance(value, (int, float)) and not least <= value <= most:
+        raise ValueError(f"this has to be between {least:g} and {most:g}")
+    if text == "" and field.default is dataclasses.MISSING:
+        raise ValueError("this must not be empty")
+    return value
+
+
+def _section(path: str, parser: configparser.ConfigParser, name: str, kind: type) -> t.Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    values: dict[str, t.Any] = {}
+    for option in parser.options(name) if parser.has_section(name) else ():
+        place = f"{path}: [{name}] {option}"
+        if option not in fields:
+            raise ConfigError(f"{place}: there is no such option; there are {', '.join(fields)}")
+        try:
+            values[option] = _value(parser.get(name, option), fields[option])
+        except ValueError as exc:
+            raise ConfigError(f"{place}: {exc}") from None
+        except configparser.InterpolationError:
+            raise ConfigError(f"{place}: '%(...)s' has to name an option of this section") from None
+    for option, field in fields.items():
+        if option not in values and field.default is dataclasses.MISSING:
+            raise ConfigError(f"{path}: [{name}] {option}: this option is missing")
+        if option not in values and isinstance(field.default, pathlib.Path):
+            values[option] = field.default.expanduser()
+    return kind(**values)
+
+
+def _topic_problem(topic: str) -> str | None:
+    if any(char in topic for char in "+#"):
+        return "a topic that is published to has no wildcards"
+    if topic.startswith("$"):
+        return "topics that start with '$' belong to the broker"
+    return None
+
+
+def read(path: str) -> Config:
+    """Read the file. Raises ConfigError, which quotes no value."""
+    parser = configparser.ConfigParser(interpolation=_Interpolation())
+    try:
+        with pathlib.Path(path).open(encoding="utf-8") as file:
+            parser.read_file(file, path)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: {exc.strerror if isinstance(exc, OSError) else 'this is not UTF-8'}") from None
+    except configparser.DuplicateOptionError as exc:
+        raise ConfigError(f"{path}: [{exc.section}] {exc.option}: line {exc.lineno} has it a second time") from None
+    except configparser.DuplicateSectionError as exc:
+        raise ConfigError(f"{path}: [{exc.section}]: line {exc.lineno} has this section a second time") from None
+    except configparser.MissingSectionHeaderError as exc:
+        raise ConfigError(f"{path}: line {exc.lineno}: there is no section yet") from None
+    except configparser.ParsingError as exc:
+        raise ConfigError(f"{path}: line {exc.errors[0][0]}: this is neither a section nor an option") from None
+    kinds = {field.name: t.get_type_hints(Config)[field.name] for field in dataclasses.fields(Config)}
+    for section in parser.sections():
+        if section not in kinds:
+            raise ConfigError(f"{path}: [{section}]: there is no such section; there are {', '.join(kinds)}")
+    config = Config(**{name: _section(path, parser, name, kind) for name, kind in kinds.items()})
+    if problem := _topic_problem(config.mqtt.topic):
+        raise ConfigError(f"{path}: [mqtt] topic: {problem}")
+    if config.mqtt.password and not config.mqtt.username:
+        raise ConfigError(f"{path}: [mqtt] password: this needs a username")
+    return config

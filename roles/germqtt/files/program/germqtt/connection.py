@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One connection to the broker: paho-mqtt 1.6 or 2, served by asyncio's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import typing as t
+
+import paho.mqtt.client as paho
+
+from . import config
+
+# Seconds. paho itself gives up connecting after five, but not looking for the host's name.
+CONNECT_TIMEOUT = 20
+UNSUPPORTED_VERSION = (1, 0x84)  # as MQTT 3.1.1 and MQTT 5 say it
+
+
+class RefusedError(Exception):
+    """The broker's answer to CONNECT."""
+
+    def __init__(self, reason: t.Any) -> None:
+        super().__init__(paho.connack_string(reason) if isinstance(reason, int) else str(reason))
+        self.speaks_older = _code(reason) in UNSUPPORTED_VERSION
+
+
+class _Paho1(paho.Client):
+    """paho 1.6 keeps the reason code of an acknowledgement to itself; paho 2 hands it to on_publish."""
+
+    def _handle_pubackcomp(self, cmd: t.Any) -> t.Any:
+        self.reason = (self._in_packet["packet"][2:3] or b"\0")[0]
+        return super()._handle_pubackcomp(cmd)
+
+
+def _code(reason: t.Any) -> int:
+    """The number of a reason, which is an object in paho 2 and with MQTT 5, and else the number itself."""
+    return getattr(reason, "value", reason)
+
+
+def _why(about: t.Iterable[t.Any]) -> str:
+    """The reason among the arguments of on_disconnect: a number or an object, before the properties or last."""
+    said = [paho.error_string(one) if isinstance(one, int) else str(one) for one in about if one is not None]
+    return (said[-2:-1] or said)[0]
+
+
+class Connection:
+    """Connects once. `ended` is done, with the reason, when there is no connection any more."""
+
+    def __init__(self, options: config.Mqtt, client_id: str, protocol: int) -> None:
+        self._options = options
+        made = {"client_id": client_id, "protocol": protocol, "reconnect_on_failure": False}
+        if hasattr(paho, "CallbackAPIVersion"):
+            self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, **made)
+        else:
+            self._client = _Paho1(**made)
+        self._client.max_inflight_messages_set(0)  # the publisher sees to that
+        if options.username:
+            self._client.username_pw_set(options.username, options.password or None)
+        if options.tls:
+            self._client.tls_set(str(options.ca_file) if options.ca_file else None)
+        loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[t.Any] = loop.create_future()
+        self.ended: asyncio.Future[str] = loop.create_future()
+        # How many messages the broker wants to have unacknowledged at most.
+        self.receive_maximum = 65535
+        self.on_acknowledged: t.Callable[[int, int, str], None] = lambda _number, _code, _reason: None
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = lambda _client, _data, *about: self.end(_why(about))
+        self._client.on_publish = self._on_publish
+
+    def _on_connect(self, _client: t.Any, _data: t.Any, _flags: t.Any, reason: t.Any, properties: t.Any = None) -> None:
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
+        if not self._answer.done():
+            self._answer.set_result(reason)
+
+    def _on_publish(
+        self, client: t.Any, _data: t.Any, number: int, reason: t.Any = None, _properties: t.Any = None
+    ) -> None:
+        if reason is None:
+            reason = getattr(client, "reason", 0)
+        self.on_acknowledged(number, _code(reason), str(reason))
+
+    async def open(self, will_topic: str, will: bytes) -> None:
+        """Connect. Raises OSError, TimeoutError or RefusedError."""
+        client, loop = self._client, asyncio.get_running_loop()
+        client.will_set(will_topic, will, qos=1, retain=True)
+        where = self._options.hostname, self._options.port, self._options.keepalive
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await loop.run_in_executor(None, client.connect, *where)
+            self._serve()
+            await asyncio.wait([self._answer, self.ended], return_when=asyncio.FIRST_COMPLETED)
+        if not self._answer.done():
+            raise ConnectionError(self.ended.result())
+        if _code(self._answer.result()) != 0:
+            raise RefusedError(self._answer.result())
+
+    def _serve(self) -> None:
+        """Have asyncio's loop read and write, in place of paho's own."""
+        client, loop, sock = self._client, asyncio.get_running_loop(), self._client.socket()
+        if sock is None:
+            return
+
+        def forget(*_args: t.Any) -> None:
+            loop.remove_reader(sock)
+            loop.remove_writer(sock)
+
+        client.on_socket_close = forget
+        client.on_socket_register_write = lambda *_args: loop.add_writer(sock, client.loop_write)
+        client.on_socket_unregister_write = lambda *_args: loop.remove_writer(sock)
+        loop.add_reader(sock, self._read, sock)
+        if client.want_write():
+            loop.add_writer(sock, client.loop_write)
+
+    def _read(self, sock: t.Any) -> None:
+        self._client.loop_read()
+        # What TLS has decrypted already, the loop knows nothing of.
+        while isinstance(sock, ssl.SSLSocket) and not self.ended.done() and sock.pending():
+            self._client.loop_read()
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
+        """Send at QoS 1; return the number by which the broker will acknowledge the message."""
+        return self._client.publish(topic, payload, qos=1, retain=retain).mid
+
+    def flush(self) -> None:
+        """Write what is there to be written, without waiting for the loop's next turn."""
+        self._client.loop_write()
+
+    def tick(self) -> None:
+        """Ask the broker whether it is there, if it has been silent for too long. Once in a second."""
+        self._client.loop_misc()
+
+    def end(self, problem: str) -> None:
+        """Say why there is no connection any more; the first reason counts."""
+        if not self.ended.done():
+            self.ended.set_result(problem)
+
+    def close(self, politely: bool = False) -> None:
+        """Hang up. The broker publishes the will unless that is done politely."""
+        sock = self._client.socket()
+        if sock and politely:
+            self._client.disconnect()
+            self._client.loop_write()
+            sock = self._client.socket()
+        if sock:
+            with contextlib.suppress(OSError):
+                self._client.on_socket_close()
+                sock.close()

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a line of Gerrit's event stream: a topic and a payload. Pure functions."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+# What a broker accepts at most: the length is MQTT's, the number of slashes Mosquitto's.
+LONGEST_TOPIC = 65535
+MOST_SLASHES = 200
+
+# The escape itself, wildcards, the space, at which NATS breaks off, and what MQTT forbids: controls, surrogates and
+# noncharacters.
+_UNFIT = re.compile(
+    "[%+# \x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
+# A slash that would make an empty level.
+_EMPTY_LEVEL = re.compile(r"^/|/$|(?<=/)/")
+_CREATED = re.compile(rb'"eventCreatedOn":\s*(\d{1,12})\b')
+
+
+class UnusableError(Exception):
+    """Why there is no topic for a line."""
+
+
+def _encode(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
+
+
+def encode_project(name: str) -> str:
+    """A project's name as levels of a topic. Ordinary names stay what they are, and no two become the same."""
+    return _EMPTY_LEVEL.sub("%2F", _UNFIT.sub(_encode, name))
+
+
+def encode_level(name: str) -> str:
+    """A name as one level."""
+    return _UNFIT.sub(_encode, name).replace("/", "%2F")
+
+
+def _project(event: t.Mapping[str, t.Any]) -> str:
+    """The project that an event is about, from where germqtt 0.1.0 takes it; empty if there is none."""
+    holder = event if event.get("project") else event.get("change", event.get("refUpdate", {}))
+    if not isinstance(holder, dict):
+        raise UnusableError("its change or refUpdate is not an object")
+    project = holder.get("project") or ""
+    if not isinstance(project, str):
+        raise UnusableError("its project is not a text")
+    return project
+
+
+def _parse(line: bytes) -> dict[str, t.Any]:
+    try:
+        event = json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise UnusableError("it is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise UnusableError("it is not JSON") from None
+    if not isinstance(event, dict):
+        raise UnusableError("it is not a JSON object")
+    return event
+
+
+def message(base: str, line: bytes) -> tuple[str, bytes]:
+    """The topic and the payload. Raises UnusableError."""
+    event = _parse(line)
+    kind = event.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise UnusableError("its type is not a text")
+    topic = f"{base}/{encode_project(_project(event))}/{encode_level(kind)}"
+    if len(topic.encode()) > LONGEST_TOPIC or topic.count("/") > MOST_SLASHES:
+        raise UnusableError("its topic is longer than a broker accepts")
+    # As germqtt 0.1.0 writes it, so that also who compares texts sees no difference.
+    return topic, json.dumps(event).encode()
+
+
+def created(line: bytes) -> int | None:
+    """When Gerrit made an event, in seconds since the epoch, if the line says so. It stands near the line's end."""
+    found = _CREATED.search(line, max(line.rfind(b'"eventCreatedOn"'), 0))
+    return int(found[1]) if found else None
+
+
+def says_dropped(line: bytes) -> bool:
+    """Whether Gerrit says that it has dropped events, since this reader was too slow."""
+    if b"dropped-output" not in line:
+        return False
+    try:
+        return _parse(line).get("type") == "dropped-output"
+    except UnusableError:
+        return False
+
+
+def gap(start: float, end: float, reason: str, events: int | None = None) -> bytes:
+    """The message that tells of events which are not published: what Gerrit made in this span may be missing."""
+    return json.dumps(
+        {"type": "gap", "from": int(start), "to": int(end) + 1, "reason": reason, "events": events}
+    ).encode()

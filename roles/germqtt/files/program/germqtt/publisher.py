@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Publishes what the store holds, in its order, and removes it when the broker has acknowledged it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+
+import paho.mqtt.client as paho
+
+from . import backoff, config, connection, events, status, store
+
+log = logging.getLogger(__name__)
+
+# How many events may be with the broker unacknowledged, if it does not want fewer.
+WINDOW = 100
+# Seconds: between attempts at first and at most, for an acknowledgement, for the last ones at the end, between statuses.
+FIRST_DELAY, LONGEST_DELAY = 0.5, 15
+ACKNOWLEDGE_TIMEOUT, END_TIMEOUT = 30, 2
+STATUS_INTERVAL = 10
+# So many connections that end with the same event unacknowledged, and it is the event that ends them.
+MOST_STRIKES = 5
+FIRST_FAILURE, NOT_AUTHORIZED = 0x80, 0x87
+
+
+class Publisher:
+    """One connection after the other, for ever."""
+
+    def __init__(self, options: config.Mqtt, kept: store.Store, shown: status.Status) -> None:
+        self._options, self._store, self._status = options, kept, shown
+        self._own = f"{options.topic}/germqtt"
+        self._protocol = paho.MQTTv5
+        self._connection: connection.Connection | None = None
+        self._stopping = asyncio.Event()
+        # What is with the broker, by the number of the message; what it has acknowledged and is still in the store.
+        self._sent: dict[int, store.Row] = {}
+        self._acknowledged: list[int] = []
+        self._progress = 0.0
+        self._suspect, self._strikes = 0, 0
+        self._told, self._last_status = 0.0, b""
+
+    async def run(self) -> None:
+        """Publish until stop() is called."""
+        delays = backoff.Backoff(FIRST_DELAY, LONGEST_DELAY)
+        while not self._stopping.is_set():
+            try:
+                problem = await self._connected(delays)
+            except connection.RefusedError as exc:
+                problem = f"refuses germqtt: {exc}"
+                if exc.speaks_older:
+                    self._protocol = paho.MQTTv311
+            except (OSError, ValueError) as exc:
+                problem = f"cannot be reached: {str(exc) or 'there is no answer'}"
+            self._status.broker = problem
+            if not self._stopping.is_set():
+                log.error("broker %s:%d %s", self._options.hostname, self._options.port, problem)
+                await delays.sleep(unless=self._stopping)
+
+    def stop(self) -> None:
+        """End, after the broker has acknowledged what it has."""
+        self._stopping.set()
+
+    async def _connected(self, delays: backoff.Backoff) -> str:
+        """Connect, and publish until the connection ends; return why it did."""
+        current = connection.Connection(self._options, self._store.client_id(), self._protocol)
+        current.on_acknowledged = self._on_acknowledged
+        try:
+            await current.open(f"{self._own}/status", self._status.offline())
+            log.info("broker %s:%d connected", self._options.hostname, self._options.port)
+            began = time.monotonic()
+            self._begin(current)
+            stopping = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait([current.ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if self._stopping.is_set():
+                await self._end(current)
+        finally:
+            self._connection = None
+            current.close(politely=self._stopping.is_set())
+        if time.monotonic() - began > LONGEST_DELAY:
+            delays.reset()
+        problem = current.ended.result() if current.ended.done() else "disconnected"
+        self._after(problem)
+        return problem
+
+    def _begin(self, current: connection.Connection) -> None:
+        self._connection = current
+        self._window = 1 if self._suspect else min(WINDOW, current.receive_maximum)
+        self._sent.clear()
+        self._store.rewind()
+        self._status.broker = status.CONNECTED
+        self.tell()
+        self.pump()
+
+    def _after(self, problem: str) -> None:
+        """Look for an event that ends connections."""
+        self._flush()
+        head = min((row.id for row in self._sent.values()), default=0)
+        if not head or self._stopping.is_set():
+            return
+        self._strikes = self._strikes + 1 if head == self._suspect else 1
+        self._suspect = head
+        if self._strikes >= MOST_STRIKES:
+            row = next(row for row in self._sent.values() if row.id == head)
+            log.error("the broker does not take an event of %d bytes (%s): %.200r", len(row.line), problem, row.line)
+            self._put_away(row, "refused")
+            self._suspect, self._strikes = 0, 0
+
+    # ---- events -----------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Publish what waits, as much as the broker may have at a time."""
+        current = self._connection
+        if not current or current.ended.done() or self._stopping.is_set():
+            return
+        while (room := self._window - len(self._sent)) > 0 and (rows := self._store.take(room)):
+            for row in rows:
+                self._publish(current, row)
+        current.flush()
+
+    def _publish(self, current: connection.Connection, row: store.Row) -> None:
+        try:
+            topic, payload = (
+                (f"{self._own}/gap", row.line) if row.gap else events.message(self._options.topic, row.line)
+            )
+        except events.UnusableError as exc:
+            log.error("a line of the stream is of no use: %s: %.200r", exc, row.line)
+            self._put_away(row, "unusable")
+            return
+        if not self._sent:
+            self._progress = time.monotonic()
+        self._sent[current.publish(topic, payload)] = row
+
+    def _on_acknowledged(self, number: int, code: int, reason: str) -> None:
+        row = self._sent.get(number)
+        if not row or not self._connection:
+            return
+        self._progress = time.monotonic()
+        if code >= FIRST_FAILURE:
+            # Rights may be put right, and nothing is lost until then. Anything else is the event's own fault.
+            if code == NOT_AUTHORIZED:
+                self._sent.clear()
+            self._connection.end(f"refuses to publish below {self._options.topic}/: {reason}")
+            return
+        del self._sent[number]
+        self._suspect = 0
+        if not self._acknowledged:
+            asyncio.get_running_loop().call_soon(self._flush_and_pump)
+        self._acknowledged.append(row.id)
+
+    def _flush_and_pump(self) -> None:
+        self._flush()
+        if self._connection and not self._suspect:
+            self._window = min(WINDOW, self._connection.receive_maximum)
+        self.pump()
+
+    def _flush(self) -> None:
+        """Remove what is acknowledged. What the store cannot remove yet, it remembers."""
+        done, self._acknowledged = self._acknowledged, []
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._store.acknowledge(done)
+
+    def _put_away(self, row: store.Row, counter: str) -> None:
+        """Remove what nobody gets. If the store cannot do so yet, the next connection comes across it again."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._store.put_away(row, counter)
+
+    async def _end(self, current: connection.Connection) -> None:
+        """Wait a little for the last acknowledgements, and say goodbye."""
+        deadline = time.monotonic() + END_TIMEOUT
+        while self._sent and time.monotonic() < deadline and not current.ended.done():
+            await asyncio.sleep(0.01)
+        self._flush()
+        if not current.ended.done():
+            current.publish(f"{self._own}/status", self._status.offline(), retain=True)
+
+    # ---- the connection ---------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """What has to be done once in a second."""
+        if not self._connection:
+            return
+        self._connection.tick()
+        now = time.monotonic()
+        if self._sent and now - self._progress > ACKNOWLEDGE_TIMEOUT:
+            self._connection.end(f"silent: it has acknowledged nothing for {ACKNOWLEDGE_TIMEOUT} seconds")
+        elif now - self._told > STATUS_INTERVAL and self._status.online() != self._last_status:
+            self.tell()
+        self.pump()
+
+    def tell(self) -> None:
+        """Publish the status."""
+        if self._connection and not self._connection.ended.done():
+            self._told, self._last_status = time.monotonic(), self._status.online()
+            self._connection.publish(f"{self._own}/status", self._last_status, retain=True)
+            self._connection.flush()

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How germqtt does: what subscribers and systemd are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import typing as t
+
+from . import VERSION, store
+
+CONNECTED = "connected"
+
+
+def _moment(seconds: float | None) -> str | None:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds is not None else None
+
+
+class Status:
+    """What the parts of germqtt say of themselves, and what the store has counted."""
+
+    def __init__(self, kept: store.Store) -> None:
+        self._store = kept
+        self._since = time.time()
+        self.gerrit = "not asked yet"
+        self.broker = "not asked yet"
+
+    def _details(self) -> dict[str, t.Any]:
+        return {
+            "version": VERSION,
+            "since": _moment(self._since),
+            "gerrit": self.gerrit,
+            "last_event": _moment(self._store.last_event),
+            "waiting": self._store.waiting,
+            **{name: self._store.count(name) for name in store.COUNTERS},
+        }
+
+    def online(self) -> bytes:
+        """What the status topic has while germqtt is connected to the broker."""
+        return json.dumps({"state": "online", **self._details()}).encode()
+
+    def offline(self) -> bytes:
+        """What it has afterwards: with what was known when germqtt connected, or ended."""
+        return json.dumps({"state": "offline", **self._details()}).encode()
+
+    def line(self) -> str:
+        """The same for `systemctl status`."""
+        details = self._details()
+        counts = ", ".join(f"{details[name]} {name}" for name in ("waiting", *store.COUNTERS))
+        return f"Gerrit {self.gerrit}; broker {self.broker}; last event {details['last_event'] or 'none'}; {counts}"
+
+
+def notify(**variables: t.Any) -> None:
+    """Tell systemd, if it is systemd that has started us: sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        text = "\n".join(f"{name.upper()}={value}" for name, value in variables.items())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+            connection.connect("\0" + address[1:] if address.startswith("@") else address)
+            connection.send(text.encode())

@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The event stream: one OpenSSH client after the other, for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+import subprocess
+import time
+import typing as t
+
+from . import backoff, config, events, status, store
+
+log = logging.getLogger(__name__)
+
+CHUNK = 64 * 1024
+LONGEST_LINE = 4 * 1024 * 1024
+# Seconds. ssh ends when three of its questions go unanswered, so that a dead link is noticed within 40 seconds.
+KEEPALIVE = 10
+LOGIN_TIMEOUT = 60
+# Gerrit does not say when a stream has begun: so many seconds after the login, it has.
+BEGINS_WITHIN = 2
+FIRST_DELAY, LONGEST_DELAY = 1, 60
+FULL_DISK_DELAY = 1
+REFUSALS = ("Permission denied", "Host key verification failed", "No matching host key", "Too many authentication")
+
+
+def host_alias(gerrit: config.Gerrit) -> str:
+    """How known_hosts names Gerrit: with the port, also if that is 22, as germqtt 0.1.0 looks it up."""
+    return f"[{gerrit.hostname}]:{gerrit.port}"
+
+
+def command(gerrit: config.Gerrit) -> list[str]:
+    """The command whose output is the stream, after an empty line that says that Gerrit has let us in."""
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": "15",
+        "EscapeChar": "none",
+        "GlobalKnownHostsFile": "/dev/null",
+        "HostKeyAlias": host_alias(gerrit),
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "LocalCommand": "echo",
+        "LogLevel": "ERROR",
+        "PermitLocalCommand": "yes",
+        "ServerAliveCountMax": "3",
+        "ServerAliveInterval": str(KEEPALIVE),
+        "StrictHostKeyChecking": "yes",
+        "UpdateHostKeys": "no",
+        "UserKnownHostsFile": f'"{gerrit.known_hosts}"',
+    }
+    arguments = [argument for name, value in options.items() for argument in ("-o", f"{name}={value}")]
+    target = ["-i", str(gerrit.key), "-l", gerrit.username, "-p", str(gerrit.port), "--", gerrit.hostname]
+    return ["ssh", "-F", "none", "-T", *arguments, *target, "gerrit", "stream-events"]
+
+
+def check(gerrit: config.Gerrit, file: str) -> None:
+    """Raise ConfigError if the key or the host key cannot be used; `file` is the configuration's."""
+    for option, path in (("key", gerrit.key), ("known_hosts", gerrit.known_hosts)):
+        try:
+            path.read_bytes()
+        except OSError as exc:
+            raise config.ConfigError(f"{file}: [gerrit] {option}: {path}: {exc.strerror}") from None
+    key = _ssh_keygen("-y", "-P", "", "-f", str(gerrit.key))
+    if key.returncode:
+        why = [line for line in key.stderr.strip().splitlines() if not line.startswith("@")] or [""]
+        raise config.ConfigError(f"{file}: [gerrit] key: {gerrit.key}: ssh cannot use this key: {why[-1]}")
+    if _ssh_keygen("-F", host_alias(gerrit), "-f", str(gerrit.known_hosts)).returncode:
+        raise config.ConfigError(
+            f"{file}: [gerrit] known_hosts: {gerrit.known_hosts} has no key of {host_alias(gerrit)}"
+        )
+
+
+def _ssh_keygen(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["ssh-keygen", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+class Lines:
+    """Takes the stream apart."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._skipping = False
+
+    def split(self, chunk: bytes) -> list[bytes]:
+        """The lines that end in this chunk. Of one that is too long only its beginning is left."""
+        first, *others = chunk.split(b"\n")
+        if not self._skipping:
+            self._rest += first
+        if not others:
+            self._skipping = self._skipping or len(self._rest) > LONGEST_LINE
+            return []
+        lines = [self._rest[:LONGEST_LINE], *others[:-1]]
+        self._rest, self._skipping = others[-1], False
+        return [line for line in lines if line]
+
+
+class Stream:
+    """Stores what Gerrit says, and where something may be missing."""
+
+    def __init__(
+        self,
+        gerrit: config.Gerrit,
+        kept: store.Store,
+        shown: status.Status,
+        changed: t.Callable[[], None],
+        told: t.Callable[[], None],
+    ) -> None:
+        self._gerrit, self._store, self._status = gerrit, kept, shown
+        # To be called when something waits, and when the status is another one.
+        self._changed, self._told = changed, told
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self._gap_reason = "germqtt was not running"
+
+    async def run(self) -> None:
+        """Follow the stream until stop() is called."""
+        delays = backoff.Backoff(FIRST_DELAY, LONGEST_DELAY)
+        while not self._stopping.is_set():
+            problem, refused = await self._follow()
+            if self._status.gerrit == status.CONNECTED:
+                self._gap_reason = f"the stream ended: {problem}"
+                delays.reset()
+            if refused:
+                delays.lengthen()
+            self._status.gerrit = f"refuses germqtt: {problem}" if refused else f"does not stream: {problem}"
+            if not self._stopping.is_set():
+                log.error("Gerrit %s:%d %s", self._gerrit.hostname, self._gerrit.port, self._status.gerrit)
+                self._told()
+                await delays.sleep(unless=self._stopping)
+
+    def stop(self) -> None:
+        """End the stream; what it still has is stored."""
+        self._stopping.set()
+        if self._process and self._process.returncode is None:
+            self._process.terminate()
+
+    async def _follow(self) -> tuple[str, bool]:
+        """Run ssh until it ends; return why it did, and whether Gerrit refuses us."""
+        process = self._process = await asyncio.create_subprocess_exec(
+            *command(self._gerrit),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            limit=CHUNK,
+            # LocalCommand needs a shell, and the account's own may be one that runs nothing.
+            env={"PATH": os.defpath, "SHELL": "/bin/sh", "LC_ALL": "C.UTF-8"},
+        )
+        assert process.stdout and process.stderr
+        errors = asyncio.create_task(_last_line(process.stderr))
+        try:
+            if await asyncio.wait_for(process.stdout.readline(), LOGIN_TIMEOUT):
+                await self._read(process.stdout)
+        except TimeoutError:
+            return f"there was no login within {LOGIN_TIMEOUT} seconds", False
+        finally:
+            self._store.open_gap()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            code = await process.wait()
+            said = await errors
+        # ssh itself ends with 255, else with what the command at Gerrit's side did, such as refusing to be run.
+        refused_there = code not in (0, 255) and code > 0 and self._status.gerrit != status.CONNECTED
+        return said or f"ssh ended with {code}", refused_there or any(refusal in said for refusal in REFUSALS)
+
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        """Store what comes, until the end."""
+        lines, begins = Lines(), time.monotonic() + BEGINS_WITHIN
+        while True:
+            if self._store.gap_is_open and time.monotonic() >= begins:
+                await self._connected()
+            try:
+                left = begins - time.monotonic() if self._store.gap_is_open else None
+                chunk = await (
+                    output.read(CHUNK) if left is None else asyncio.wait_for(output.read(CHUNK), max(left, 0.001))
+                )
+            except TimeoutError:
+                continue
+            if not chunk:
+                return
+            got = lines.split(chunk)
+            if got:
+                await self._take(got)
+
+    async def _connected(self) -> None:
+        """Gerrit streams for sure: tell until when it may not have."""
+        await _persist(self._store.close_gap, time.time(), self._gap_reason)
+        self._status.gerrit = status.CONNECTED
+        log.info("Gerrit %s:%d connected", self._gerrit.hostname, self._gerrit.port)
+        self._changed()
+        self._told()
+
+    async def _take(self, lines: t.Sequence[bytes]) -> None:
+        dropped = any(map(events.says_dropped, lines)) and not self._store.gap_is_open
+        if dropped:
+            self._store.open_gap()
+        await _persist(self._store.add, lines, time.time())
+        if dropped:
+            await _persist(self._store.close_gap, time.time(), "Gerrit dropped events, since they were read too slowly")
+        self._changed()
+
+
+async def _persist(write: t.Callable[..., None], *arguments: t.Any) -> None:
+    """Write to the store. While the disk is full nothing more is read, and nothing that was read is lost."""
+    complained = False
+    while True:
+        try:
+            return write(*arguments)
+        except sqlite3.OperationalError as exc:
+            if not complained:
+                log.error("the store cannot be written, so nothing is read for now: %s", exc)
+                complained = True
+            await asyncio.sleep(FULL_DISK_DELAY)
+
+
+async def _last_line(output: asyncio.StreamReader) -> str:
+    """Read to the end; return the last line that says something."""
+    last = ""
+    async for line in output:
+        last = line.decode(errors="replace").strip() or last
+    return last
