@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables bench-converge lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
@@ -59,8 +59,13 @@ $(SCENARIOS): molecule-%:
 tables: ## write the tables of variables in the roles' READMEs
 	python tools/role_tables.py
 
-bench-converge: setup ## what runs take, beside the usual way of doing the same (BENCH_RUNS=5)
-	@tools/bench-converge
+faults: setup ## the scenario faults in its long form: 10,000 events for each fault (FAULTS_RELEASE=13)
+	@FAULTS=long molecule test --scenario-name faults
+
+bench-converge bench-germqtt: bench-%: setup
+	@tools/bench $*
+bench-converge: ## what runs take, beside the usual way of doing the same (BENCH_RUNS=5)
+bench-germqtt: ## what germqtt takes, beside germqtt 0.1.0 and a bare publisher (BENCH_RUNS=3)
 
 lock: ## resolve requirements/*.in into the pinned versions that get installed
 	$(RESOLVE) --python-version 3.11 --upgrade requirements/dev.in --output-file requirements/dev.txt

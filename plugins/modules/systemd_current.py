@@ -62,12 +62,12 @@ options:
       - A regular expression that has to match the beginning of what the service tells systemd of itself, which C(systemctl status) shows
         behind C(Status:). A service that never gets there fails the task with its own words.
     type: str
-    version_added: 3.0.0
+    version_added: 2.1.0
   status_timeout:
     description: How many seconds the service has for it. With V(0) nobody asks.
     type: float
     default: 30
-    version_added: 3.0.0
+    version_added: 2.1.0
 """
 
 EXAMPLES = r"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: zipapp
 short_description: Put a Python program on a host, as one file
-version_added: 3.0.0
+version_added: 2.1.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Makes a Python program of one file out of the packages in a directory on the control node, and copies it to the managed host. The

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure plays and a module, and print what they take. BENCH_RUNS says how many re-runs of each play."""
+"""Measure, and print what things take: `python tests/bench converge|germqtt`. BENCH_RUNS says how many runs of each."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ import sys
 import tempfile
 
 import converge
+import germqtt
 import users
 from measure import BenchError, say
 
 
 def main() -> None:
     """Print the tables. A target that is missed is a result, a play that fails is an error."""
-    again = os.environ.get("BENCH_RUNS") or "5"
-    if not again.isdecimal() or int(again) < 1:
-        raise BenchError(f"BENCH_RUNS must be a positive number, not {again!r}")
+    [what] = sys.argv[1:]
+    runs = os.environ.get("BENCH_RUNS") or {"converge": "5", "germqtt": "3"}[what]
+    if not runs.isdecimal() or int(runs) < 1:
+        raise BenchError(f"BENCH_RUNS must be a positive number, not {runs!r}")
     # Containers and files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_args: sys.exit("ended by a signal"))
-    with tempfile.TemporaryDirectory(prefix="opendev-firehose-bench-") as folder:
-        print(users.report(pathlib.Path(folder)), flush=True)
-        say(f"plays: a first run, one to warm up, {again} re-runs")
-        print(f"\n{converge.report(converge.measure(pathlib.Path(folder), int(again)))}")
+    with tempfile.TemporaryDirectory(prefix="opendev-firehose-bench-") as name:
+        folder = pathlib.Path(name)
+        if what == "germqtt":
+            print(f"\n{germqtt.report(germqtt.measure(folder, int(runs)))}")
+            return
+        print(users.report(folder), flush=True)
+        say(f"plays: a first run, one to warm up, {runs} re-runs")
+        print(f"\n{converge.report(converge.measure(folder, int(runs)))}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ LIKE_A_HOST = [
     "--tmpfs=/tmp",
     "--sysctl=net.ipv4.ip_unprivileged_port_start=1024",
 ]
-PACKAGES = ["mosquitto", "python3-venv", "python3-packaging"]
+PACKAGES = ["mosquitto", "openssh-client", "python3-packaging", "python3-paho-mqtt", "python3-venv"]
 
 
 def container(name: str) -> str:

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever breaks while events flow: none of them is lost silently, and their order is kept."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import subprocess
+import time
+
+from firehose_testing.accounting import Account
+from firehose_testing.faults import LONG, Bench, undone
+from firehose_testing.runs import run_playbook
+
+SEED = 20161026
+DROP = """table inet fault {
+    chain in { type filter hook input priority 0; tcp sport 29418 drop; };
+    chain out { type filter hook output priority 0; tcp dport 29418 drop; };
+}"""
+STORE, KEPT = "/var/lib/germqtt", "/root/germqtt-store"
+
+
+def assert_none_is_missing(account: Account) -> None:
+    """What is at fault is behind germqtt: each event was stored, acknowledged and received."""
+    assert account.emitted == account.stored == account.acknowledged == account.received
+    assert_stored_ones_arrive(account)
+
+
+def assert_stored_ones_arrive(account: Account) -> None:
+    """What is at fault is germqtt or before it: what was stored arrives, and a gap tells of what was not."""
+    assert account.uncovered == 0
+    assert account.stored == account.acknowledged == account.received
+    assert account.disordered == []
+
+
+def test_the_broker_restarts(bench: Bench) -> None:
+    account = bench.run("broker restarts", 5, 60, lambda: bench.host.check_output("systemctl restart mosquitto"))
+    assert_none_is_missing(account)
+
+
+def test_the_broker_is_killed(bench: Bench) -> None:
+    """What it had acknowledged and neither delivered nor saved is its loss."""
+    account = bench.run(
+        "broker is killed", 5, 60, lambda: bench.host.check_output("systemctl kill --signal KILL mosquitto")
+    )
+    assert account.emitted == account.stored == account.acknowledged
+    assert account.uncovered == 0
+    assert account.disordered == []
+
+
+def test_the_broker_stays_away(bench: Bench) -> None:
+    def cause() -> None:
+        with undone(bench.host, "systemctl stop mosquitto", "systemctl start mosquitto"):
+            time.sleep(120 if LONG else 7)
+
+    assert_none_is_missing(bench.run("broker stays away", 10, 150, cause))
+
+
+def test_germqtt_is_killed(bench: Bench) -> None:
+    moments = random.Random(SEED)
+
+    def cause() -> None:
+        for _time in range(8 if LONG else 2):
+            time.sleep(moments.uniform(0.5, 5 if LONG else 2))
+            bench.host.check_output("systemctl kill --signal KILL germqtt")
+            bench.wait_until(lambda: bench.status().startswith("Gerrit connected"), "germqtt is back", 30)
+
+    account = bench.run("germqtt is killed", 12, 90, cause)
+    assert account.stored < account.emitted
+    assert_stored_ones_arrive(account)
+
+
+def test_the_stream_is_cut(bench: Bench) -> None:
+    account = bench.run("stream is cut", 6, 60, bench.gerrit.drop_streams)
+    assert account.stored < account.emitted
+    assert account.duplicates == 0
+    assert_stored_ones_arrive(account)
+
+
+def test_the_link_goes_silent(bench: Bench) -> None:
+    """No packet passes, and none says so. germqtt notices within a minute."""
+
+    def cause() -> None:
+        with undone(bench.host, f"nft '{DROP}'", "nft delete table inet fault"):
+            begun = time.monotonic()
+            bench.wait_until(lambda: "Gerrit does not stream" in bench.status(), "germqtt noticed", 60)
+            noticed.append(time.monotonic() - begun)
+            time.sleep(20 if LONG else 0)
+
+    noticed: list[float] = []
+    account = bench.run("link goes silent", 45, 120, cause)
+    assert noticed[0] < 60
+    assert account.stored < account.emitted
+    assert account.duplicates == 0
+    assert_stored_ones_arrive(account)
+
+
+def test_the_host_restarts(bench: Bench) -> None:
+    name = bench.host.backend.name
+
+    def cause() -> None:
+        subprocess.run(["docker", "kill", "--signal", "SIGRTMIN+3", name], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["docker", "wait", name], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["docker", "start", name], check=True, stdout=subprocess.DEVNULL)
+        bench.wait_until(lambda: bench.status().startswith("Gerrit connected"), "germqtt is back", 60)
+
+    account = bench.run("host restarts", 18, 90, cause)
+    assert bench.host.check_output("hostname -i") == bench.firehose.address
+    assert account.stored < account.emitted
+    assert_stored_ones_arrive(account)
+
+
+def test_the_disk_is_full(bench: Bench) -> None:
+    """Nothing is read while nothing can be stored, and Gerrit's side keeps it."""
+    script = f"""systemctl stop germqtt && cp --archive {STORE} {KEPT} && mount -t tmpfs -o size=12m,mode=0700 none {STORE} &&
+        chown germqtt:germqtt {STORE} && cp --archive {KEPT}/. {STORE} && systemctl start germqtt"""
+    undo = f"""systemctl stop germqtt && rm --force {STORE}/full && cp --archive {STORE}/. {KEPT} && umount {STORE} &&
+        cp --archive {KEPT}/. {STORE} && rm --recursive {KEPT} && systemctl start germqtt"""
+
+    def cause() -> None:
+        with undone(bench.host, f"dd if=/dev/zero of={STORE}/full bs=4k 2>/dev/null; true", f"rm {STORE}/full"):
+            bench.wait_until(lambda: "cannot be written" in bench.journal(), "germqtt says that the disk is full", 20)
+            time.sleep(30 if LONG else 3)
+
+    with undone(bench.host, script, undo):
+        account = bench.run("disk is full", 8, 90, cause)
+    assert_none_is_missing(account)
+    assert account.duplicates == 0
+
+
+def test_the_password_is_rotated(bench: Bench) -> None:
+    """By the playbook, which restarts germqtt with the new one."""
+    account = bench.run(
+        "password is rotated",
+        25,
+        60,
+        lambda: run_playbook("--extra-vars", json.dumps({"germqtt_password": "only-for-tests-rotated"})) and None,
+    )
+    assert_stored_ones_arrive(account)
+
+
+def test_a_subscriber_stalls(bench: Bench) -> None:
+    """It has subscribed to everything, and reads nothing of it."""
+
+    def cause() -> None:
+        with socket.create_connection((bench.firehose.address, 1883)) as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.sendall(bytes.fromhex("100e00044d5154540402003c0002") + b"st")
+            stalled.sendall(bytes.fromhex("820600010001") + b"#\x00")
+            time.sleep(60 if LONG else 4)
+
+    account = bench.run("subscriber stalls", 5, 60, cause)
+    assert_none_is_missing(account)
+    assert account.duplicates == 0

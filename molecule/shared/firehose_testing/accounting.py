@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of each of a number of events: pure functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import typing as t
+
+COLUMNS = (
+    "emitted",
+    "stored",
+    "acknowledged",
+    "received",
+    "duplicates",
+    "in_gaps",
+    "lost_by_broker",
+    "uncovered",
+    "silence",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Received:
+    """An event as it came to a reader: when, on which topic, and its number."""
+
+    moment: float
+    topic: str
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """Where all emitted events are. `silence` is the longest time without one, in seconds."""
+
+    emitted: int
+    stored: int
+    acknowledged: int
+    received: int
+    duplicates: int
+    in_gaps: int
+    lost_by_broker: int
+    uncovered: int
+    silence: float
+    disordered: list[str]
+
+
+def make_account(
+    created: t.Sequence[int],
+    received: t.Sequence[Received],
+    gaps: t.Sequence[tuple[int, int]],
+    stored: int,
+    acknowledged: int,
+) -> Account:
+    """Account for events, of which `created` has the second in which each was made, by its number.
+
+    What the broker has acknowledged and nobody has received is its loss. Of the rest of what is missing, each event has to be in a gap.
+    """
+    numbers = {one.number for one in received}
+    missing = [moment for number, moment in enumerate(created) if number not in numbers]
+    in_gaps = sum(any(start <= moment <= end for start, end in gaps) for moment in missing)
+    lost_by_broker = acknowledged - len(numbers)
+    return Account(
+        emitted=len(created),
+        stored=stored,
+        acknowledged=acknowledged,
+        received=len(numbers),
+        duplicates=len(received) - len(numbers),
+        in_gaps=in_gaps,
+        lost_by_broker=lost_by_broker,
+        uncovered=max(len(missing) - in_gaps - lost_by_broker, 0),
+        silence=max((b.moment - a.moment for a, b in itertools.pairwise(received)), default=0.0),
+        disordered=sorted(_disordered(received)),
+    )
+
+
+def _disordered(received: t.Iterable[Received]) -> set[str]:
+    """The topics on which an event came for the first time after a later one had come."""
+    newest: dict[str, int] = {}
+    seen: set[int] = set()
+    found = set()
+    for one in received:
+        if one.number not in seen and one.number < newest.get(one.topic, -1):
+            found.add(one.topic)
+        seen.add(one.number)
+        newest[one.topic] = max(one.number, newest.get(one.topic, -1))
+    return found
+
+
+def table(accounts: t.Mapping[str, Account]) -> str:
+    """The accounts by fault, as Markdown."""
+    rows = [["fault", *(column.replace("_", " ") for column in COLUMNS)], ["---", *(["--:"] * len(COLUMNS))]]
+    for fault, account in accounts.items():
+        values = [getattr(account, column) for column in COLUMNS]
+        rows.append([fault, *(f"{value:.1f}" if isinstance(value, float) else str(value) for value in values)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

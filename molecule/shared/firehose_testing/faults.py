@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pytest plugin of the scenario faults: numbered events, a reader who misses nothing, and the table of what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+import typing as t
+
+import paho.mqtt.client as paho
+import pytest
+import testinfra.host
+
+from .accounting import Account, Received, make_account, table
+
+if t.TYPE_CHECKING:  # pytest has to import its plugins itself
+    from .fixtures import Firehose, Firehoses
+    from .gerrit import Gerrit
+
+pytest_plugins = ["firehose_testing.fixtures"]
+
+LONG = os.environ.get("FAULTS") == "long"
+LONG_EVENTS, SHORT_RATE = 10_000, 100
+SETTLE_TIMEOUT = 240
+ACCOUNTS: dict[str, Account] = {}
+
+# Emits events evenly over some seconds, and prints in which second each was made.
+FEEDER = """
+import json, sys, time
+events, seconds = int(sys.argv[1]), float(sys.argv[2])
+start, created = time.time(), []
+with open("/srv/gerrit/events.jsonl", "a") as stream:
+    for number in range(events):
+        time.sleep(max(start + number * seconds / events - time.time(), 0))
+        created.append(int(time.time()))
+        event = {"type": "comment-added", "project": f"faults/{number % 5}", "number": number, "run": sys.argv[3],
+                 "comment": "x" * 1500, "eventCreatedOn": created[-1]}
+        print(json.dumps(event), file=stream, flush=True)
+print(json.dumps(created))
+"""
+
+
+class DurableReader:
+    """A subscriber with a session that outlives its connections, at QoS 1."""
+
+    def __init__(self, address: str) -> None:
+        self._lock = threading.Lock()
+        self._messages: list[tuple[float, str, dict[str, t.Any]]] = []
+        self._subscribed = threading.Event()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, "faults-durable", clean_session=False)
+        self._client.username_pw_set("durable", "only-for-tests-durable")
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda client, *_args: client.subscribe("gerrit/#", 1)
+        self._client.on_subscribe = lambda *_args: self._subscribed.set()
+        self._client.on_message = self._on_message
+        self._address = address
+
+    def __enter__(self) -> t.Self:
+        self._client.connect(self._address)
+        self._client.loop_start()
+        assert self._subscribed.wait(20)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_message(self, _client: t.Any, _data: t.Any, message: paho.MQTTMessage) -> None:
+        with self._lock:
+            self._messages.append((time.time(), message.topic, json.loads(message.payload)))
+
+    def messages(self) -> list[tuple[float, str, dict[str, t.Any]]]:
+        """All that has come: when, on which topic, and what."""
+        with self._lock:
+            return list(self._messages)
+
+    def events(self, run: str) -> list[Received]:
+        """The numbered events of a run, in the order in which they came."""
+        return [
+            Received(moment, topic, event["number"])
+            for moment, topic, event in self.messages()
+            if event.get("run") == run
+        ]
+
+    def gaps(self, since: float) -> list[tuple[int, int]]:
+        """The spans that germqtt has told of."""
+        return [
+            (message["from"], message["to"])
+            for moment, topic, message in self.messages()
+            if topic == "gerrit/germqtt/gap" and moment >= since
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """The host with the broker and germqtt, Gerrit, and the reader."""
+
+    firehose: Firehose
+    gerrit: Gerrit
+    reader: DurableReader
+
+    @property
+    def host(self) -> testinfra.host.Host:
+        return self.firehose.host
+
+    def status(self) -> str:
+        """What germqtt tells systemd of itself."""
+        return self.host.run("systemctl show --property StatusText --value germqtt").stdout.strip()
+
+    def count(self, name: str) -> int:
+        """One of the numbers in there."""
+        found = re.search(rf"(\d+) {name}\b", self.status())
+        assert found, f"{name} is not in {self.status()!r}"
+        return int(found[1])
+
+    def wait_until(self, done: t.Callable[[], bool], what: str, timeout: float = SETTLE_TIMEOUT) -> None:
+        deadline = time.monotonic() + timeout
+        while not done():
+            assert time.monotonic() < deadline, (
+                f"waited in vain until {what}; germqtt: {self.status()}; {self.journal()}"
+            )
+            time.sleep(0.3)
+
+    def journal(self) -> str:
+        """The last lines that germqtt has logged."""
+        return self.host.run("journalctl --unit germqtt --lines 15 --no-pager --output cat").stdout
+
+    def works(self) -> bool:
+        """Whether germqtt is connected to both sides and has nothing to do."""
+        return self.status().startswith("Gerrit connected; broker connected;") and " 0 waiting," in self.status()
+
+    def settle(self) -> None:
+        """Wait until everything has arrived that will."""
+        self.wait_until(self.works, "germqtt has published everything")
+        seen = -1
+        while seen != len(self.reader.messages()):
+            seen = len(self.reader.messages())
+            time.sleep(1.5)
+
+    def run(self, fault: str, seconds: float, long_seconds: float, cause: t.Callable[[], None]) -> Account:
+        """Emit events over some seconds, cause a fault meanwhile, and account for each event."""
+        events, seconds = (LONG_EVENTS, long_seconds) if LONG else (int(seconds * SHORT_RATE), seconds)
+        run = f"{fault} {time.time()}"
+        self.settle()
+        before = {name: self.count(name) for name in ("stored", "acknowledged")}
+        begun = time.time()
+        feeder = subprocess.Popen(
+            ["docker", "exec", self.gerrit.host.backend.name, "python3", "-c", FEEDER, str(events), str(seconds), run],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            self.wait_until(lambda: bool(self.reader.events(run)), "events flow", 20)
+            cause()
+        finally:
+            output, _errors = feeder.communicate()
+        self.settle()
+        account = make_account(
+            json.loads(output),
+            self.reader.events(run),
+            self.reader.gaps(begun),
+            **{name: self.count(name) - number for name, number in before.items()},
+        )
+        ACCOUNTS[fault] = account
+        return account
+
+
+@pytest.fixture(scope="session")
+def bench(firehoses: Firehoses, gerrit: Gerrit) -> t.Iterator[Bench]:
+    """The hosts, with the reader connected."""
+    [firehose] = firehoses.values()
+    with DurableReader(firehose.address) as reader:
+        yield Bench(firehose, gerrit, reader)
+
+
+@contextlib.contextmanager
+def undone(host: testinfra.host.Host, do: str, undo: str) -> t.Iterator[None]:
+    """Have a command run on a host, and another one afterwards, whatever happens in between."""
+    host.check_output(do)
+    try:
+        yield
+    finally:
+        host.check_output(undo)
+
+
+def pytest_terminal_summary(terminalreporter: t.Any) -> None:
+    """Show the table."""
+    if ACCOUNTS:
+        terminalreporter.write_sep("=", "what became of each event")
+        terminalreporter.write_line(table(ACCOUNTS))

@@ -1,0 +1,281 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast events get from Gerrit to a subscriber: with germqtt 0.1.0, with this collection's, and with a bare publisher."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import pathlib
+import secrets
+import statistics
+import time
+import typing as t
+
+import hosts
+import yaml
+from firehose_testing.clients import PahoSubscriber, Way
+from measure import BENCH, CHECKOUT, TARGETS_HEADER, BenchError, play, ratio, run, say, table, target
+
+BURST = 10_000
+WAITING = 100_000
+# Events a second, and for how many seconds.
+RATES = {1: 20, 100: 10, 1000: 5}
+EXTRA_RATES = {100: 10}
+# How long a burst may take, and after how long without an event it counts as withheld.
+BURST_TIMEOUT, WITHHELD_AFTER = 120, 10
+
+FEEDER = """
+import json, sys, time
+events, rate = int(sys.argv[1]), float(sys.argv[2])
+start = time.time()
+with open("/srv/gerrit/events.jsonl", "a") as stream:
+    for number in range(events):
+        if rate:
+            time.sleep(max(start + number / rate - time.time(), 0))
+        event = {"type": "comment-added", "project": f"bench/{number % 5}", "number": number, "run": sys.argv[3],
+                 "comment": "x" * 1500, "eventCreatedOn": int(time.time()), "emitted": time.time()}
+        print(json.dumps(event), file=stream, flush=bool(rate))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What publishes: the unit's name, and the variables of the playbook if that sets it up."""
+
+    name: str
+    what: str
+    unit: str = "germqtt"
+    variables: t.Mapping[str, t.Any] | None = None
+    rates: t.Mapping[int, int] = dataclasses.field(default_factory=lambda: RATES)
+
+
+VARIANTS = [
+    Variant("upstream", "germqtt 0.1.0", variables={"germqtt_source": "pypi"}),
+    Variant("bundled", "germqtt of this collection", variables={}),
+    Variant("bare", "ssh | bare publisher", unit="bare"),
+    Variant("fsync", "  with fsync", variables={"germqtt_store_fsync": True}, rates=EXTRA_RATES),
+    Variant("autosave", "  broker saves each second", variables={"mosquitto_autosave_interval": 1}, rates=EXTRA_RATES),
+]
+
+
+@dataclasses.dataclass
+class Sample:
+    """One turn of a variant."""
+
+    burst_rate: float = 0.0
+    withheld: int = 0
+    cpu: float = 0.0
+    broker_cpu: float = 0.0
+    # Milliseconds, by events a second.
+    latencies: dict[int, list[float]] = dataclasses.field(default_factory=dict)
+
+
+class Subscriber(PahoSubscriber):
+    """Anybody, who notes when each event came."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, Way("tcp", "3.1.1"), ["gerrit/#"])
+        self.moments: list[float] = []
+
+    def _add(self, message: t.Any) -> None:
+        self.moments.append(time.time())
+        super()._add(message)
+
+    def arrived(self, mark: str) -> list[tuple[float, float]]:
+        """When the events of a run came and were emitted."""
+        both = zip(self.moments, [message.payload for message in self.messages], strict=False)
+        return [(moment, json.loads(payload)["emitted"]) for moment, payload in both if f'"run": "{mark}"' in payload]
+
+
+class Firehose:
+    """The host that all variants run on, one at a time."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._inventory = folder / "inventory.yml"
+        self._password = secrets.token_urlsafe(24)
+        self._germqtt = hosts.gerrit_variables()
+        self.runs = 0
+
+    def switch_to(self, variant: Variant) -> None:
+        """Have one variant run, and no other."""
+        hosts.in_container("firehose", "sh", "-c", "systemctl stop bare germqtt 2>/dev/null; true")
+        if variant.variables is None:
+            self._start_bare()
+            return
+        germqtt = {"name": "germqtt", "password": self._password, "topics": ["gerrit/#"]}
+        connection = {"ansible_connection": "community.docker.docker", "ansible_user": "root"}
+        variables = {"firehose_publishers": [germqtt], **self._germqtt, **variant.variables, **connection}
+        inventory = {"firehose": {"hosts": {hosts.container("firehose"): {}}, "vars": variables}}
+        self._inventory.write_text(yaml.safe_dump(inventory), encoding="utf-8")
+        play(CHECKOUT / "playbooks/firehose.yml", f"--inventory={self._inventory}")
+
+    def _start_bare(self) -> None:
+        name = hosts.container("firehose")
+        run("docker", "cp", BENCH / "bare_publisher.py", f"{name}:/usr/local/lib/")
+        key, known = "/etc/germqtt/.ssh/id_germqtt", "/etc/germqtt/.ssh/known_hosts"
+        gerrit = f"-p 29418 germqtt@{self._germqtt['germqtt_gerrit_host']} gerrit stream-events"
+        password = "umask 077; sed -n 's/^password = //p' /etc/germqtt/germqtt.conf | tr -d '\\n' >/root/password"
+        hosts.in_container("firehose", "sh", "-c", password)
+        pipe = f"ssh -i {key} -o UserKnownHostsFile={known} {gerrit} | python3 /usr/local/lib/bare_publisher.py germqtt /root/password"
+        hosts.in_container("firehose", "systemd-run", "--quiet", "--unit=bare", "sh", "-c", pipe)
+
+    def cpu(self, unit: str) -> float:
+        """Seconds of the processors that a unit has taken."""
+        return (
+            int(hosts.in_container("firehose", "systemctl", "show", "--property=CPUUsageNSec", "--value", unit)) / 1e9
+        )
+
+    def emit(self, events: int, rate: float) -> str:
+        """Have Gerrit stream events, as many a second, or all at once; return the run's mark."""
+        self.runs += 1
+        mark = f"run-{self.runs}"
+        hosts.in_container("gerrit", "python3", "-c", FEEDER, str(events), str(rate), mark, limit=120)
+        return mark
+
+
+def wait_for(subscriber: Subscriber, mark: str, events: int) -> list[tuple[float, float]]:
+    """Wait until the events have come, or nothing comes any more."""
+    deadline = time.monotonic() + BURST_TIMEOUT
+    seen, since = 0, time.monotonic()
+    while seen < events and time.monotonic() < deadline and time.monotonic() - since < WITHHELD_AFTER:
+        time.sleep(0.2)
+        count = len(subscriber.arrived(mark)) if len(subscriber.moments) != seen else seen
+        if count != seen:
+            seen, since = count, time.monotonic()
+    return subscriber.arrived(mark)
+
+
+def ready(firehose: Firehose, address: str) -> None:
+    """Wait until what Gerrit streams arrives."""
+    with Subscriber(address) as subscriber:
+        for _attempt in range(60):
+            mark = firehose.emit(1, 0)
+            time.sleep(0.5)
+            if subscriber.arrived(mark):
+                return
+    raise BenchError("no event arrives")
+
+
+def sample(firehose: Firehose, address: str, variant: Variant) -> Sample:
+    """Measure a variant once."""
+    firehose.switch_to(variant)
+    ready(firehose, address)
+    found = Sample()
+    with Subscriber(address) as subscriber:
+        before = firehose.cpu(variant.unit), firehose.cpu("mosquitto")
+        got = wait_for(subscriber, mark := firehose.emit(BURST, 0), BURST)
+        after = firehose.cpu(variant.unit), firehose.cpu("mosquitto")
+        moments = [moment for moment, _emitted in got]
+        found.burst_rate = (len(got) - 1) / (moments[-1] - moments[0])
+        found.withheld = BURST - len(got)
+        found.cpu, found.broker_cpu = (b - a for a, b in zip(before, after, strict=True))
+    for rate, seconds in variant.rates.items():
+        with Subscriber(address) as subscriber:
+            got = wait_for(subscriber, firehose.emit(rate * seconds, rate), rate * seconds)
+            found.latencies[rate] = sorted((moment - emitted) * 1000 for moment, emitted in got)
+    say(f"{variant.name}: {found.burst_rate:.0f}/s, withheld {found.withheld}, {mark}")
+    return found
+
+
+def memory(firehose: Firehose, address: str) -> dict[str, float]:
+    """What the germqtt of this collection takes while 100,000 events wait, in MiB, and how long they take then, in seconds."""
+    firehose.switch_to(VARIANTS[1])
+    ready(firehose, address)
+    hosts.in_container("firehose", "systemctl", "stop", "mosquitto")
+    for _part in range(10):
+        firehose.emit(WAITING // 10, 0)
+    deadline = time.monotonic() + 120
+    while f" {WAITING} waiting" not in (status := _status()):
+        if time.monotonic() > deadline:
+            raise BenchError(f"{WAITING} events do not wait: {status}")
+        time.sleep(0.5)
+    pid = hosts.in_container("firehose", "systemctl", "show", "--property=MainPID", "--value", "germqtt")
+    store = int(hosts.in_container("firehose", "stat", "--format=%s", "/var/lib/germqtt/events.sqlite")) / 2**20
+    hosts.in_container("firehose", "systemctl", "start", "mosquitto")
+    start = time.monotonic()
+    while " 0 waiting" not in _status():
+        if time.monotonic() - start > 240:
+            raise BenchError(f"what waited is not published: {_status()}")
+        time.sleep(0.5)
+    drained = time.monotonic() - start
+    peak = hosts.in_container("firehose", "sed", "-n", "s/^VmHWM:\\s*\\([0-9]*\\) kB/\\1/p", f"/proc/{pid}/status")
+    return {"peak": int(peak) / 1024, "store": store, "drained": drained}
+
+
+def _status() -> str:
+    return hosts.in_container("firehose", "systemctl", "show", "--property=StatusText", "--value", "germqtt")
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """All turns of all variants, and the memory."""
+
+    samples: t.Mapping[str, t.Sequence[Sample]]
+    memory: t.Mapping[str, float]
+
+
+def measure(folder: pathlib.Path, turns: int) -> Results:
+    """Measure all variants by turns, in the same containers."""
+    samples: dict[str, list[Sample]] = collections.defaultdict(list)
+    with hosts.containers(["firehose"]):
+        firehose, address = Firehose(folder), hosts.address("firehose")
+        for turn in range(turns):
+            for variant in VARIANTS:
+                say(f"turn {turn + 1} of {turns}: {variant.what.strip()}")
+                samples[variant.name].append(sample(firehose, address, variant))
+        say(f"{WAITING} events wait")
+        return Results(samples, memory(firehose, address))
+
+
+def _percentile(values: t.Sequence[float], part: float) -> float:
+    return values[min(int(len(values) * part), len(values) - 1)] if values else float("nan")
+
+
+def report(results: Results) -> str:
+    """The tables."""
+
+    def medians(values: t.Iterable[float]) -> str:
+        return f"{statistics.median(values):.2f}"
+
+    bursts, latencies = [], []
+    for variant in VARIANTS:
+        those = results.samples[variant.name]
+        bursts.append(
+            (
+                variant.what,
+                f"{statistics.median(one.burst_rate for one in those):.0f}",
+                " ".join(f"{one.burst_rate:.0f}" for one in those),
+                " ".join(str(one.withheld) for one in those),
+                medians(one.cpu for one in those),
+                medians(one.broker_cpu for one in those),
+            )
+        )
+        for rate in variant.rates:
+            each = [one.latencies[rate] for one in those]
+            latencies.append(
+                (
+                    f"{variant.what}, {rate}/s",
+                    *(medians(_percentile(values, part) for values in each) for part in (0.5, 0.99, 1)),
+                    str(sum(len(values) for values in each)),
+                )
+            )
+    rates = {name: [one.burst_rate for one in those] for name, those in results.samples.items()}
+    late = {name: [_percentile(one.latencies[100], 0.99) for one in those] for name, those in results.samples.items()}
+    targets = [
+        target("events withheld by this collection's", max(one.withheld for one in results.samples["bundled"]), 0),
+        ratio("germqtt 0.1.0's burst rate / this collection's", rates["upstream"], rates["bundled"], 1 / 3),
+        ratio("p99 at 100/s, this collection's / bare publisher's", late["bundled"], late["bare"], 3),
+        target(f"MiB with {WAITING} waiting", results.memory["peak"], 64),
+    ]
+    burst_header = (f"burst of {BURST}", "events/s", "each", "withheld", "its CPU (s)", "broker's CPU (s)")
+    memory = f"{results.memory['peak']:.1f} MiB at the peak, {results.memory['store']:.0f} MiB of store"
+    return f"""{table(burst_header, bursts)}
+
+{table(("latency (ms)", "p50", "p99", "max", "events"), latencies)}
+
+{table(TARGETS_HEADER, targets)}
+
+Medians of {len(results.samples["bundled"])} turns. Withheld: not there {WITHHELD_AFTER} s after the last event that came. CPU with ssh's.
+{WAITING} events waiting: {memory}; then published within {results.memory["drained"]:.0f} s."""
