@@ -17,6 +17,7 @@ FINE = {
     "firehose_germqtt": True,
     "firehose_germqtt_publisher": "germqtt",
     "germqtt_topic": "gerrit",
+    "germqtt_mqtt_port": 1883,
 }
 
 

@@ -45,9 +45,23 @@ def test_a_number_for_a_password(problems):
     assert problems(germqtt_mqtt_password=0) == []
 
 
+def test_tls_on_another_port(problems):
+    tls = {"germqtt_mqtt_tls": True, "germqtt_mqtt_port": 8883, "germqtt_mqtt_ca_file": "/etc/ssl/certs/ca.pem"}
+    assert problems(**tls) == []
+
+
 @pytest.mark.parametrize(
     ("change", "where"),
     [
+        ({"germqtt_mqtt_port": 70000}, "germqtt_mqtt_port"),
+        ({"germqtt_source": "pypi", "germqtt_mqtt_port": 8883}, "germqtt_mqtt_port"),
+        ({"germqtt_source": "pypi", "germqtt_mqtt_tls": True}, "germqtt_mqtt_tls"),
+        ({"germqtt_mqtt_tls": True, "germqtt_mqtt_ca_file": "ca.pem"}, "germqtt_mqtt_ca_file"),
+        ({"germqtt_mqtt_ca_file": "/etc/ssl/ca.pem"}, "germqtt_mqtt_ca_file"),
+        ({"germqtt_mqtt_tls": "yes"}, "germqtt_mqtt_tls"),
+        ({"germqtt_store_max_mib": 0}, "germqtt_store_max_mib"),
+        ({"germqtt_store_max_days": 0}, "germqtt_store_max_days"),
+        ({"germqtt_connect_timeout": -1}, "germqtt_connect_timeout"),
         ({"germqtt_gerrit_host": "a b"}, "germqtt_gerrit_host"),
         ({"germqtt_gerrit_host": ""}, "germqtt_gerrit_host"),
         ({"germqtt_mqtt_host": "x\ny"}, "germqtt_mqtt_host"),

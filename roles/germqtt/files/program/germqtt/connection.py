@@ -67,7 +67,7 @@ class Connection:
         self.receive_maximum = 65535
         self.on_acknowledged: t.Callable[[int, int, str], None] = lambda _number, _code, _reason: None
         self._client.on_connect = self._on_connect
-        self._client.on_disconnect = lambda _client, _data, *about: self.end(_why(about))
+        self._client.on_disconnect = lambda _client, _data, *about: self.end(f"hung up: {_why(about)}")
         self._client.on_publish = self._on_publish
 
     def _on_connect(self, _client: t.Any, _data: t.Any, _flags: t.Any, reason: t.Any, properties: t.Any = None) -> None:

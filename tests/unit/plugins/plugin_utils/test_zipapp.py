@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A program of one file: the same for the same files, and it runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _zipapp
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The packages of a program that says what it was called with."""
+
+    def write(folder, moment):
+        package = tmp_path / folder / "said"
+        package.mkdir(parents=True)
+        files = {
+            "__init__.py": "",
+            "cli.py": "import sys\n\nfrom . import words\n\n\ndef main():\n    print(words.TEXT, sys.argv[1])\n    return 3\n",
+            "words.py": 'TEXT = "Grüße"\n',
+        }
+        for name, text in files.items():
+            (package / name).write_text(text, encoding="utf-8")
+            os.utime(package / name, (moment, moment))
+        return tmp_path / folder
+
+    return write
+
+
+def test_it_runs(program, tmp_path):
+    archive = tmp_path / "said"
+    archive.write_bytes(_zipapp.build(program("src", 1e9), "said.cli:main", sys.executable))
+    archive.chmod(0o755)
+    run = subprocess.run([archive, "word"], stdout=subprocess.PIPE, encoding="utf-8", check=False)
+    assert (run.returncode, run.stdout) == (3, "Grüße word\n")
+
+
+def test_the_same_files_make_the_same_archive(program):
+    first, later = program("first", 1e9), program("later", 1.5e9)
+    (later / "said/__pycache__").mkdir()
+    (later / "said/__pycache__/cli.cpython-311.pyc").write_bytes(b"compiled")
+    assert _zipapp.build(first, "said.cli:main", "/usr/bin/python3") == _zipapp.build(
+        later, "said.cli:main", "/usr/bin/python3"
+    )
+
+
+def test_another_file_makes_another_archive(program):
+    first, later = program("first", 1e9), program("later", 1e9)
+    (later / "said/words.py").write_text('TEXT = "Gruß"\n', encoding="utf-8")
+    assert _zipapp.build(first, "said.cli:main", "/usr/bin/python3") != _zipapp.build(
+        later, "said.cli:main", "/usr/bin/python3"
+    )

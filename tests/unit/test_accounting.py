@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scenario faults counts right."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).parents[2] / "molecule/shared/firehose_testing/accounting.py"
+spec = importlib.util.spec_from_file_location("accounting", PATH)
+accounting = sys.modules["accounting"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(accounting)
+
+CREATED = [100, 100, 101, 102, 103, 103]
+
+
+def account(numbers, gaps=(), stored=6, acknowledged=6, topic=lambda number: "one"):
+    received = [accounting.Received(float(place), topic(number), number) for place, number in enumerate(numbers)]
+    return accounting.make_account(CREATED, received, gaps, stored, acknowledged)
+
+
+def test_everything_came():
+    found = account(range(6))
+    assert (found.received, found.duplicates, found.in_gaps, found.lost_by_broker, found.uncovered) == (6, 0, 0, 0, 0)
+    assert found.silence == 1.0
+    assert found.disordered == []
+
+
+@pytest.mark.parametrize(
+    ("gaps", "in_gaps", "uncovered"),
+    [
+        ([], 0, 2),
+        ([(101, 101)], 1, 1),
+        ([(101, 102)], 2, 0),
+        ([(90, 101), (102, 110)], 2, 0),
+        ([(103, 110)], 0, 2),
+    ],
+)
+def test_what_is_missing_is_in_a_gap_or_uncovered(gaps, in_gaps, uncovered):
+    found = account([0, 1, 4, 5], gaps, 4, 4)
+    assert (found.in_gaps, found.uncovered) == (in_gaps, uncovered)
+
+
+def test_what_the_broker_has_acknowledged_is_its_loss():
+    found = account([0, 1, 4, 5])
+    assert (found.lost_by_broker, found.uncovered) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "duplicates", "disordered"),
+    [
+        ([0, 1, 2, 1, 2, 3, 4, 5], 2, []),
+        ([0, 2, 1, 3, 4, 5], 0, ["one"]),
+        ([1, 0, 0, 2, 3, 4, 5], 1, ["one"]),
+    ],
+)
+def test_an_event_may_come_again_but_not_late(numbers, duplicates, disordered):
+    found = account(numbers)
+    assert (found.duplicates, found.disordered) == (duplicates, disordered)
+
+
+def test_topics_have_orders_of_their_own():
+    assert account([1, 0, 3, 2, 5, 4], topic=lambda number: str(number % 2)).disordered == []
