@@ -114,10 +114,14 @@ class Connection:
             loop.add_writer(sock, client.loop_write)
 
     def _read(self, sock: t.Any) -> None:
-        self._client.loop_read()
-        # What TLS has decrypted already, the loop knows nothing of.
-        while isinstance(sock, ssl.SSLSocket) and not self.ended.done() and sock.pending():
+        try:
             self._client.loop_read()
+            # What TLS has decrypted already, the loop knows nothing of.
+            while isinstance(sock, ssl.SSLSocket) and not self.ended.done() and sock.pending():
+                self._client.loop_read()
+        except Exception as exc:
+            # paho raises many kinds at what it does not understand; the loop would only log them, and call this again.
+            self.end(f"sent what cannot be read: {exc!r}")
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
         """Send at QoS 1; return the number by which the broker will acknowledge the message."""
@@ -144,6 +148,7 @@ class Connection:
             self._client.loop_write()
             sock = self._client.socket()
         if sock:
-            with contextlib.suppress(OSError):
+            if self._client.on_socket_close:
                 self._client.on_socket_close()
+            with contextlib.suppress(OSError):
                 sock.close()

@@ -116,7 +116,7 @@ class Store:
             self._bytes += sum(map(len, lines))
             self._add_to("stored", len(lines))
             self._kept["last_event"] = now
-            if not self._gap_is_open:
+            if not self._gap_is_open or "heard" not in self._kept:
                 # What comes after this line was made after it.
                 self._kept["heard"] = made[-1]
 
@@ -133,7 +133,8 @@ class Store:
         """Until this moment events may be missing: store the message, if there ever was a stream before."""
         with self._transaction():
             if "heard" in self._kept:
-                self._insert_gap(None, events.gap(self._kept["heard"], until, reason), until)
+                # The clock may have been set back.
+                self._insert_gap(None, events.gap(min(self._kept["heard"], until), until, reason), until)
             self._kept["heard"] = until
         self._gap_is_open = False
 

@@ -153,6 +153,8 @@ class Stream:
             env={"PATH": os.defpath, "SHELL": "/bin/sh", "LC_ALL": "C.UTF-8"},
         )
         assert process.stdout and process.stderr
+        if self._stopping.is_set():
+            process.terminate()
         errors = asyncio.create_task(_last_line(process.stderr))
         try:
             if await asyncio.wait_for(process.stdout.readline(), LOGIN_TIMEOUT):
