@@ -106,7 +106,9 @@ class Firehose:
             return
         germqtt = {"name": "germqtt", "password": self._password, "topics": ["gerrit/#"]}
         connection = {"ansible_connection": "community.docker.docker", "ansible_user": "root"}
-        variables = {"firehose_publishers": [germqtt], **self._germqtt, **variant.variables, **connection}
+        # A broker that keeps a burst for a slow subscriber, or the fastest publisher would lose by it.
+        queue = {"mosquitto_max_queued_messages": 2 * BURST}
+        variables = {"firehose_publishers": [germqtt], **queue, **self._germqtt, **variant.variables, **connection}
         inventory = {"firehose": {"hosts": {hosts.container("firehose"): {}}, "vars": variables}}
         self._inventory.write_text(yaml.safe_dump(inventory), encoding="utf-8")
         play(CHECKOUT / "playbooks/firehose.yml", f"--inventory={self._inventory}")

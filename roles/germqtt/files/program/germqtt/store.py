@@ -54,7 +54,9 @@ class Store:
         self._db.execute("PRAGMA journal_mode=WAL")
         # NORMAL outlives an end of the process, FULL also one of the host.
         self._db.execute(f"PRAGMA synchronous={'FULL' if options.fsync else 'NORMAL'}")
-        self._db.execute(f"PRAGMA journal_size_limit={4 * MIB}")
+        # Seldom, since what is published meanwhile waits for the disk.
+        self._db.execute("PRAGMA wal_autocheckpoint=2000")
+        self._db.execute(f"PRAGMA journal_size_limit={8 * MIB}")
         [problem] = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if problem != "ok":
             raise sqlite3.DatabaseError(problem)
