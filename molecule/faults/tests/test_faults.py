@@ -10,8 +10,9 @@ import socket
 import subprocess
 import time
 
+import pytest
 from firehose_testing.accounting import Account
-from firehose_testing.faults import LONG, Bench, undone
+from firehose_testing.faults import LONG, LONG_EVENTS, Bench, undone
 from firehose_testing.runs import run_playbook
 
 SEED = 20161026
@@ -48,6 +49,25 @@ def test_the_broker_is_killed(bench: Bench) -> None:
     assert account.emitted == account.stored == account.acknowledged
     assert account.uncovered == 0
     assert account.disordered == []
+
+
+if LONG:  # it takes two runs of the playbook
+
+    @pytest.mark.parametrize(("interval", "most"), [(300, 1000), (1, 3 * LONG_EVENTS / 60)])
+    def test_the_broker_is_killed_while_the_reader_is_away(bench: Bench, interval: int, most: float) -> None:
+        """A broker that saves what it has for its readers each second loses little of it."""
+
+        def cause() -> None:
+            with bench.reader.away():
+                time.sleep(5)
+                bench.host.check_output("systemctl kill --signal KILL mosquitto")
+                bench.wait_until(lambda: "broker connected" in bench.status(), "the broker is back", 30)
+
+        run_playbook("--extra-vars", json.dumps({"mosquitto_autosave_interval": interval}))
+        account = bench.run(f"broker is killed, reader away, saves each {interval} s", 60, 60, cause)
+        assert account.emitted == account.stored == account.acknowledged
+        assert account.uncovered == 0
+        assert account.lost_by_broker <= most
 
 
 def test_the_broker_stays_away(bench: Bench) -> None:

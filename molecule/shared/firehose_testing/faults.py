@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import re
 import subprocess
 import threading
@@ -26,6 +27,7 @@ if t.TYPE_CHECKING:  # pytest has to import its plugins itself
 
 pytest_plugins = ["firehose_testing.fixtures"]
 
+TABLE = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], ".cache/faults.md")
 LONG = os.environ.get("FAULTS") == "long"
 LONG_EVENTS, SHORT_RATE = 10_000, 100
 SETTLE_TIMEOUT = 240
@@ -71,6 +73,17 @@ class DurableReader:
     def __exit__(self, *_exc: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    @contextlib.contextmanager
+    def away(self) -> t.Iterator[None]:
+        """Hang up, and come back to the same session."""
+        self._client.disconnect()
+        self._client.loop_stop()
+        try:
+            yield
+        finally:
+            self._client.connect(self._address)
+            self._client.loop_start()
 
     def _on_message(self, _client: t.Any, _data: t.Any, message: paho.MQTTMessage) -> None:
         with self._lock:
@@ -191,7 +204,8 @@ def undone(host: testinfra.host.Host, do: str, undo: str) -> t.Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:
-    """Show the table."""
+    """Show the table, and write it where it is not wrapped."""
     if ACCOUNTS:
-        terminalreporter.write_sep("=", "what became of each event")
+        terminalreporter.write_sep("=", f"what became of each event (also in {TABLE})")
         terminalreporter.write_line(table(ACCOUNTS))
+        TABLE.write_text(table(ACCOUNTS) + "\n", encoding="utf-8")
