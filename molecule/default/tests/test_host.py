@@ -69,6 +69,13 @@ def test_germqtt_has_no_capability(host: Host) -> None:
     assert status["NoNewPrivs"] == "1"
 
 
+@pytest.mark.parametrize(("unit", "most"), [("mosquitto", 1.7), ("germqtt", 1.5)])
+def test_service_is_confined_while_it_works(host: Host, unit: str, most: float) -> None:
+    report = host.check_output("systemd-analyze security --no-pager %s.service", unit).splitlines()
+    assert "Overall exposure level" in report[-1]
+    assert float(report[-1].rpartition(": ")[2].split()[0]) <= most
+
+
 @pytest.mark.parametrize("path", SECRETS)
 def test_secret_is_for_its_service_alone(host: Host, path: str) -> None:
     assert host.run("runuser --user %s -- cat %s", SECRETS[path], path).succeeded
