@@ -24,7 +24,7 @@ KEEPALIVE = 10
 LOGIN_TIMEOUT = 60
 # Gerrit does not say when a stream has begun: so many seconds after the login, it has.
 BEGINS_WITHIN = 2
-FIRST_DELAY, LONGEST_DELAY = 1, 60
+FIRST_DELAY, LONGEST_DELAY = 1, 40
 FULL_DISK_DELAY = 1
 REFUSALS = ("Permission denied", "Host key verification failed", "No matching host key", "Too many authentication")
 
