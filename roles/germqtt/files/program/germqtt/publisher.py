@@ -41,6 +41,8 @@ class Publisher:
         self._acknowledged: list[int] = []
         self._progress = 0.0
         self._suspect, self._strikes = 0, 0
+        # Whether this connection was of any use.
+        self._advanced = False
         self._told, self._last_status = 0.0, b""
 
     async def run(self) -> None:
@@ -71,7 +73,6 @@ class Publisher:
         try:
             await current.open(f"{self._own}/status", self._status.offline())
             log.info("broker %s:%d connected", self._options.hostname, self._options.port)
-            began = time.monotonic()
             self._begin(current)
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait([current.ended, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -81,15 +82,16 @@ class Publisher:
         finally:
             self._connection = None
             current.close(politely=self._stopping.is_set())
-        if time.monotonic() - began > LONGEST_DELAY:
-            delays.reset()
         problem = current.ended.result() if current.ended.done() else "disconnected"
         self._after(problem)
+        if self._advanced:
+            delays.reset()
         return problem
 
     def _begin(self, current: connection.Connection) -> None:
         self._connection = current
         self._window = 1 if self._suspect else min(WINDOW, current.receive_maximum)
+        self._advanced = False
         self._sent.clear()
         self._store.rewind()
         self._status.broker = status.CONNECTED
@@ -108,7 +110,7 @@ class Publisher:
             row = next(row for row in self._sent.values() if row.id == head)
             log.error("the broker does not take an event of %d bytes (%s): %.200r", len(row.line), problem, row.line)
             self._put_away(row, "refused")
-            self._suspect, self._strikes = 0, 0
+            self._suspect, self._strikes, self._advanced = 0, 0, True
 
     # ---- events -----------------------------------------------------------------------------------------------------
 
@@ -147,7 +149,7 @@ class Publisher:
             self._connection.end(f"refuses to publish below {self._options.topic}/: {reason}")
             return
         del self._sent[number]
-        self._suspect = 0
+        self._suspect, self._advanced = 0, True
         if not self._acknowledged:
             asyncio.get_running_loop().call_soon(self._flush_and_pump)
         self._acknowledged.append(row.id)
