@@ -79,7 +79,8 @@ options:
   keepalive:
     description:
       - The number of seconds, 0 to 65535, without a sign of life after which each side takes the other for dead. V(0) is never.
-      - The client sends a sign of life in time, by itself.
+      - The client sends a sign of life in time, by itself. With MQTT 5 a broker may want one more often, and gets it; with MQTT 3.1.1 it may
+        refuse the client instead.
     type: int
     default: 60
   connect_timeout:

@@ -67,6 +67,7 @@ REASON_CODES = {
     0xA2: "wildcard subscriptions not supported",
 }
 UNSUPPORTED_VERSION = {1, 0x84}
+CLIENT_ID_OR_KEEPALIVE = 2
 NOT_LET_IN = {4, 5, 0x86, 0x87, 0x8A, 0x8C}
 
 
@@ -194,6 +195,8 @@ def connect_refusal(code: int, protocol_version: str) -> Failure:
     words = old if code < FIRST_REFUSAL else reason(code)
     if code in NOT_LET_IN:
         return Failure("login", f"the broker does not let this client in: {words}")
+    if code == CLIENT_ID_OR_KEEPALIVE:
+        words += "; Mosquitto says so too if keepalive is above its max_keepalive, or 0"
     if code in UNSUPPORTED_VERSION:
         other = "3.1.1" if protocol_version == "5" else "5"
         words += f'; try protocol_version: "{other}"'

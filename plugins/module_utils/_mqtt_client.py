@@ -193,6 +193,23 @@ class Session:
         if refused:
             raise self._failure("subscription", f"the broker refused to subscribe to {', '.join(refused)}")
 
+    def unsubscribe(self, filters: t.Sequence[str]) -> None:
+        """Unsubscribe; return when the broker has confirmed it, behind all that it had sent before."""
+        client = self._client
+        number = client.unsubscribe([*filters])[1]
+        if not self.run(lambda: number in client.unsubscribed, self._deadline()):
+            raise self._failure("no_answer", f"the broker did not confirm the end of the subscription {self._patience}")
+
+    @property
+    def max_qos(self) -> int:
+        """The highest QoS that the broker takes. With MQTT 3.1.1 it cannot say."""
+        return self._client.max_qos
+
+    @property
+    def retain_available(self) -> bool:
+        """Whether the broker takes retained messages. With MQTT 3.1.1 it cannot say."""
+        return self._client.retain_available
+
     def vanish(self) -> None:
         """Cut the connection without DISCONNECT, which would take the will back."""
         with socket.socket(fileno=os.dup(self._client.socket().fileno())) as wire:

@@ -25,7 +25,8 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt
 PAHO_ERROR: str | None
 try:
     import paho.mqtt.client as paho
-    from paho.mqtt.properties import MQTTException
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import MQTTException, Properties
 except ImportError:
     PAHO_ERROR = traceback.format_exc()
     _Base: t.Any = object
@@ -36,7 +37,7 @@ else:
     # What paho raises when it cannot read a packet. 2.2 has become stricter, and answers with an error code more often.
     UNREADABLE = (struct.error, LookupError, ValueError, AssertionError, MQTTException)
 
-CONNACK, PUBACK, PUBREC, PUBCOMP, SUBACK, DISCONNECT = 0x20, 0x40, 0x50, 0x70, 0x90, 0xE0
+CONNACK, PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT = 0x20, 0x40, 0x50, 0x70, 0x90, 0xB0, 0xE0
 
 
 class _Bounded:
@@ -116,6 +117,8 @@ class Client(_Base):
         self.codes: dict[int, int] = {}
         self.completed: set[int] = set()
         self.subscribed: dict[int, list[int]] = {}
+        self.unsubscribed: set[int] = set()
+        self.max_qos, self.retain_available = 2, True
         if self.options["tls"]:
             context = _tls_context(self.options)
             context.sslsocket_class = _bounded(ssl.SSLSocket, self)
@@ -164,6 +167,30 @@ class Client(_Base):
         """What an answer starts with that is none to CONNECT, or has not come to its end."""
         return self.strange or self._in_packet["command"]
 
+    def _take_limits(self, packet: bytes) -> None:
+        """What the broker says of itself in a CONNACK. Paho before 2.2 goes on with its own keepalive, and is hung up on."""
+        properties = Properties(PacketTypes.CONNACK)
+        try:
+            properties.unpack(packet[2:])
+        except UNREADABLE:
+            return  # paho is about to say so
+        self._keepalive = getattr(properties, "ServerKeepAlive", self._keepalive)
+        self.max_qos = getattr(properties, "MaximumQoS", 2)
+        self.retain_available = bool(getattr(properties, "RetainAvailable", 1))
+
+    def _take_acknowledgement(self, kind: int, packet: bytes) -> int:
+        """Remember what a packet acknowledges; return the reason code of a PUBACK or a PUBREC."""
+        number, code = packet[0] * 256 + packet[1], packet[2] if len(packet) > 2 else 0
+        if kind == SUBACK:
+            self.subscribed[number] = suback_codes(packet, self.options["protocol_version"])
+        elif kind == UNSUBACK:
+            self.unsubscribed.add(number)
+        elif kind == PUBCOMP:
+            self.completed.add(number)
+        else:
+            self.codes[number] = code
+        return code
+
     def _packet_handle(self) -> int:
         kind, packet = self._in_packet["command"] & 0xF0, bytes(self._in_packet["packet"])
         if self.connack is None:
@@ -173,16 +200,12 @@ class Client(_Base):
             self.connack = packet[1]
             if self.connack:
                 return paho.MQTT_ERR_SUCCESS  # paho might try again on its own, with an older version
-        elif kind in (PUBACK, PUBREC, PUBCOMP, SUBACK) and len(packet) >= 2:
-            number = packet[0] * 256 + packet[1]
-            if kind == SUBACK:
-                self.subscribed[number] = suback_codes(packet, self.options["protocol_version"])
-            elif kind == PUBCOMP:
-                self.completed.add(number)
-            else:
-                self.codes[number] = packet[2] if len(packet) > 2 else 0
-                if kind == PUBREC and self.codes[number] >= _mqtt.FIRST_REFUSAL:
-                    return paho.MQTT_ERR_SUCCESS  # the end of it, while paho would send a PUBREL
+            if self.options["protocol_version"] == "5":
+                self._take_limits(packet)
+        elif kind in (PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK) and len(packet) >= 2:
+            code = self._take_acknowledgement(kind, packet)
+            if kind == PUBREC and code >= _mqtt.FIRST_REFUSAL:
+                return paho.MQTT_ERR_SUCCESS  # the end of it, while paho would send a PUBREL
         elif kind == DISCONNECT:
             self.reason = packet[0] if packet else 0
             return paho.MQTT_ERR_CONN_LOST  # paho 1.6 might wait for more

@@ -68,6 +68,7 @@ def failure(**given) -> _mqtt.Failure:
         (b"\x20\x02\x00\x01", {}, "refused", 'protocol_version: "3.1.1"'),  # a broker that knows only 3.1.1
         (b"\x20\x02\x00\x01", {"protocol_version": "3.1.1"}, "refused", "unsupported protocol version"),
         (b"\x20\x02\x00\x02", {"protocol_version": "3.1.1"}, "refused", "client identifier not valid"),
+        (b"\x20\x02\x00\x02", {"protocol_version": "3.1.1"}, "refused", "keepalive is above its max_keepalive"),
         (b"\x20\x02\x00\x05", {"protocol_version": "3.1.1"}, "login", "not authorized (return code 5)"),
         (b"\x20\x03\x00\x8c\x00", {"username": "a", "password": "b"}, "login", "bad authentication method"),
         (None, {}, "not_mqtt", "closed the connection without an answer"),
@@ -260,6 +261,54 @@ def test_subscriptions(version, answer, refused):
             session.subscribe(["a", "b"], 1)
     assert caught.value.cause == "subscription"
     assert all(words in str(caught.value) for words in refused)
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [([b"\xb0\x04\x00\x01\x00\x11"], ""), ([], "did not confirm the end of the subscription within 0.5 seconds")],
+)
+def test_the_end_of_a_subscription(answers, words):
+    with (
+        server(WELCOME["5"], *answers) as (port, _heard),
+        pytest.raises(_mqtt.Failure) if words else contextlib.nullcontext() as caught,
+        _mqtt_client.Session(options(port=port)) as session,
+    ):
+        session.unsubscribe(["a", "b"])
+    assert not words or (caught.value.cause, words in str(caught.value)) == ("no_answer", True)
+
+
+@pytest.mark.parametrize(
+    ("properties", "limits"),
+    [
+        (b"", (2, True)),
+        (b"\x24\x00\x25\x00", (0, False)),
+        (b"\x22\x00\x0a\x13\x00\x1e\x25\x00\x21\x00\x14\x24\x01", (1, False)),  # Mosquitto's
+    ],
+)
+def test_what_a_broker_takes(properties, limits):
+    answer = bytes([0x20, 3 + len(properties), 0, 0, len(properties)]) + properties
+    with server(answer) as (port, _heard), _mqtt_client.Session(options(port=port)) as session:
+        assert (session.max_qos, session.retain_available) == limits
+
+
+@pytest.mark.parametrize(("answer", "pings"), [(b"\x20\x06\x00\x00\x03\x13\x00\x01", True), (WELCOME["5"], False)])
+def test_the_brokers_own_keepalive_counts(monkeypatch, answer, pings):
+    """With MQTT 5 it may want a shorter one than it was asked for. Paho knows that since 2.2."""
+    handle = _mqtt_paho.paho.Client._handle_connack
+
+    def older_handle(client: _mqtt_paho.Client) -> int:
+        keepalive = client._keepalive
+        code = handle(client)
+        client._keepalive = keepalive
+        return code
+
+    monkeypatch.setattr(_mqtt_paho.paho.Client, "_handle_connack", older_handle)
+    with (
+        server(answer, b"\xd0\x00") as (port, heard),
+        _mqtt_client.Session(options(port=port, keepalive=60)) as session,
+    ):
+        session.run(lambda: False, time.monotonic() + 2.5)
+        assert (b"\xc0\x00" in heard) == pings
 
 
 @pytest.mark.parametrize(
