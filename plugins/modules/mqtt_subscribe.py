@@ -35,7 +35,8 @@ options:
   count:
     description:
       - How many matching messages to wait for.
-      - With V(0) the task fails if a matching message comes within O(timeout), and it takes that long if none does.
+      - With V(0) the task fails if a matching message comes within O(timeout), and it takes that long if none does. In the end the broker
+        has to confirm that the subscription is over, so that silence is not taken for its answer.
     type: int
     default: 1
   timeout:
@@ -223,6 +224,10 @@ def main() -> t.NoReturn:
             session.subscribe(params["topics"], params["qos"])
             deadline = time.monotonic() + params["timeout"]
             session.run(lambda: collector.take(session.messages), deadline)
+            if params["count"] == 0 and not collector.matching:
+                # Nothing comes through a connection that died, either.
+                session.unsubscribe(params["topics"])
+                collector.take(session.messages)
     except _mqtt.Failure as exc:
         failure = {"msg": str(exc), "cause": exc.cause}
     except _messages.ConditionError as exc:

@@ -30,7 +30,9 @@ class Session:
     code: int | None = 0
     refusal: _mqtt.Failure | None = None
     end: _mqtt.Failure | None = None
+    silence: _mqtt.Failure | None = None
     arriving: t.Sequence[_messages.Message] = ()
+    late: t.Sequence[_messages.Message] = ()
 
     def __init__(self, options: t.Mapping[str, t.Any]) -> None:
         self.done: list[tuple[t.Any, ...]] = []
@@ -52,6 +54,12 @@ class Session:
     def subscribe(self, *args: t.Any) -> None:
         self.done.append(("subscribe", *args))
         self.coming = list(self.arriving)
+
+    def unsubscribe(self, *args: t.Any) -> None:
+        self.done.append(("unsubscribe", *args))
+        if self.silence:
+            raise self.silence
+        self.messages.extend(self.late)
 
     def run(self, done: t.Callable[[], bool], _deadline: float) -> bool:
         while not done():
@@ -182,6 +190,19 @@ def test_no_message_may_be_wanted(run, session):
     session.arriving = [message(b"1")]
     result = run(mqtt_subscribe, count=0, condition="@ > `1`")
     assert (result["changed"], result["count"], result["ignored"]) == (False, 0, 1)
+    assert session.latest.done == [("subscribe", ["a"], 1), ("unsubscribe", ["a"]), ("close",)]
+
+
+def test_the_silence_of_a_dead_connection_is_not_that_of_a_broker(run, session):
+    session.silence = _mqtt.Failure("no_answer", "did not confirm")
+    result = run(mqtt_subscribe, count=0)
+    assert (result["failed"], result["cause"]) == (True, "no_answer")
+
+
+def test_what_comes_before_the_end_is_confirmed_counts(run, session):
+    session.late = [message(b"1")]
+    result = run(mqtt_subscribe, count=0)
+    assert (result["failed"], result["cause"], result["count"]) == (True, "messages", 1)
 
 
 def test_what_came_before_the_end_is_returned(run, session):
