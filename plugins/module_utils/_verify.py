@@ -31,11 +31,13 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """A listener as the public reaches it, and a version of the protocol."""
+    """A listener as the public reaches it, a version of the protocol, and what the listener takes at all."""
 
     port: int
     protocol: str
     version: str = "5"
+    max_qos: int = 2
+    retain: bool = True
 
     def __str__(self) -> str:
         return f"port {self.port} ({self.protocol}, MQTT {self.version})"
@@ -91,12 +93,26 @@ class Attempt:
     password: str | None = dataclasses.field(default=None, repr=False)
 
     @property
+    def is_impossible(self) -> bool:
+        """Whether the listener takes no such message from anyone."""
+        return self.mode.qos > self.way.max_qos or (self.mode.retain and not self.way.retain)
+
+    @property
     def payload(self) -> str:
         """JSON, as consumers expect it, that says what it is."""
         return json.dumps({"type": "firehose-verify", "run": self.mark, "attempt": self.number})
 
     def __str__(self) -> str:
         return f"{self.who} on {self.topic!r} through {self.way} with {self.mode}"
+
+
+@dataclasses.dataclass
+class Made:
+    """Attempts that should come to nothing, and what became of them, by their numbers."""
+
+    attempts: list[Attempt]
+    untried: dict[int, str] = dataclasses.field(default_factory=dict)
+    let_in: set[int] = dataclasses.field(default_factory=set)
 
 
 def concrete(topic_filter: str, mark: str) -> str:
@@ -106,8 +122,15 @@ def concrete(topic_filter: str, mark: str) -> str:
 
 def own_topic(publisher: Publisher, mark: str) -> str | None:
     """A topic that a publisher may write: of its filters the first with a wildcard, so that no real topic is used, else the first."""
-    with_wildcard = [topic for topic in publisher.topics if {"+", "#"} & set(topic)]
-    return next((concrete(topic, mark) for topic in (*with_wildcard, *publisher.topics)), None)
+    # Below $ is the broker's own, where no filter of a subscriber's would find it.
+    topics = [topic for topic in publisher.topics if not topic.startswith("$")]
+    with_wildcard = [topic for topic in topics if {"+", "#"} & set(topic)]
+    return next((concrete(topic, mark) for topic in (*with_wildcard, *topics)), None)
+
+
+def single(way: Way) -> Mode:
+    """The mode where one has to do: acknowledged, if the listener can."""
+    return Mode(min(1, way.max_qos))
 
 
 def ways(listeners: t.Iterable[t.Mapping[str, t.Any]], versions: t.Iterable[str] = VERSIONS) -> list[Way]:
@@ -116,24 +139,29 @@ def ways(listeners: t.Iterable[t.Mapping[str, t.Any]], versions: t.Iterable[str]
 
 
 def anonymous_attempts(
-    all_ways: t.Sequence[Way], publishers: t.Sequence[Publisher], topic: str, mark: str
+    all_ways: t.Sequence[Way], publishers: t.Sequence[Publisher], filters: t.Iterable[str], topic: str, mark: str
 ) -> list[Attempt]:
-    """What a client without a name tries: every way on one topic, and every publisher's topic in one way."""
+    """What a client without a name tries: every way on one topic; in one way every publisher's topic, and one of each filter."""
     found = [Attempt(0, way, mode, topic, mark) for way in all_ways for mode in MODES]
     own = [own_topic(publisher, mark) for publisher in publishers]
-    found += [Attempt(0, way, Mode(1), other, mark) for way in all_ways[-1:] for other in own if other]
+    own += [own_topic(Publisher("", (topic_filter,)), mark) for topic_filter in filters]
+    found += [Attempt(0, way, single(way), other, mark) for way in all_ways[-1:] for other in own if other]
     return found
 
 
-def claiming_attempts(all_ways: t.Sequence[Way], publishers: t.Sequence[Publisher], mark: str) -> list[Attempt]:
-    """What clients try that claim a publisher's name and guess its password: every way for one name, one way for all."""
-    topics = [(publisher.name, own_topic(publisher, mark)) for publisher in publishers]
-    claims = [(name, topic) for name, topic in topics if topic]
+def claiming_attempts(
+    all_ways: t.Sequence[Way], publishers: t.Sequence[Publisher], topic: str, mark: str
+) -> list[Attempt]:
+    """What clients try that claim a name and guess its password: every way for one name, one way for all.
+
+    They publish where the name may, or else on the topic.
+    """
+    claims = [(publisher.name, own_topic(publisher, mark) or topic) for publisher in publishers]
     return [
-        Attempt(0, way, mode, topic, mark, f"a client that claims {name!r} with {guess}", name, password)
-        for index, (name, topic) in enumerate(claims)
+        Attempt(0, way, mode, own, mark, f"a client that claims {name!r} with {guess}", name, password)
+        for index, (name, own) in enumerate(claims)
         for way in (all_ways if index == 0 else all_ways[:1])
-        for mode in (Mode(1), Mode(0, will=True))
+        for mode in (single(way), Mode(0, will=True))
         for guess, password in GUESSES.items()
     ]
 
@@ -143,24 +171,38 @@ def numbered(attempts: t.Iterable[Attempt], start: int) -> list[Attempt]:
     return [dataclasses.replace(attempt, number=number) for number, attempt in enumerate(attempts, start)]
 
 
-def outcome(
-    check: str, attempts: t.Sequence[Attempt], reached: t.Container[int], untried: t.Mapping[int, str]
-) -> Check:
-    """What the attempts came to that nobody may have got anything from."""
-    through = [str(attempt) for attempt in attempts if attempt.number in reached]
-    if through:
-        return Check(
-            check, FAILED, f"{len(through)} of {len(attempts)} attempts reached subscribers, the first by {through[0]}"
-        )
-    if untried:
-        number, why = next(iter(untried.items()))
-        first = next(attempt for attempt in attempts if attempt.number == number)
-        return Check(
-            check, FAILED, f"{len(untried)} of {len(attempts)} attempts could not be made, the first by {first}: {why}"
-        )
-    if not attempts:
-        return Check(check, NOT_CHECKED, "there was nothing to try")
-    return Check(check, PASSED, f"{len(attempts)} attempts")
+def is_turned_away(attempt: Attempt, cause: str) -> bool:
+    """Whether a failure of an attempt says that nobody gets in that way.
+
+    A broker that is busy, or a connection that is lost, says nothing of what it would do another time. With MQTT 3.1.1 it can only
+    hang up on a message that it takes from no one.
+    """
+    return cause == "login" or (attempt.is_impossible and cause in ("refused", "lost", "not_mqtt"))
+
+
+def outcome(check: str, made: Made, reached: t.Container[int], left: t.Mapping[int, str]) -> Check:
+    """What the attempts came to that nobody may have got anything from. Left is what could not be taken back, and why."""
+    numbers = [attempt.number for attempt in made.attempts]
+    words = {attempt.number: str(attempt) for attempt in made.attempts}
+    through = [words[number] for number in numbers if number in reached]
+    let_in = [words[number] for number in numbers if number in made.let_in]
+    untried = [f"{words[number]}: {made.untried[number]}" for number in numbers if number in made.untried]
+    for found, what in (
+        (through, "reached subscribers"),
+        (let_in, "were let in"),
+        (untried, "could not be made"),
+    ):
+        if found:
+            cause = f"{len(found)} of {len(numbers)} attempts {what}, the first by {found[0]}"
+            stays = [
+                f"; could not be taken back: {words[number]}: {left[number]}" for number in numbers if number in left
+            ]
+            return Check(check, FAILED, cause + "".join(stays[:1]))
+    return (
+        Check(check, PASSED, f"{len(numbers)} attempts")
+        if numbers
+        else Check(check, NOT_CHECKED, "there was nothing to try")
+    )
 
 
 def feed_problem(payload: bytes, now: float, max_age: float) -> str | None:

@@ -18,7 +18,7 @@ description:
   - What is published has topics of its own wherever the rights of an account leave room for that, and says in its payload what it is.
     A retained message that gets through is taken back.
   - It publishes and subscribes with anonymous clients, with the account O(probe), and with those of O(publishers) if that is asked for.
-    Nothing else changes. Up to six connections stay open at a time.
+    Nothing else changes. Two connections to each listener stay open, and two more come and go.
 extends_documentation_fragment:
   - opendev.firehose._attributes
 attributes:
@@ -59,7 +59,8 @@ options:
         default: mqtt
   probe:
     description:
-      - An account that may write C(firehose/verify/#). It publishes what the others' silence is measured by.
+      - An account that may write C(firehose/verify/#), and read C(#). It publishes what the others' silence is measured by, and sees also what
+        the public may not read.
       - Without it, nothing is published, and what takes publishing is not checked.
     type: dict
     suboptions:
@@ -72,7 +73,9 @@ options:
         type: str
         required: true
   publishers:
-    description: The accounts whose names are claimed, as the variable C(firehose_publishers) of the role P(opendev.firehose.firehose#role) has them.
+    description:
+      - The accounts whose names are claimed, as the variable C(firehose_publishers) of the role P(opendev.firehose.firehose#role) has them.
+      - Those without O(publishers[].topics) may write nothing, so that only their login is tried.
     type: list
     elements: dict
     default: []
@@ -97,8 +100,14 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  anonymous_topics:
+    description: Topic filters that clients without a name try to write beside all others, one topic of each.
+    type: list
+    elements: str
+    default: []
+    version_added: 2.1.0
   public_topics:
-    description: The topic filters that anyone may read. What is published elsewhere nobody sees, so that it is not checked.
+    description: The topic filters that anyone may read. What is published elsewhere only O(probe) has to see.
     type: list
     elements: str
     default: ["#"]
@@ -109,7 +118,9 @@ options:
     type: bool
     default: false
   feed:
-    description: What the topics of events start with, some of which arrive all the time. If this is not given, no feed is waited for.
+    description:
+      - What the topics of events start with, some of which arrive all the time. If this is not given, or the public may read none of them,
+        no feed is waited for.
     type: str
   feed_timeout:
     description: How many seconds to wait for an event of O(feed).
@@ -123,6 +134,11 @@ options:
     description: How many seconds a connection, an acknowledgement or a message may take.
     type: float
     default: 10
+  time_limit:
+    description: How many seconds all of it may take. What is not done by then has failed.
+    type: float
+    default: 1800
+    version_added: 2.1.0
 """
 
 EXAMPLES = r"""
@@ -180,7 +196,14 @@ failures:
 import secrets
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt_client, _quiet, _verification, _verify
+from ansible_collections.opendev.firehose.plugins.module_utils import (
+    _mqtt,
+    _mqtt_client,
+    _quiet,
+    _verification,
+    _verify,
+    _verify_clients,
+)
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "host": {"type": "str", "required": True},
@@ -212,32 +235,49 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
     },
+    "anonymous_topics": {"type": "list", "elements": "str", "default": []},
     "public_topics": {"type": "list", "elements": "str", "default": ["#"]},
     "check_publishers": {"type": "bool", "default": False},
     "feed": {"type": "str"},
     "feed_timeout": {"type": "float", "default": 60},
     "feed_max_age": {"type": "float", "default": 300},
     "timeout": {"type": "float", "default": 10},
+    "time_limit": {"type": "float", "default": 1800},
 }
+
+
+def problems(params: t.Mapping[str, t.Any]) -> list[str]:
+    """What is wrong with the options, so that there is no need to try."""
+    found = [] if params["host"].strip() else ["host is empty"]
+    found += [
+        f"listeners[{index}].port: {listener['port']} is not between 1 and 65535"
+        for index, listener in enumerate(params["listeners"])
+        if not 1 <= listener["port"] <= 65535
+    ]
+    times = ("feed_timeout", "feed_max_age", "timeout", "time_limit")
+    return [*found, *filter(None, (_mqtt.seconds_problem(name, params[name]) for name in times))]
 
 
 def main() -> t.NoReturn:
     module = _quiet.QuietModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
+    wrong = problems(params)
+    if wrong:
+        module.fail_json(msg="; ".join(wrong))
     _mqtt_client.need_library(module)
     probe = None if module.check_mode or not params["probe"] else _verify.Publisher.from_option(params["probe"])
     present = [publisher for publisher in params["publishers"] if publisher["state"] == "present"]
     publishers = [_verify.Publisher.from_option(publisher) for publisher in present]
     with _verification.Verification(
-        params["host"],
+        _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"]),
         _verify.ways(params["listeners"]),
         params["public_topics"],
-        params["timeout"],
         secrets.token_hex(4),
+        probe,
     ) as verification:
         checks = verification.run(
-            probe,
             publishers,
+            params["anonymous_topics"],
             check_publishers=params["check_publishers"],
             feed=params["feed"],
             feed_timeout=params["feed_timeout"],

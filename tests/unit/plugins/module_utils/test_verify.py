@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils import _topics, _verify
-from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED, Check
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED, Check, Mode
 
 WAYS = _verify.ways([{"port": 1883, "protocol": "mqtt"}, {"port": 80, "protocol": "websockets"}])
 ZUUL = _verify.Publisher("zuul", ("status", "zuul/+/x/#"), "secret")
@@ -26,10 +27,12 @@ def test_a_publishers_own_topic_is_a_real_one_only_if_there_is_no_other():
     assert _verify.own_topic(ZUUL, "1f") == "zuul/firehose-verify-1f/x/firehose-verify-1f"
     assert _verify.own_topic(_verify.Publisher("a", ("status",)), "1f") == "status"
     assert _verify.own_topic(_verify.Publisher("a"), "1f") is None
+    assert _verify.own_topic(_verify.Publisher("a", ("$SYS/#",)), "1f") is None
 
 
 def test_clients_without_a_name_try_every_way_and_every_publishers_topic():
-    attempts = _verify.anonymous_attempts(WAYS, [ZUUL], "firehose/verify/1f", "1f")
+    attempts = _verify.anonymous_attempts(WAYS, [ZUUL], ["chat/#"], "firehose/verify/1f", "1f")
+    assert "chat/firehose-verify-1f" in {attempt.topic for attempt in attempts}
     tried = {(attempt.way, attempt.mode) for attempt in attempts if attempt.topic == "firehose/verify/1f"}
     assert tried == {(way, mode) for way in WAYS for mode in _verify.MODES}
     assert len(tried) == 24
@@ -38,7 +41,8 @@ def test_clients_without_a_name_try_every_way_and_every_publishers_topic():
 
 
 def test_names_are_claimed_with_every_guess_and_never_with_the_password():
-    attempts = _verify.claiming_attempts(WAYS, [ZUUL, _verify.Publisher("b", ("b/#",))], "1f")
+    attempts = _verify.claiming_attempts(WAYS, [ZUUL, _verify.Publisher("b")], "t", "1f")
+    assert {attempt.topic for attempt in attempts if attempt.username == "b"} == {"t"}
     assert {(attempt.username, attempt.way, attempt.mode.will, attempt.password) for attempt in attempts} == {
         (name, way, will, guess)
         for name, ways in (("zuul", WAYS), ("b", WAYS[:1]))
@@ -49,33 +53,63 @@ def test_names_are_claimed_with_every_guess_and_never_with_the_password():
 
 
 def test_payloads_tell_attempts_apart():
-    attempts = _verify.numbered(_verify.anonymous_attempts(WAYS, [], "t", "1f"), 5)
+    attempts = _verify.numbered(_verify.anonymous_attempts(WAYS, [], [], "t", "1f"), 5)
     payloads = {attempt.payload for attempt in attempts}
     assert len(payloads) == len(attempts)
     assert all(json.loads(payload)["run"] == "1f" for payload in payloads)
 
 
-ATTEMPTS = _verify.numbered(_verify.anonymous_attempts(WAYS[:1], [], "t", "1f"), 0)
+ATTEMPTS = _verify.numbered(_verify.anonymous_attempts(WAYS[:1], [], [], "t", "1f"), 0)
+
+
+def test_one_attempt_is_acknowledged_unless_the_listener_cannot():
+    way = dataclasses.replace(WAYS[0], max_qos=0)
+    assert [_verify.single(WAYS[0]), _verify.single(way)] == [Mode(1), Mode(0)]
+    modes = {
+        attempt.mode for attempt in _verify.anonymous_attempts([way], [ZUUL], [], "t", "1f") if attempt.topic != "t"
+    }
+    assert modes == {Mode(0)}
 
 
 @pytest.mark.parametrize(
-    ("attempts", "reached", "untried", "result", "words"),
+    ("mode", "limits", "causes"),
     [
-        (ATTEMPTS, set(), {}, PASSED, "6 attempts"),
+        (Mode(1), {}, {"login"}),
+        (Mode(1, retain=True, will=True), {}, {"login"}),
+        (Mode(1), {"max_qos": 0}, {"login", "refused", "lost", "not_mqtt"}),
+        (Mode(0), {"max_qos": 0}, {"login"}),
+        (Mode(1, retain=True), {"retain": False}, {"login", "refused", "lost", "not_mqtt"}),
+        (Mode(1, will=True), {"retain": False}, {"login"}),
+    ],
+)
+def test_only_some_failures_prove_that_nobody_gets_in(mode, limits, causes):
+    attempt = _verify.Attempt(0, dataclasses.replace(WAYS[0], **limits), mode, "t", "1f")
+    every = ("unreachable", "no_answer", "not_mqtt", "tls", "login", "refused", "lost", "time")
+    assert {cause for cause in every if _verify.is_turned_away(attempt, cause)} == causes
+
+
+@pytest.mark.parametrize(
+    ("attempts", "reached", "untried", "let_in", "result", "words"),
+    [
+        (ATTEMPTS, set(), {}, set(), PASSED, "6 attempts"),
         (
             ATTEMPTS,
             {1, 4},
             {2: "x"},
+            {1},
             FAILED,
             "2 of 6 attempts reached subscribers, the first by a client without a name on 't'",
         ),
-        (ATTEMPTS, {99}, {}, PASSED, "6 attempts"),
-        (ATTEMPTS, set(), {2: "no answer"}, FAILED, "1 of 6 attempts could not be made"),
-        ([], set(), {}, NOT_CHECKED, "nothing to try"),
+        (ATTEMPTS, {99}, {}, set(), PASSED, "6 attempts"),
+        (ATTEMPTS, set(), {2: "no answer"}, set(), FAILED, "1 of 6 attempts could not be made"),
+        (ATTEMPTS, set(), {}, {2}, FAILED, "1 of 6 attempts were let in"),
+        (ATTEMPTS, {3}, {}, set(), FAILED, "QoS 1, retained; could not be taken back: a client without a name on 't'"),
+        ([], set(), {}, set(), NOT_CHECKED, "nothing to try"),
     ],
 )
-def test_outcome(attempts, reached, untried, result, words):
-    check = _verify.outcome("nobody publishes", attempts, reached, untried)
+def test_outcome(attempts, reached, untried, let_in, result, words):
+    made = _verify.Made(attempts, untried, let_in)
+    check = _verify.outcome("nobody publishes", made, reached, {number: "gone" for number in reached if number == 3})
     assert (check.check, check.result) == ("nobody publishes", result)
     assert words in check.cause
 

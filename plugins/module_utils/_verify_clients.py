@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection and may change at any time.
+
+"""The clients of a verification: who connects to a firehose, in which way, and what failures prove."""
+
+from __future__ import annotations
+
+import collections
+import time
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _mqtt_client, _verify
+
+# Mosquitto may refuse clients with MQTT 3.1.1 that want more than its max_keepalive, and that is at least 10. With MQTT 5 it names
+# its own; a watcher is better off with a long one, since nobody looks after it while another client waits.
+KEEPALIVE = {"3.1.1": 10, "5": 60}
+# Failures that take their time, and that the next attempt would only repeat
+TEDIOUS = ("no_answer", "unreachable", "time")
+ENOUGH = 3
+
+
+class Clients:
+    """Opens sessions with one host, until the time for all of them is over."""
+
+    def __init__(self, host: str, timeout: float, time_limit: float) -> None:
+        self.timeout = timeout
+        self._host, self._time_limit = host, time_limit
+        self._end = time.monotonic() + time_limit
+
+    def deadline(self, seconds: float) -> float:
+        """When something ends that may take so long, and no longer than all may take."""
+        return min(time.monotonic() + seconds, self._end)
+
+    def session(
+        self,
+        way: _verify.Way,
+        login: tuple[str | None, str | None] = (None, None),
+        will: tuple[str, str, int, bool] | None = None,
+    ) -> _mqtt_client.Session:
+        """A session that is not open yet. The login is a name and a password."""
+        if time.monotonic() >= self._end:
+            raise _mqtt.Failure("time", f"the {self._time_limit:g} seconds that all of it may take are over")
+        spec = {name: option.get("default") for name, option in _mqtt.argument_spec().items()}
+        place = {"host": self._host, "port": way.port, "transport": {"mqtt": "tcp"}.get(way.protocol, way.protocol)}
+        limits = {"protocol_version": way.version, "connect_timeout": self.timeout, "keepalive": KEEPALIVE[way.version]}
+        return _mqtt_client.Session({**spec, **place, **limits, "username": login[0], "password": login[1]}, will=will)
+
+    def make(self, attempt: _verify.Attempt, payload: str) -> int:
+        """Make an attempt; return the broker's reason code, 0 if it gives none."""
+        mode = attempt.mode
+        will = (attempt.topic, payload, mode.qos, mode.retain) if mode.will else None
+        with self.session(attempt.way, (attempt.username, attempt.password), will) as session:
+            if not mode.will:
+                return session.publish(attempt.topic, payload, mode.qos, mode.retain) or 0
+            session.vanish()
+        return 0
+
+    def make_all(self, attempts: t.Iterable[_verify.Attempt], between: t.Callable[[], None]) -> _verify.Made:
+        """Make attempts that should come to nothing, and do something after each."""
+        made = _verify.Made([*attempts])
+        tedious: collections.Counter[_verify.Way] = collections.Counter()
+        for attempt in made.attempts:
+            if tedious[attempt.way] >= ENOUGH:
+                made.untried[attempt.number] = "those before it took too long"
+                continue
+            try:
+                code = self.make(attempt, attempt.payload)
+            except _mqtt.Failure as exc:
+                tedious[attempt.way] += exc.cause in TEDIOUS
+                if not _verify.is_turned_away(attempt, exc.cause):
+                    made.untried[attempt.number] = str(exc)
+            else:
+                if attempt.username is not None:
+                    made.let_in.add(attempt.number)
+                if code >= _mqtt.FIRST_REFUSAL and code not in _mqtt.NOT_LET_IN:
+                    made.untried[attempt.number] = f"the broker refused it: {_mqtt.reason(code)}"
+            between()
+        return made
+
+    def take_back(self, attempt: _verify.Attempt) -> str | None:
+        """Publish the end of what a retained message left; say why that could not be done, or None."""
+        try:
+            code = self.make(attempt, "")
+        except _mqtt.Failure as exc:
+            return str(exc)
+        return _mqtt.reason(code) if code >= _mqtt.FIRST_REFUSAL else None

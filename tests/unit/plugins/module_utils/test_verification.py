@@ -1,0 +1,321 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A verification of a firehose that is none, but keeps or breaks each promise on demand."""
+
+from __future__ import annotations
+
+import collections
+import json
+import time
+import types
+import typing as t
+
+import pytest
+from ansible_collections.opendev.firehose.plugins.module_utils import (
+    _messages,
+    _mqtt,
+    _mqtt_client,
+    _topics,
+    _verification,
+    _verify,
+    _verify_clients,
+)
+from ansible_collections.opendev.firehose.plugins.module_utils._verification import ANONYMOUS, SAME, WORTHLESS
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED
+
+MARK = "1f"
+PROBE = _verify.Publisher("probe", password="secret")
+ZUUL = _verify.Publisher("zuul", ("zuul/#",), "secret")
+CLOSED = "$SYS is closed"
+LISTENERS = [{"port": 1883, "protocol": "mqtt"}, {"port": 80, "protocol": "websockets"}]
+
+
+class Broker:
+    """Has accounts, rights and limits, and fails in the way that a test wants."""
+
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+        self.logins = 0
+        self.retained: dict[str, str] = {}
+        self.passwords: dict[str, str] | None = {"probe": "secret", "zuul": "secret", "wiki": "unknown"}
+        self.writable = {"probe": ["firehose/verify/#"], "zuul": ["zuul/#"]}
+        self.readable = {None: ["#"], "probe": ["#"]}
+        self.max_qos, self.retain_available = 2, True
+        self.deaf_ports: set[int] = set()
+        self.codes: dict[str | None, int] = {}
+        self.on_login: t.Callable[[Session], str | None] = lambda _session: None
+        self.on_publish: t.Callable[[Session], str | None] = lambda _session: None
+
+    def may(self, rights: dict[str | None, list[str]], name: str | None, topic: str) -> bool:
+        return any(_topics.matches(topic_filter, topic) for topic_filter in rights.get(name, []))
+
+    def publish(self, session: Session, topic: str, payload: str, retain: bool) -> int:
+        if not self.may(self.writable, session.name, topic):
+            return self.codes.get(session.name, 0x87)
+        if retain:
+            self.retained[topic] = payload
+        for other in self.sessions:
+            other.take(topic, payload, False)
+        return 0
+
+
+class Session:
+    """What a session gives, without a broker."""
+
+    broker: Broker
+
+    def __init__(self, options: dict[str, t.Any], *, will: tuple[str, str, int, bool] | None = None) -> None:
+        self.options, self.will = options, will
+        self.name = options["username"]
+        self.filters: list[str] = []
+        self.messages: collections.deque[_messages.Message] = collections.deque()
+        self.max_qos, self.retain_available = self.broker.max_qos, self.broker.retain_available
+
+    def __enter__(self) -> Session:
+        broker = self.broker
+        broker.logins += 1
+        cause = broker.on_login(self)
+        if cause is None and self.name is not None and broker.passwords is not None:
+            cause = None if broker.passwords.get(self.name) == self.options["password"] else "login"
+        if cause is None and self.will and self._is_impossible(self.will[2], self.will[3]):
+            cause = "not_mqtt"
+        if cause:
+            raise _mqtt.Failure(cause, f"no login: {cause}")
+        broker.sessions.append(self)
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.broker.sessions.remove(self)
+
+    def _is_impossible(self, qos: int, retain: bool) -> bool:
+        return qos > self.max_qos or (retain and not self.retain_available)
+
+    def take(self, topic: str, payload: str, retain: bool) -> None:
+        subscribed = any(_topics.matches(topic_filter, topic) for topic_filter in self.filters)
+        deaf = self.options["port"] in self.broker.deaf_ports
+        if subscribed and not deaf and self.broker.may(self.broker.readable, self.name, topic):
+            self.messages.append(_messages.Message(topic, payload.encode(), 0, retain))
+
+    def subscribe(self, filters: list[str], _qos: int) -> None:
+        self.filters += filters
+        for topic, payload in self.broker.retained.items():
+            if payload:
+                self.take(topic, payload, True)
+
+    def unsubscribe(self, _filters: list[str]) -> None:
+        pass
+
+    def publish(self, topic: str, payload: str, qos: int, retain: bool) -> int | None:
+        cause = "lost" if self._is_impossible(qos, retain) else self.broker.on_publish(self)
+        if cause:
+            raise _mqtt.Failure(cause, f"not published: {cause}")
+        code = self.broker.publish(self, topic, payload, retain)
+        return code if qos and self.options["protocol_version"] == "5" else None
+
+    def vanish(self) -> None:
+        assert self.will
+        self.broker.publish(self, self.will[0], self.will[1], self.will[3])
+
+    def run(self, done: t.Callable[[], bool], _deadline: float) -> bool:
+        return done()
+
+
+@pytest.fixture
+def broker(monkeypatch) -> Broker:
+    made = Broker()
+    monkeypatch.setattr(_mqtt_client, "Session", type("Session", (Session,), {"broker": made}))
+    return made
+
+
+def verify(
+    publishers: t.Sequence[_verify.Publisher] = (ZUUL, _verify.Publisher("wiki")),
+    anonymous_topics: t.Sequence[str] = (),
+    public_topics: t.Sequence[str] = ("#",),
+    probe: _verify.Publisher | None = PROBE,
+    feed: str | None = None,
+    time_limit: float = 60,
+) -> dict[str, tuple[str, str]]:
+    """Result and cause of each check."""
+    clients = _verify_clients.Clients("host", 1, time_limit)
+    with _verification.Verification(clients, _verify.ways(LISTENERS), public_topics, MARK, probe) as verification:
+        checks = verification.run(
+            publishers, anonymous_topics, check_publishers=True, feed=feed, feed_timeout=0.01, feed_max_age=60
+        )
+    assert len({check.check for check in checks}) == len(checks)
+    return {check.check: (check.result, check.cause) for check in checks}
+
+
+def failures(found: dict[str, tuple[str, str]]) -> dict[str, str]:
+    return {check: cause for check, (result, cause) in found.items() if result == FAILED}
+
+
+def is_attempt(session: Session) -> bool:
+    """Whether somebody tries what should come to nothing."""
+    return session.broker.logins > 6 and session.options["password"] != "secret"
+
+
+def test_all_is_well(broker):
+    found = verify()
+    assert failures(found) == {}
+    assert {name for name, (result, _cause) in found.items() if result == PASSED} >= {
+        SAME,
+        ANONYMOUS,
+        WORTHLESS,
+        CLOSED,
+    }
+    assert found["publisher 'zuul' delivers"] == (PASSED, "on 'zuul/firehose-verify-1f'")
+    assert "publisher 'wiki' delivers" not in found  # it may not
+    assert broker.sessions == []
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_qos": 0}, {"retain_available": False}, {"max_qos": 0, "retain_available": False}]
+)
+def test_a_listener_that_takes_less_is_as_good(broker, limits):
+    vars(broker).update(limits)
+    assert failures(verify()) == {}
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_qos": 0}, {"retain_available": False}])
+def test_whoever_may_write_is_found_and_leaves_nothing(broker, limits):
+    vars(broker).update(limits)
+    broker.writable[None] = ["#"]
+    found = failures(verify())
+    assert set(found) == {ANONYMOUS}
+    assert "attempts reached subscribers" in found[ANONYMOUS]
+    assert "taken back" not in found[ANONYMOUS]
+    assert set(broker.retained.values()) <= {""}
+
+
+def test_a_rule_for_one_topic_is_found_by_the_filters_that_are_given(broker):
+    broker.writable[None] = ["chat/+"]
+    assert failures(verify()) == {}
+    assert "1 of 26 attempts reached subscribers" in failures(verify(anonymous_topics=["chat/+"]))[ANONYMOUS]
+
+
+def test_what_cannot_be_taken_back_is_said_beside_the_verdict(broker):
+    broker.writable[None] = ["#"]
+    broker.on_publish = lambda session: "lost" if broker.retained and session.options["username"] is None else None
+    found = failures(verify())
+    assert "attempts reached subscribers" in found[ANONYMOUS]
+    assert "; could not be taken back: " in found[ANONYMOUS]
+    assert "not published: lost" in found[ANONYMOUS]
+
+
+def test_a_name_that_needs_no_password(broker):
+    broker.passwords = None
+    assert "attempts reached subscribers" in failures(verify())[WORTHLESS]
+    assert "attempts were let in" in failures(verify([_verify.Publisher("wiki")]))[WORTHLESS]
+
+
+@pytest.mark.parametrize("cause", ["refused", "lost", "not_mqtt", "no_answer", "unreachable", "tls"])
+def test_an_attempt_that_was_not_made_is_no_proof(broker, cause):
+    broker.on_login = lambda session: cause if is_attempt(session) else None
+    found = failures(verify())
+    assert set(found) == {ANONYMOUS, WORTHLESS}
+    assert all("attempts could not be made" in words and cause in words for words in found.values())
+
+
+def test_a_message_refused_for_another_reason_is_no_proof(broker):
+    broker.codes[None] = 0x97
+    assert "the broker refused it: quota exceeded" in failures(verify())[ANONYMOUS]
+
+
+def test_a_series_ends_that_would_only_wait(broker):
+    broker.on_login = lambda session: "no_answer" if is_attempt(session) else None
+    verify([_verify.Publisher(f"name{number}") for number in range(100)])
+    assert broker.logins < 50
+
+
+def test_the_time_is_over(broker, monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setattr(_verify_clients.time, "monotonic", lambda: now + broker.logins)
+    found = failures(verify(time_limit=20))
+    assert "the 20 seconds that all of it may take are over" in found[SAME]
+    assert broker.logins == 20
+
+
+def test_what_the_public_may_not_read_is_seen_by_the_probe(broker):
+    broker.readable[None] = ["gerrit/#"]
+    found = verify(public_topics=["gerrit/#"])
+    assert failures(found) == {}
+    assert (found[SAME][0], found[ANONYMOUS][0], found[WORTHLESS][0]) == (PASSED, PASSED, PASSED)
+    assert found["publisher 'zuul' delivers"] == (PASSED, "on 'zuul/firehose-verify-1f', which the public may not read")
+    broker.writable[None] = ["zuul/#"]
+    assert set(failures(verify(public_topics=["gerrit/#"]))) == {ANONYMOUS}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"deaf_ports": {80}},
+            "it did not come through port 80 (websockets, MQTT 5), port 80 (websockets, MQTT 5) for",
+        ),
+        ({"readable": {None: ["#"]}}, "did not come through port 1883 (mqtt, MQTT 5) for the account 'probe'"),
+        ({"readable": {"probe": ["#"]}}, "did not come through port 1883 (mqtt, MQTT 5), port 80"),
+        ({"writable": {}, "codes": {"probe": 0x87}}, "the broker refused it: not authorized"),
+        ({"passwords": {}}, "no login: login"),
+    ],
+)
+def test_without_a_fence_nothing_is_known(broker, change, words):
+    vars(broker).update(change)
+    found = verify()
+    assert words in failures(found)[SAME]
+    assert (found[ANONYMOUS][0], found[WORTHLESS][0]) == (NOT_CHECKED, NOT_CHECKED)
+
+
+def test_why_a_publisher_does_not_deliver(broker):
+    broker.codes["zuul"] = 0x87
+    broker.writable["zuul"] = []
+    assert failures(verify()) == {
+        "publisher 'zuul' delivers": "the broker refused it: not authorized (reason code 135)"
+    }
+
+
+def test_sys_topics_are_found(broker):
+    broker.readable[None] = ["#", "$SYS/#"]
+    broker.retained["$SYS/broker/version"] = "2"
+    assert "among them '$SYS/broker/version'" in failures(verify())[CLOSED]
+
+
+def test_nothing_is_published_without_a_probe(broker):
+    broker.on_publish = pytest.fail
+    found = verify(probe=None)
+    assert failures(found) == {}
+    assert found["nobody publishes without a password"][0] == NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    ("feed", "public", "created", "result", "words"),
+    [
+        (None, "#", 0, NOT_CHECKED, "there is no feed"),
+        ("gerrit", "zuul/#", 0, NOT_CHECKED, "the public may not read 'gerrit/#'"),
+        ("gerrit", "#", 0, PASSED, "for example on 'gerrit/x'"),
+        ("gerrit", "gerrit/+", 0, PASSED, "for example on 'gerrit/x'"),
+        ("gerrit", "#", -1000, FAILED, "seconds old"),
+        ("gerrit", "#", None, FAILED, "none came"),
+    ],
+)
+def test_the_feed(broker, feed, public, created, result, words):
+    broker.readable[None] = [public]
+    broker.writable["gerrit"] = ["gerrit/#"]
+
+    def event(session: Session) -> None:
+        if session.name == "probe" and created is not None:
+            payload = json.dumps({"type": "x", "eventCreatedOn": time.time() + created})
+            broker.publish(types.SimpleNamespace(name="gerrit"), "gerrit/x", payload, False)
+
+    broker.on_publish = event
+    found = verify(feed=feed, public_topics=[public])
+    assert [words in cause for name, (got, cause) in found.items() if "events arrive" in name and got == result] == [
+        True
+    ]
+
+
+def test_nobody_is_let_in(broker):
+    broker.on_login = lambda _session: "unreachable"
+    found = failures(verify())
+    assert "there is a listener for the public" in found
+    assert len(found) == 5
