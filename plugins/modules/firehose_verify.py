@@ -134,6 +134,26 @@ options:
     description: How many seconds a connection, an acknowledgement or a message may take.
     type: float
     default: 10
+  other_checks:
+    description: What was looked at elsewhere. It comes first in RV(checks).
+    type: list
+    elements: dict
+    default: []
+    version_added: 2.1.0
+    suboptions:
+      check:
+        description: What has to be the case.
+        type: str
+        required: true
+      result:
+        description: Whether it is.
+        type: str
+        choices: [passed, failed, not checked]
+        required: true
+      cause:
+        description: What was seen.
+        type: str
+        default: ""
   time_limit:
     description: How many seconds all of it may take. What is not done by then has failed.
     type: float
@@ -242,6 +262,20 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "feed_timeout": {"type": "float", "default": 60},
     "feed_max_age": {"type": "float", "default": 300},
     "timeout": {"type": "float", "default": 10},
+    "other_checks": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "check": {"type": "str", "required": True},
+            "result": {
+                "type": "str",
+                "choices": [_verify.PASSED, _verify.FAILED, _verify.NOT_CHECKED],
+                "required": True,
+            },
+            "cause": {"type": "str", "default": ""},
+        },
+    },
     "time_limit": {"type": "float", "default": 1800},
 }
 
@@ -275,14 +309,17 @@ def main() -> t.NoReturn:
         secrets.token_hex(4),
         probe,
     ) as verification:
-        checks = verification.run(
-            publishers,
-            params["anonymous_topics"],
-            check_publishers=params["check_publishers"],
-            feed=params["feed"],
-            feed_timeout=params["feed_timeout"],
-            feed_max_age=params["feed_max_age"],
-        )
+        checks = [
+            *(_verify.Check(**check) for check in params["other_checks"]),
+            *verification.run(
+                publishers,
+                params["anonymous_topics"],
+                check_publishers=params["check_publishers"],
+                feed=params["feed"],
+                feed_timeout=params["feed_timeout"],
+                feed_max_age=params["feed_max_age"],
+            ),
+        ]
     module.exit_json(
         changed=False,
         checks=[vars(check) for check in checks],

@@ -14,8 +14,8 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto
 
 Entry = t.Mapping[str, t.Any]
 # germqtt 0.1.0 cannot use another one.
-# The account that verifying makes and removes
-PROBE, PROBE_TOPICS = "firehose-verify", "firehose/verify/#"
+# What the names of the accounts start with that verifying makes and removes
+PROBE = "firehose-verify"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
@@ -51,6 +51,24 @@ def acl(publishers: t.Iterable[Entry], readers: t.Iterable[Entry], public_topics
     }
 
 
+def _written(rules: t.Iterable[Entry]) -> list[str]:
+    return [rule["topic"] for rule in rules if rule["access"] in ("write", "readwrite")]
+
+
+def found(publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry) -> dict[str, t.Any]:
+    """Publishers, whoever else has an account on the host with what it may write, and what may be written without a name."""
+    listed = _present(publishers)
+    names = [str(entry["name"]) for entry in listed]
+    rules = {user["name"]: user["rules"] for user in acls_info["users"]}
+    others = [user["name"] for user in accounts_info["users"] if user["name"] not in names]
+    # A pattern is for those without a name too, unless it asks for one.
+    patterns = [rule for rule in acls_info["patterns"] if "%" not in rule["topic"]]
+    return {
+        "publishers": [*listed, *({"name": name, "topics": _written(rules.get(name, []))} for name in others)],
+        "anonymous_topics": _written([*acls_info["anonymous"], *patterns]),
+    }
+
+
 def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
     """Those that others than the host itself reach, without those that do not begin with MQTT or a websocket upgrade."""
     return [
@@ -72,12 +90,8 @@ def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
 def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
     for index, publisher in enumerate(publishers):
         path = f"{variable}[{index}]"
-        if (
-            publisher["name"] == PROBE
-            and publisher.get("topics") != [PROBE_TOPICS]
-            and publisher in _present(publishers)
-        ):
-            yield f"{path} ({PROBE}): the name of the account that verifying makes and removes"
+        if str(publisher["name"]).startswith(PROBE) and publisher in _present(publishers):
+            yield f"{path} ({publisher['name']}): names with {PROBE!r} are for the accounts that verifying makes and removes"
         if not publisher.get("topics") and publisher in _present(publishers):
             yield f"{path} ({publisher['name']}): needs topics that it may write"
         yield from _topic_problems(publisher.get("topics") or [], f"{path}.topics")

@@ -143,6 +143,11 @@ def test_acl():
         ({"name": "zuul", "password": "p", "topics": ["zuul/#/x"]}, "firehose_publisher.topics[0]: 'zuul/#/x'"),
         ({"name": "zuul", "password": "p", "topics": ["$SYS/#"]}, "firehose_publisher.topics[0]: '$SYS/#'"),
         ({"name": "zuul", "password": "p", "topics": "zuul/#"}, "firehose_publisher.topics: has to be a list"),
+        ({"name": "firehose-verify-1f", "state": "absent"}, None),
+        (
+            {"name": "firehose-verify-1f", "password": "p", "topics": ["firehose/verify/#"]},
+            "firehose_publisher (firehose-verify-1f): names with 'firehose-verify'",
+        ),
         ({"name": "zu\nul", "password": "p", "topics": ["a"]}, "firehose_publisher.name: has a line break"),
     ],
 )
@@ -151,3 +156,26 @@ def test_one_publisher(roles, publisher, problem):
     found = _firehose.publisher_problems({"firehose_publisher": publisher}, options)
     assert len(found) == (1 if problem else 0)
     assert all(line.startswith(problem) for line in found)
+
+
+def test_who_else_may_publish():
+    accounts = {"users": [{"name": name} for name in ("zuul", "wiki", "monitor", "gone")]}
+    rules = {
+        "anonymous": [{"topic": "#", "access": "read"}, {"topic": "chat/#", "access": "readwrite"}],
+        "users": [
+            {"name": "wiki", "rules": [{"topic": "wiki/#", "access": "write"}, {"topic": "#", "access": "deny"}]},
+            {"name": "monitor", "rules": [{"topic": "#", "access": "read"}]},
+            {"name": "nobody", "rules": [{"topic": "nobody/#", "access": "write"}]},
+        ],
+        "patterns": [{"topic": "of/%u", "access": "write"}, {"topic": "all", "access": "write"}],
+    }
+    zuul = {"name": "zuul", "password": "p", "topics": ["zuul/#"]}
+    assert _firehose.found([zuul, {"name": "gone", "state": "absent"}], accounts, rules) == {
+        "publishers": [
+            zuul,
+            {"name": "wiki", "topics": ["wiki/#"]},
+            {"name": "monitor", "topics": []},
+            {"name": "gone", "topics": []},
+        ],
+        "anonymous_topics": ["chat/#", "all"],
+    }
