@@ -171,6 +171,11 @@ def numbered(attempts: t.Iterable[Attempt], start: int) -> list[Attempt]:
     return [dataclasses.replace(attempt, number=number) for number, attempt in enumerate(attempts, start)]
 
 
+def unchecked(listener: t.Mapping[str, t.Any], why: str) -> Check:
+    """The line of a listener that is not tried."""
+    return Check(f"port {listener['port']} ({listener['protocol']}) lets anyone in", NOT_CHECKED, why)
+
+
 def is_turned_away(attempt: Attempt, cause: str) -> bool:
     """Whether a failure of an attempt says that nobody gets in that way.
 

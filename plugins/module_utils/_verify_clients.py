@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import collections
+import socket
 import time
 import typing as t
 
@@ -19,6 +20,21 @@ KEEPALIVE = {"3.1.1": 10, "5": 60}
 # Failures that take their time, and that the next attempt would only repeat
 TEDIOUS = ("no_answer", "unreachable", "time")
 ENOUGH = 3
+
+
+def _addresses(host: str) -> set[str]:
+    return {str(address[0]) for *_others, address in socket.getaddrinfo(host, None)}
+
+
+def why_not_checked(host: str, listener: t.Mapping[str, t.Any]) -> str | None:
+    """Why the public does not get to a listener by the host's name, or cannot be expected to, or None."""
+    if listener["not_checked"] or not listener["address"]:
+        return listener["not_checked"]
+    try:
+        leads_there = _addresses(host) & _addresses(listener["address"])
+    except (OSError, ValueError):
+        return None  # trying it says why
+    return None if leads_there else f"it is bound to {listener['address']}, which is no address of {host}"
 
 
 class Clients:

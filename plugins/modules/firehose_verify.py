@@ -40,7 +40,7 @@ options:
     type: str
     required: true
   listeners:
-    description: The public listeners. Those with TLS are not supported.
+    description: The public listeners. Those with TLS or the PROXY protocol are not supported.
     type: list
     elements: dict
     default:
@@ -57,6 +57,14 @@ options:
         type: str
         choices: [mqtt, websockets]
         default: mqtt
+      address:
+        description: The address that the listener is bound to. The listener is not checked if it is none of those of O(host).
+        type: str
+        version_added: 2.1.0
+      not_checked:
+        description: Why the listener is not checked, if it is not.
+        type: str
+        version_added: 2.1.0
   probe:
     description:
       - An account that may write C(firehose/verify/#), and read C(#). It publishes what the others' silence is measured by, and sees also what
@@ -234,6 +242,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {
             "port": {"type": "int", "required": True},
             "protocol": {"type": "str", "choices": ["mqtt", "websockets"], "default": "mqtt"},
+            "address": {"type": "str"},
+            "not_checked": {"type": "str"},
         },
     },
     "probe": {
@@ -302,15 +312,18 @@ def main() -> t.NoReturn:
     probe = None if module.check_mode or not params["probe"] else _verify.Publisher.from_option(params["probe"])
     present = [publisher for publisher in params["publishers"] if publisher["state"] == "present"]
     publishers = [_verify.Publisher.from_option(publisher) for publisher in present]
+    reasons = [_verify_clients.why_not_checked(params["host"], listener) for listener in params["listeners"]]
+    listeners = [*zip(params["listeners"], reasons)]
     with _verification.Verification(
         _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"]),
-        _verify.ways(params["listeners"]),
+        _verify.ways([listener for listener, reason in listeners if not reason]),
         params["public_topics"],
         secrets.token_hex(4),
         probe,
     ) as verification:
         checks = [
             *(_verify.Check(**check) for check in params["other_checks"]),
+            *(_verify.unchecked(listener, reason) for listener, reason in listeners if reason),
             *verification.run(
                 publishers,
                 params["anonymous_topics"],

@@ -70,10 +70,19 @@ def found(publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry)
 
 
 def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """Those that others than the host itself reach, without those that do not begin with MQTT or a websocket upgrade."""
+    """Those that others than the host itself reach. Says of those that do not begin with MQTT or a websocket upgrade that they do not."""
+
+    def described(listener: Entry) -> dict[str, t.Any]:
+        found = {"port": listener["port"], "protocol": listener.get("protocol", "mqtt")}
+        if listener.get("bind_address", "") not in _mosquitto.ANY_ADDRESS:
+            found["address"] = listener["bind_address"]
+        if not _mosquitto.askable([listener]):
+            found["not_checked"] = "it wants TLS or the PROXY protocol, which is not tried"
+        return found
+
     return [
-        {"port": listener["port"], "protocol": listener.get("protocol", "mqtt")}
-        for listener in _mosquitto.askable(listeners)
+        described(listener)
+        for listener in listeners
         if not listener.get("socket") and listener.get("bind_address", "") not in LOOPBACK
     ]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import json
+import socket
 import time
 import types
 import typing as t
@@ -312,6 +313,27 @@ def test_the_feed(broker, feed, public, created, result, words):
     assert [words in cause for name, (got, cause) in found.items() if "events arrive" in name and got == result] == [
         True
     ]
+
+
+@pytest.mark.parametrize(
+    ("listener", "why"),
+    [
+        ({}, None),
+        ({"address": "192.0.2.1"}, None),
+        ({"address": "192.0.2.7"}, "it is bound to 192.0.2.7, which is no address of firehose"),
+        ({"address": "unknown"}, None),
+        ({"address": "192.0.2.1", "not_checked": "it wants TLS"}, "it wants TLS"),
+    ],
+)
+def test_listeners_that_are_not_checked(monkeypatch, listener, why):
+    def addresses(host: str, _port: None) -> list[tuple[t.Any, ...]]:
+        if host == "unknown":
+            raise socket.gaierror
+        return [(2, 1, 6, "", ({"firehose": "192.0.2.1"}.get(host, host), 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    listener = {"port": 1883, "protocol": "mqtt", "address": None, "not_checked": None} | listener
+    assert _verify_clients.why_not_checked("firehose", listener) == why
 
 
 def test_nobody_is_let_in(broker):

@@ -158,6 +158,24 @@ def test_one_publisher(roles, publisher, problem):
     assert all(line.startswith(problem) for line in found)
 
 
+def test_public_listeners():
+    listeners = [
+        {"port": 1883},
+        {"port": 80, "protocol": "websockets", "bind_address": "192.0.2.1"},
+        {"port": 1884, "bind_address": "127.0.0.1"},
+        {"socket": "/run/mosquitto/broker.sock"},
+        {"port": 8883, "bind_address": "0.0.0.0", "options": {"certfile": "/c"}},
+        {"port": 1885, "options": {"enable_proxy_protocol": 2}},
+    ]
+    why = "it wants TLS or the PROXY protocol, which is not tried"
+    assert _firehose.public_listeners(listeners) == [
+        {"port": 1883, "protocol": "mqtt"},
+        {"port": 80, "protocol": "websockets", "address": "192.0.2.1"},
+        {"port": 8883, "protocol": "mqtt", "not_checked": why},
+        {"port": 1885, "protocol": "mqtt", "not_checked": why},
+    ]
+
+
 def test_who_else_may_publish():
     accounts = {"users": [{"name": name} for name in ("zuul", "wiki", "monitor", "gone")]}
     rules = {
