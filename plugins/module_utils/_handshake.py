@@ -15,6 +15,8 @@ import base64
 import contextlib
 import os
 import socket
+import time
+import typing as t
 
 CONNECT = bytes([0x10, 12, 0, 4]) + b"MQTT" + bytes([4, 0x02, 0, 10, 0, 0])
 DISCONNECT = bytes([0xE0, 0])
@@ -29,9 +31,18 @@ class Closed(NoAnswer):
     """Nobody listens there."""
 
 
-def _receive(connection: socket.socket, count: int) -> bytes:
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise socket.timeout
+    return left
+
+
+def _receive(connection: socket.socket, count: int, deadline: float) -> bytes:
     data = b""
     while len(data) < count:
+        # Whoever sends a byte now and then has no more time than others.
+        connection.settimeout(_left(deadline))
         chunk = connection.recv(count - len(data))
         if not chunk:
             raise NoAnswer(
@@ -41,7 +52,7 @@ def _receive(connection: socket.socket, count: int) -> bytes:
     return data
 
 
-def _upgrade(connection: socket.socket, host: str) -> None:
+def _upgrade(connection: socket.socket, host: str, deadline: float) -> None:
     """Turn an HTTP connection into a websocket one."""
     key = base64.b64encode(os.urandom(16)).decode()
     connection.sendall(
@@ -50,7 +61,7 @@ def _upgrade(connection: socket.socket, host: str) -> None:
     )
     answer = b""
     while not answer.endswith(b"\r\n\r\n") and len(answer) < 8192:
-        answer += _receive(connection, 1)
+        answer += _receive(connection, 1, deadline)
     status = answer.split(b"\r\n", 1)[0].decode("latin-1")
     if " 101 " not in f"{status} ":
         raise NoAnswer(f"it answered {status!r} to a websocket upgrade")
@@ -61,28 +72,44 @@ def _frame(payload: bytes) -> bytes:
     return bytes([0x82, 0x80 | len(payload)]) + bytes(4) + payload
 
 
-def _connect(listener: dict, timeout: float) -> socket.socket:
+def _addresses(listener: dict) -> list[tuple[t.Any, t.Any]]:
     if listener.get("socket"):
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(timeout)
-        connection.connect(listener["socket"])
-        return connection
-    return socket.create_connection((listener["host"], listener["port"]), timeout)
+        return [(socket.AF_UNIX, listener["socket"])]
+    found = socket.getaddrinfo(listener["host"], listener["port"], type=socket.SOCK_STREAM)
+    return [(family, address) for family, _kind, _protocol, _name, address in found]
+
+
+def _connect(listener: dict, deadline: float) -> socket.socket:
+    addresses = _addresses(listener)
+    for index, (family, address) in enumerate(addresses, 1):
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            # An address that does not answer leaves time for the next one.
+            connection.settimeout(_left(deadline) / (len(addresses) - index + 1))
+            connection.connect(address)
+        except OSError:
+            connection.close()
+            if index == len(addresses):
+                raise
+        else:
+            break
+    return connection
 
 
 def ask(listener: dict, timeout: float) -> None:
     """Return if the listener answers as an MQTT broker within the timeout (seconds), else raise NoAnswer."""
     websockets = listener.get("protocol") == "websockets"
+    deadline = time.monotonic() + timeout
     try:
-        with _connect(listener, timeout) as connection:
-            connection.settimeout(timeout)
+        with _connect(listener, deadline) as connection:
+            connection.settimeout(_left(deadline))
             if websockets:
-                _upgrade(connection, listener["host"])
+                _upgrade(connection, listener["host"], deadline)
             connection.sendall(_frame(CONNECT) if websockets else CONNECT)
-            header = _receive(connection, 2) if websockets else b""
+            header = _receive(connection, 2, deadline) if websockets else b""
             if websockets and header[0] != 0x82:
                 raise NoAnswer("it does not speak MQTT over websockets")
-            if _receive(connection, 4)[0] != CONNACK:
+            if _receive(connection, 4, deadline)[0] != CONNACK:
                 raise NoAnswer("it does not speak MQTT")
             # A broker that refused the login may have closed the connection already.
             with contextlib.suppress(OSError):
@@ -93,3 +120,5 @@ def ask(listener: dict, timeout: float) -> None:
         raise Closed(f"nobody listens there: {exc.strerror}") from None
     except OSError as exc:
         raise NoAnswer(f"no connection: {exc.strerror or exc}") from None
+    except ValueError as exc:
+        raise NoAnswer(f"no name or address of a host: {exc}") from None

@@ -30,7 +30,7 @@ options:
         type: str
         default: localhost
       port:
-        description: The TCP port. One of O(listeners[].port) and O(listeners[].socket) is needed.
+        description: The TCP port, 1 to 65535. One of O(listeners[].port) and O(listeners[].socket) is needed.
         type: int
       socket:
         description: The path of a unix socket.
@@ -41,7 +41,7 @@ options:
         choices: [mqtt, websockets]
         default: mqtt
   timeout:
-    description: How many seconds the listeners have in all.
+    description: How many seconds the listeners have in all. With V(0) each is asked once.
     type: float
     default: 10
 """
@@ -77,11 +77,25 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
 
 PAUSE = 0.2
+MAX_PORT = 65535
 
 
 def describe(listener: dict[str, t.Any]) -> str:
     place = listener["socket"] or f"{listener['host']} port {listener['port']}"
     return f"{place} ({listener['protocol']})"
+
+
+def problems(params: t.Mapping[str, t.Any]) -> list[str]:
+    """What is wrong with the options, so that there is no need to ask."""
+    found = []
+    for index, listener in enumerate(params["listeners"]):
+        if listener["socket"] is None and not 1 <= listener["port"] <= MAX_PORT:
+            found.append(f"listeners[{index}].port: {listener['port']} is not between 1 and {MAX_PORT}")
+        if listener["socket"] is None and not listener["host"].strip():
+            found.append(f"listeners[{index}].host is empty")
+    if not 0 <= params["timeout"] < float("inf"):
+        found.append(f"timeout: {params['timeout']:g} is no time in seconds")
+    return found
 
 
 def wait_for(listener: dict[str, t.Any], deadline: float) -> _handshake.NoAnswer | None:
@@ -118,6 +132,9 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
+    wrong = problems(module.params)
+    if wrong:
+        module.fail_json(msg="; ".join(wrong))
     deadline = time.monotonic() + module.params["timeout"]
     unanswered, closed = [], []
     for listener in module.params["listeners"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
@@ -74,13 +75,48 @@ def test_a_refused_login_is_an_answer_also_if_the_broker_is_gone_right_behind_it
         thread = threading.Thread(target=serve, args=[listening])
         thread.start()
 
-        def receive_and_wait(connection: socket.socket, count: int) -> bytes:
-            data = receive(connection, count)
+        def receive_and_wait(connection: socket.socket, count: int, deadline: float) -> bytes:
+            data = receive(connection, count, deadline)
             thread.join(10)
             return data
 
         monkeypatch.setattr(_handshake, "_receive", receive_and_wait)
         _handshake.ask({"socket": path}, timeout=5)
+
+
+@pytest.mark.parametrize("protocol", ["mqtt", "websockets"])
+def test_a_trickle_ends_in_time(protocol):
+    """Whoever sends a byte now and then has no more time than others."""
+    begin, over = time.monotonic(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def trickle() -> None:
+            connection, _address = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                while not over.wait(0.4) and time.monotonic() < begin + 5:
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        listener = {"host": "127.0.0.1", "port": listening.getsockname()[1], "protocol": protocol}
+        with pytest.raises(_handshake.NoAnswer, match="does not answer"):
+            _handshake.ask(listener, timeout=0.7)
+        over.set()
+        thread.join(10)
+    assert time.monotonic() - begin < 1.2
+
+
+def test_the_next_address_is_tried(monkeypatch):
+    with server(b"\x20\x02\x00\x00") as port:
+        found = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", one)) for one in (1, port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
+        _handshake.ask({"host": "firehose", "port": port}, timeout=5)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example.org"])
+def test_what_is_no_host(host):
+    with pytest.raises(_handshake.NoAnswer, match="no name or address of a host"):
+        _handshake.ask({"host": host, "port": 1883}, timeout=1)
 
 
 def test_nobody_there(tmp_path):

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules mqtt_wait_for and firehose_verify, run as Ansible runs them: what they refuse, and what needs no broker."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.opendev.firehose.plugins.modules import firehose_verify, mqtt_wait_for
+
+
+@pytest.fixture
+def run(capsys, tmp_path):
+    """Run a module and return its result."""
+
+    def run_module(module: t.Any, **options: t.Any) -> dict[str, t.Any]:
+        with patch_module_args({**options, "_ansible_remote_tmp": str(tmp_path)}), pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run_module
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"listeners": [{"port": 1}, {"port": 0}]}, "listeners[1].port: 0 is not between 1 and 65535"),
+        ({"listeners": [{"port": 65536}]}, "listeners[0].port: 65536"),
+        ({"listeners": [{"port": 1, "host": " "}]}, "listeners[0].host is empty"),
+        ({"listeners": [{"port": 1}], "timeout": -1}, "timeout: -1"),
+        ({"listeners": [{"port": 1}], "timeout": "inf"}, "timeout: inf"),
+        ({"listeners": [{"port": 1}], "timeout": "nan"}, "timeout: nan"),
+    ],
+)
+def test_waiting_for_what_cannot_be(run, options, problem):
+    result = run(mqtt_wait_for, **options)
+    assert result["failed"]
+    assert problem in result["msg"]
+
+
+def test_waiting_for_a_host_that_is_none(run):
+    result = run(mqtt_wait_for, listeners=[{"host": "a..b", "port": 1}], timeout=0)
+    assert "no name or address of a host" in result["msg"]
+    assert (len(result["unanswered"]), result["closed"]) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"host": ""}, "host is empty"),
+        ({"listeners": [{"port": 70000}]}, "listeners[0].port: 70000 is not between 1 and 65535"),
+        ({"timeout": 0}, "timeout: 0"),
+        ({"time_limit": "inf"}, "time_limit: inf"),
+        ({"feed_timeout": "nan"}, "feed_timeout: nan"),
+    ],
+)
+def test_verifying_what_cannot_be(run, options, problem):
+    result = run(firehose_verify, **{"host": "127.0.0.1", **options})
+    assert result["failed"]
+    assert problem in result["msg"]
+
+
+def test_other_checks_and_listeners_that_are_not_tried_are_in_the_table(run):
+    result = run(
+        firehose_verify,
+        host="127.0.0.1",
+        listeners=[{"port": 8883, "not_checked": "it wants TLS"}, {"port": 1883, "address": "192.0.2.1"}],
+        other_checks=[{"check": "the broker runs", "result": "failed", "cause": "it does not"}],
+    )
+    assert result["table"] == [
+        "failed       the broker runs: it does not",
+        "not checked  port 8883 (mqtt) lets anyone in: it wants TLS",
+        "not checked  port 1883 (mqtt) lets anyone in: it is bound to 192.0.2.1, which is no address of 127.0.0.1",
+        "failed       there is a listener for the public: none that could be tried lets anyone in",
+    ]
+    assert result["failures"] == [result["table"][0], result["table"][-1]]
+
+
+@pytest.mark.parametrize("host", ["a..b", "127.0.0.1"])
+def test_a_host_without_a_firehose_is_a_failure_in_words(run, host):
+    result = run(firehose_verify, host=host, listeners=[{"port": 1}])
+    assert [check["result"] for check in result["checks"]] == ["failed"] * 3
