@@ -74,8 +74,11 @@ def message(base: str, line: bytes) -> tuple[str, bytes]:
     topic = f"{base}/{encode_project(_project(event))}/{encode_level(kind)}"
     if len(topic.encode()) > LONGEST_TOPIC or topic.count("/") > MOST_SLASHES:
         raise UnusableError("its topic is longer than a broker accepts")
-    # As germqtt 0.1.0 writes it, so that also who compares texts sees no difference.
-    return topic, json.dumps(event).encode()
+    try:
+        # As germqtt 0.1.0 writes it, so that also who compares texts sees no difference.
+        return topic, json.dumps(event).encode()
+    except RecursionError:  # reading takes less of the stack than writing, with some versions of Python
+        raise UnusableError("it is nested too deeply") from None
 
 
 def created(line: bytes) -> int | None:
@@ -96,6 +99,7 @@ def says_dropped(line: bytes) -> bool:
 
 def gap(start: float, end: float, reason: str, events: int | None = None) -> bytes:
     """The message that tells of events which are not published: what Gerrit made in this span may be missing."""
+    first, last = sorted((start, end))  # the clock may have been put back
     return json.dumps(
-        {"type": "gap", "from": int(start), "to": int(end) + 1, "reason": reason, "events": events}
+        {"type": "gap", "from": int(first), "to": int(last) + 1, "reason": reason, "events": events}
     ).encode()
