@@ -92,16 +92,18 @@ KINDS: dict[str, tuple[t.Callable[[str], t.Any], str]] = {
     "int": (int, "a whole number"),
     "float": (float, "a number"),
     "bool": (_bool, "yes or no"),
-    "pathlib.Path": (_path, "a path"),
+    "pathlib.Path": (_path, "a path, below a home directory that exists if it starts with ~"),
 }
 
 
 def _value(text: str, field: dataclasses.Field[t.Any]) -> t.Any:
     """An option's value from its text. Raises ValueError, which says what it should be and does not quote it."""
+    if "\0" in text:
+        raise ValueError("this has a NUL in it")
     convert, kind = KINDS[str(field.type).removesuffix(" | None")]
     try:
         value = convert(text)
-    except (LookupError, ValueError):
+    except (LookupError, RuntimeError, ValueError):
         raise ValueError(f"this has to be {kind}") from None
     least, most = BOUNDS.get(field.name, (0, 1))
     if not isinstance(value, bool) and isinstance(value, (int, float)) and not least <= value <= most:
@@ -113,22 +115,24 @@ def _value(text: str, field: dataclasses.Field[t.Any]) -> t.Any:
 
 def _section(path: str, parser: configparser.ConfigParser, name: str, kind: type) -> t.Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
+    given = parser.options(name) if parser.has_section(name) else []
     values: dict[str, t.Any] = {}
-    for option in parser.options(name) if parser.has_section(name) else ():
-        place = f"{path}: [{name}] {option}"
+    for option in given:
         if option not in fields:
-            raise ConfigError(f"{place}: there is no such option; there are {', '.join(fields)}")
+            raise ConfigError(f"{path}: [{name}] {option}: there is no such option; there are {', '.join(fields)}")
+    for option, field in fields.items():
+        place = f"{path}: [{name}] {option}"
         try:
-            values[option] = _value(parser.get(name, option), fields[option])
+            if option in given:
+                values[option] = _value(parser.get(name, option), field)
+            elif field.default is dataclasses.MISSING:
+                raise ValueError("this option is missing")
+            elif isinstance(field.default, pathlib.Path):
+                values[option] = _value(str(field.default), field)
         except ValueError as exc:
             raise ConfigError(f"{place}: {exc}") from None
         except configparser.InterpolationError:
             raise ConfigError(f"{place}: '%(...)s' has to name an option of this section") from None
-    for option, field in fields.items():
-        if option not in values and field.default is dataclasses.MISSING:
-            raise ConfigError(f"{path}: [{name}] {option}: this option is missing")
-        if option not in values and isinstance(field.default, pathlib.Path):
-            values[option] = field.default.expanduser()
     return kind(**values)
 
 
@@ -137,6 +141,8 @@ def _topic_problem(topic: str) -> str | None:
         return "a topic that is published to has no wildcards"
     if topic.startswith("$"):
         return "topics that start with '$' belong to the broker"
+    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in topic):
+        return "a topic has no control characters"
     return None
 
 
