@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
 import pathlib
 import secrets
@@ -18,12 +19,15 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 DAY = 24 * 60 * 60
-# Where too much waits, room is made for a while, so that one message tells of many lost events.
+# Where too much waits, or too long, room is made for a while, so that one message tells of many lost events.
 DROPPED_TO = 0.95
+# Of long lines so much is read at a time.
+TAKEN_BYTES = MIB
 # Pages of 4 KiB that are given back to the file system at a time, once nothing waits.
 FREED_PAGES = 4096
 COUNTERS = ("stored", "acknowledged", "dropped", "unusable", "refused", "gaps")
-# `made` is when Gerrit made the event, as far as the line says so; `gap` tells messages of our own from Gerrit's lines.
+# `made` is when Gerrit made the event, as far as the line says so; `gap` tells messages of our own from Gerrit's lines, and
+# theirs are from `made` to `received`.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS waiting (
     id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, received REAL NOT NULL, gap INTEGER NOT NULL,
@@ -66,7 +70,7 @@ class Store:
         # Rows up to here are with the broker; those that it has acknowledged but that could not be removed yet.
         self._position = 0
         self._acknowledged: set[int] = set()
-        self._gap_is_open = True
+        self.open_gap()
 
     def close(self) -> None:
         self._db.close()
@@ -100,17 +104,18 @@ class Store:
         return self._kept.get("last_event")
 
     def client_id(self) -> str:
-        """What the broker knows us by: always the same, and nobody can guess it."""
+        """What the broker knows us by: always the same once it could be kept, and nobody can guess it."""
+        client_id = self._kept.get("client_id", f"germqtt-{secrets.token_hex(16)}")
         if "client_id" not in self._kept:
-            with self._transaction():
-                self._kept["client_id"] = f"germqtt-{secrets.token_hex(16)}"
-        return self._kept["client_id"]
+            with contextlib.suppress(sqlite3.OperationalError), self._transaction():
+                self._kept["client_id"] = client_id
+        return client_id
 
     # ---- what comes in ----------------------------------------------------------------------------------------------
 
     def add(self, lines: t.Sequence[bytes], now: float) -> None:
         """Store lines of the stream."""
-        made = [min(events.created(line) or now, now) for line in lines]
+        made = [events.created(line) or now for line in lines]
         with self._transaction():
             rows = ((None, int(moment), now, False, line) for moment, line in zip(made, lines, strict=True))
             self._db.executemany(INSERT, rows)
@@ -118,9 +123,16 @@ class Store:
             self._bytes += sum(map(len, lines))
             self._add_to("stored", len(lines))
             self._kept["last_event"] = now
-            if not self._gap_is_open or "heard" not in self._kept:
+            if not self._gap_is_open:
                 # What comes after this line was made after it.
-                self._kept["heard"] = made[-1]
+                self._kept["heard"] = min(made[-1], now)
+            elif not self.has_heard:
+                self._kept["heard"] = min(made[0], now)
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether there ever was a stream."""
+        return "heard" in self._kept
 
     @property
     def gap_is_open(self) -> bool:
@@ -130,25 +142,27 @@ class Store:
     def open_gap(self) -> None:
         """From the last line on, events may be missing. What is stored meanwhile does not narrow that down."""
         self._gap_is_open = True
+        # There is nothing to tell of before the first stream ever.
+        self._gap_is_one = self.has_heard
 
     def close_gap(self, until: float, reason: str) -> None:
         """Until this moment events may be missing: store the message, if there ever was a stream before."""
         with self._transaction():
-            if "heard" in self._kept:
-                # The clock may have been set back.
-                self._insert_gap(None, events.gap(min(self._kept["heard"], until), until, reason), until)
+            if self._gap_is_one:
+                self._insert_gap(None, self._kept["heard"], until, reason)
             self._kept["heard"] = until
         self._gap_is_open = False
 
     def lost_everything(self, now: float, reason: str) -> None:
         """Whatever waited is lost, and nobody knows what that was."""
         with self._transaction():
-            self._kept["heard"] = now - self._longest_wait
-        self.close_gap(now, reason)
+            self._insert_gap(None, now - self._longest_wait, now, reason)
+            self._kept["heard"] = now
         self.open_gap()
 
-    def _insert_gap(self, id: int | None, line: bytes, now: float) -> None:
-        self._db.execute(INSERT, [id, int(now), now, True, line])
+    def _insert_gap(self, id: int | None, start: float, end: float, reason: str, number: int | None = None) -> None:
+        line = events.gap(start, end, reason, number)
+        self._db.execute(INSERT, [id, int(start), end, True, line])
         self.waiting += 1
         self._bytes += len(line)
         self._add_to("gaps", 1)
@@ -157,11 +171,18 @@ class Store:
 
     def take(self, most: int) -> list[Row]:
         """The next rows, which then count as being with the broker."""
-        query = "SELECT id, gap, line FROM waiting WHERE id > ? ORDER BY id LIMIT ?"
-        rows = [Row(*row) for row in self._db.execute(query, [self._position, most])]
-        if rows:
-            self._position = rows[-1].id
-        return [row for row in rows if row.id not in self._acknowledged]
+        query = "SELECT id, gap, line FROM waiting WHERE id > ? ORDER BY id"
+        rows: list[Row] = []
+        size = 0
+        with contextlib.closing(self._db.execute(query, [self._position])) as found:
+            for row in map(Row._make, found):
+                self._position = row.id
+                if row.id not in self._acknowledged:
+                    rows.append(row)
+                    size += len(row.line)
+                if len(rows) == most or size >= TAKEN_BYTES:
+                    break
+        return rows
 
     def rewind(self) -> None:
         """What is not acknowledged is not with the broker any more."""
@@ -181,7 +202,7 @@ class Store:
             [(made, received)] = self._db.execute("SELECT made, received FROM waiting WHERE id = ?", [row.id])
             self._remove([row.id], counter)
             if counter == "refused":
-                self._insert_gap(row.id, events.gap(made, received, "the broker does not take it", 1), received)
+                self._insert_gap(row.id, made, received, "the broker does not take it", 1)
 
     def _remove(self, ids: t.Collection[int], counter: str) -> None:
         for id in ids:
@@ -197,7 +218,7 @@ class Store:
         self.acknowledge()
         self._drop_excess(now)
         if not self.waiting and self._db.execute("PRAGMA freelist_count").fetchone()[0] > FREED_PAGES:
-            self._db.execute(f"PRAGMA incremental_vacuum({FREED_PAGES})").fetchall()
+            self._db.executescript(f"PRAGMA incremental_vacuum({FREED_PAGES})")  # execute() would free a single page
 
     def _drop_excess(self, now: float) -> None:
         """Drop the oldest lines that are not with the broker, if they are too many or too old."""
@@ -207,42 +228,53 @@ class Store:
         span = "FROM waiting WHERE id > ? AND id <= ? AND gap = 0"
         where = [self._position, last]
         with self._transaction():
-            query = f"SELECT count(*), sum(length(line)), min(made), max(received) {span}"
-            number, size, made, received = self._db.execute(query, where).fetchone()
+            query = f"SELECT count(*), sum(length(line)), min(min(made, received)), max(max(made, received)) {span}"
+            number, size, start, end = self._db.execute(query, where).fetchone()
             self._db.execute(f"DELETE {span}", where)
             self.waiting -= number
             self._bytes -= size
             self._add_to("dropped", number)
             # In the place of the last one, so that subscribers hear of it in between.
-            self._insert_gap(last, events.gap(made, received, "too much had waited", number), now)
+            self._insert_gap(last, start, end, "too much had waited", number)
         log.error("%d events were dropped: too much had waited, or too long", number)
 
     def _last_excess(self, now: float) -> int | None:
         """The newest line that has to go."""
         excess = self._bytes - DROPPED_TO * self._most_bytes if self._bytes > self._most_bytes else 0
+        limit = now - self._longest_wait
         last = None
         query = "SELECT id, received, length(line) FROM waiting WHERE id > ? AND gap = 0 ORDER BY id"
         with contextlib.closing(self._db.execute(query, [self._position])) as rows:
             for id, received, size in rows:
-                if excess <= 0 and received >= now - self._longest_wait:
+                if received < limit:
+                    limit = now - DROPPED_TO * self._longest_wait
+                elif excess <= 0:
                     break
                 last = id
                 excess -= size
         return last
 
 
+def _asides(path: pathlib.Path) -> list[pathlib.Path]:
+    """The stores that could not be read."""
+    return list(path.parent.glob(f"{glob.escape(path.name)}.corrupt-*"))
+
+
 def _set_aside(path: pathlib.Path) -> pathlib.Path:
-    aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
-    for suffix in ("", "-wal"):
+    name = f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+    while path.with_name(name) in _asides(path):
+        name += "x"
+    # The log first: without its file sqlite would delete it.
+    for suffix in ("-wal", ""):
         with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    return aside
+            path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
+    return path.with_name(name)
 
 
 def open_store(options: config.Store, file: str) -> Store:
     """Open the store, or make one. One that cannot be read is kept aside. Raises ConfigError; `file` is the configuration's."""
     try:
-        return Store(options)
+        kept = Store(options)
     except sqlite3.OperationalError as exc:
         if "unable to open" in str(exc) or "readonly" in str(exc):
             raise config.ConfigError(f"{file}: [store] path: {options.path}: {exc}") from None
@@ -252,7 +284,14 @@ def open_store(options: config.Store, file: str) -> Store:
             aside = _set_aside(options.path)
         except OSError as error:
             raise config.ConfigError(f"{file}: [store] path: {options.path}: {error.strerror}") from None
-        log.error("the store %s cannot be read (%s); it is kept as %s", options.path, exc, aside)
-        store = Store(options)
-        store.lost_everything(time.time(), "the store could not be read")
-        return store
+        problem = " ".join(str(exc).split())
+        log.error("the store %s cannot be read (%s); it is kept as %s", options.path, problem, aside)
+        kept = Store(options)
+    # Also if it was not this germqtt that has put it aside: that one may have been killed.
+    if not kept.has_heard and _asides(options.path):
+        try:
+            kept.lost_everything(time.time(), "the store could not be read")
+        except sqlite3.OperationalError:
+            kept.close()
+            raise
+    return kept

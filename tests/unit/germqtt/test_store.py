@@ -1,0 +1,603 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The store: nothing gets lost in it, and what is lost elsewhere has a message."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import sqlite3
+import tempfile
+
+import pytest
+from germqtt import config, store
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+NOW = 1_800_000_000.0
+
+
+def line(number: int, made: float | None = None, size: int = 0) -> bytes:
+    event = {"type": "x", "number": number, "text": "x" * size}
+    if made is not None:
+        event["eventCreatedOn"] = int(made)
+    return json.dumps(event).encode()
+
+
+def told(kept: store.Store) -> list[dict]:
+    """All that waits, read back."""
+    kept.rewind()
+    return [json.loads(row.line) for row in take_all(kept)]
+
+
+def take_all(kept: store.Store) -> list[store.Row]:
+    rows = []
+    while more := kept.take(7):
+        rows += more
+    return rows
+
+
+def gaps(kept: store.Store) -> list[tuple[int, int, str, int | None]]:
+    return [(row["from"], row["to"], row["reason"], row["events"]) for row in told(kept) if row["type"] == "gap"]
+
+
+def numbers(kept: store.Store) -> list[int | str]:
+    """The order of what waits, with "gap" for a gap's message."""
+    return [row.get("number", "gap") for row in told(kept)]
+
+
+@pytest.fixture
+def options(tmp_path):
+    return config.Store(path=tmp_path / "events.sqlite")
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """What the next germqtt finds if this one is killed now: the files as they are."""
+    copies = []
+
+    def copy(options: config.Store) -> store.Store:
+        folder = tmp_path / f"copy{len(copies)}"
+        folder.mkdir()
+        for path in options.path.parent.glob("events.sqlite*"):
+            shutil.copy(path, folder)
+        copies.append(store.Store(dataclasses.replace(options, path=folder / "events.sqlite")))
+        return copies[-1]
+
+    yield copy
+    for kept in copies:
+        kept.close()
+
+
+@pytest.fixture
+def kept(options):
+    """A store whose stream has begun."""
+    opened = store.Store(options)
+    opened.close_gap(NOW, "at first")
+    yield opened
+    opened.close()
+
+
+# ---- order and acknowledgements --------------------------------------------------------------------------------------
+
+
+def test_lines_go_out_in_their_order_and_wait_until_they_are_acknowledged(kept):
+    kept.add([line(1), line(2)], NOW)
+    kept.add([line(3)], NOW)
+    first, second = kept.take(2)
+    [third] = kept.take(2)
+    assert [json.loads(row.line)["number"] for row in (first, second, third)] == [1, 2, 3]
+    assert kept.take(2) == []
+    kept.acknowledge([second.id])
+    assert (kept.waiting, kept.count("acknowledged")) == (2, 1)
+    kept.rewind()
+    assert kept.take(9) == [first, third]
+
+
+def test_a_line_is_what_it_was(kept):
+    lines = [b"", b"\xff\x00\xfe", "日\u0085".encode(), b"x" * 100_000]
+    kept.add(lines, NOW)
+    assert [row.line for row in kept.take(9)] == lines
+
+
+def test_what_is_taken_at_a_time_is_not_much(kept):
+    """Long lines do not fill the memory."""
+    kept.add([b"x" * store.TAKEN_BYTES] * 3 + [b"y"] * 3, NOW)
+    assert [len(rows) for rows in iter(lambda: kept.take(100), [])] == [1, 1, 1, 3]
+    kept.rewind()
+    assert len(kept.take(1)) == 1
+
+
+def test_a_restart_continues_where_it_was(options, kept):
+    kept.add([line(number) for number in range(5)], NOW)
+    kept.acknowledge([kept.take(1)[0].id])
+    kept.put_away(kept.take(1)[0], "unusable")
+    client_id = kept.client_id()
+    kept.close()
+    again = store.Store(options)
+    assert numbers(again) == [2, 3, 4]
+    assert (again.waiting, again.last_event, again.client_id()) == (3, NOW, client_id)
+    counts = {"stored": 5, "acknowledged": 1, "dropped": 0, "unusable": 1, "refused": 0, "gaps": 0}
+    assert {name: again.count(name) for name in store.COUNTERS} == counts
+    again.close()
+
+
+def test_a_kill_loses_nothing_that_is_stored(options, kept, killed):
+    kept.add([line(1), line(2)], NOW)
+    kept.acknowledge([kept.take(1)[0].id])
+    kept.add([line(3)], NOW)
+    again = killed(options)
+    assert numbers(again) == [2, 3]
+    assert again.waiting == kept.waiting == 2
+
+
+def test_numbers_are_never_used_again(options, kept):
+    """Or an acknowledgement that comes late would remove another line."""
+    kept.add([line(1)], NOW)
+    [row] = kept.take(1)
+    kept.acknowledge([row.id])
+    kept.close()
+    again = store.Store(options)
+    again.add([line(2)], NOW)
+    assert again.take(1)[0].id > row.id
+    again.close()
+
+
+def test_client_ids_are_kept_and_cannot_be_guessed(kept, tmp_path):
+    assert kept.client_id() == kept.client_id()
+    other = store.Store(config.Store(path=tmp_path / "other.sqlite"))
+    assert other.client_id() != kept.client_id()
+    assert len(kept.client_id()) == len("germqtt-") + 32
+    other.close()
+
+
+def test_what_nobody_gets_is_counted(kept):
+    kept.add([line(1), line(2, NOW - 100)], NOW)
+    kept.put_away(kept.take(1)[0], "unusable")
+    assert (kept.count("unusable"), kept.waiting) == (1, 1)
+    kept.put_away(kept.take(1)[0], "refused")
+    assert gaps(kept) == [(NOW - 100, NOW + 1, "the broker does not take it", 1)]
+    assert (kept.count("refused"), kept.count("gaps"), kept.waiting, kept.count("acknowledged")) == (1, 1, 1, 0)
+
+
+def test_a_gap_that_the_broker_does_not_take_stays_a_gap(kept):
+    kept.open_gap()
+    kept.close_gap(NOW + 1000, "why")
+    [row] = kept.take(1)
+    kept.put_away(row, "refused")
+    assert [gap[:2] for gap in gaps(kept)] == [(NOW, NOW + 1001)]
+    assert kept.count("refused") == 0
+
+
+# ---- gaps ------------------------------------------------------------------------------------------------------------
+
+
+def test_there_is_no_gap_before_the_first_stream(options):
+    kept = store.Store(options)
+    assert kept.gap_is_open
+    kept.add([line(1, NOW)], NOW)  # within the moments after the login
+    kept.close_gap(NOW + 2, "germqtt was not running")
+    assert not kept.gap_is_open
+    assert numbers(kept) == [1]
+    kept.close()
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_first_stream_that_breaks_at_once_is_followed_by_a_gap(options, restart):
+    kept = store.Store(options)
+    kept.add([line(1, NOW)], NOW)
+    kept.add([line(2, NOW + 1)], NOW + 1)
+    if restart:
+        kept.close()
+        kept = store.Store(options)
+    else:
+        kept.open_gap()
+    kept.close_gap(NOW + 9, "why")
+    assert gaps(kept) == [(NOW, NOW + 10, "why", None)]
+    kept.close()
+
+
+@pytest.mark.parametrize(
+    ("made", "start"),
+    [(NOW + 60, NOW + 60), (None, NOW + 70), (NOW + 9999, NOW + 70)],  # Gerrit's clock, if it is not ahead of ours
+)
+def test_a_gap_starts_with_the_last_line(kept, made, start):
+    kept.add([line(1, NOW + 50), line(2, made)], NOW + 70)
+    kept.open_gap()
+    kept.close_gap(NOW + 100.5, "why")
+    assert gaps(kept) == [(start, NOW + 101, "why", None)]
+    assert kept.count("gaps") == 1
+    kept.add([line(3)], NOW + 102)
+    assert numbers(kept) == [1, 2, "gap", 3]
+
+
+def test_a_gap_starts_where_the_last_one_ended_if_nothing_came(kept):
+    for end in (10, 20):
+        kept.open_gap()
+        kept.close_gap(NOW + end, "why")
+    assert [gap[:2] for gap in gaps(kept)] == [(NOW, NOW + 11), (NOW + 10, NOW + 21)]
+
+
+def test_what_comes_while_a_gap_is_open_does_not_narrow_it(kept):
+    kept.add([line(1, NOW + 5)], NOW + 5)
+    kept.open_gap()
+    kept.add([line(2, NOW + 50)], NOW + 50)
+    kept.close_gap(NOW + 52, "why")
+    assert gaps(kept) == [(NOW + 5, NOW + 53, "why", None)]
+
+
+@pytest.mark.parametrize("login", [True, False])
+def test_a_kill_loses_no_gap(options, kept, killed, login):
+    """Not while the stream flows, and not between a login and the message of the gap before it."""
+    kept.add([line(1, NOW + 5)], NOW + 5)
+    if login:
+        kept.open_gap()
+        kept.add([line(2, NOW + 50)], NOW + 50)
+    again = killed(options)
+    assert again.gap_is_open
+    again.close_gap(NOW + 99, "why")
+    assert gaps(again) == [(NOW + 5, NOW + 100, "why", None)]
+
+
+# ---- too much --------------------------------------------------------------------------------------------------------
+
+
+def small(options: config.Store, **changed) -> store.Store:
+    kept = store.Store(dataclasses.replace(options, max_mib=1, max_days=1.0, **changed))
+    kept.close_gap(NOW, "at first")
+    return kept
+
+
+def test_the_oldest_are_dropped_if_there_are_too_many(options):
+    kept = small(options)
+    kept.add([line(number, NOW + number, 10_000) for number in range(104)], NOW + 104)
+    kept.tick(NOW + 104)
+    assert kept.count("dropped") == 0
+    kept.add([line(number, NOW + number, 10_000) for number in range(104, 108)], NOW + 108)
+    kept.tick(NOW + 108)
+    dropped = kept.count("dropped")
+    assert 5 < dropped < 12  # to 95 %
+    assert numbers(kept) == ["gap", *range(dropped, 108)]
+    assert gaps(kept) == [(NOW, NOW + 105, "too much had waited", dropped)]
+    assert kept.waiting == 108 - dropped + 1
+    kept.tick(NOW + 109)
+    assert kept.count("dropped") == dropped
+    kept.close()
+
+
+def test_the_oldest_are_dropped_if_they_are_too_old(options):
+    kept = small(options)
+    kept.add([line(1, NOW - 5), line(2, NOW)], NOW)
+    kept.add([line(3, NOW + 80_000)], NOW + 80_000)
+    kept.tick(NOW + 86_400)
+    assert kept.count("dropped") == 0
+    kept.tick(NOW + 86_401)
+    assert numbers(kept) == ["gap", 3]
+    assert gaps(kept) == [(NOW - 5, NOW + 1, "too much had waited", 2)]
+    kept.close()
+
+
+def test_one_gap_tells_of_many_that_are_too_old(options):
+    """A broker that stays away for long does not get a message for each event that was dropped."""
+    kept = small(options)
+    seconds = range(0, 100_000, 100)
+    for second in seconds:
+        kept.add([line(second, NOW + second)], NOW + second)
+        kept.tick(NOW + second)
+    assert kept.count("dropped") > 100
+    assert kept.count("gaps") < 6
+    found = gaps(kept)
+    lost = sorted(set(seconds) - set(numbers(kept)))
+    assert len(lost) == kept.count("dropped") == sum(gap[3] for gap in found)
+    assert all(any(gap[0] <= NOW + second <= gap[1] for gap in found) for second in lost)
+    kept.close()
+
+
+def test_a_gap_covers_what_was_dropped_by_either_clock(options):
+    kept = small(options)
+    kept.add([line(1, NOW + 500), line(2, NOW - 500)], NOW)
+    kept.tick(NOW + 86_401)
+    assert gaps(kept) == [(NOW - 500, NOW + 501, "too much had waited", 2)]
+    kept.close()
+
+
+def test_what_is_with_the_broker_is_not_dropped(options):
+    kept = small(options)
+    kept.add([line(number) for number in range(5)], NOW)
+    rows = kept.take(2)
+    kept.tick(NOW + 86_401)
+    assert kept.count("dropped") == 3
+    kept.acknowledge(row.id for row in rows)
+    assert numbers(kept) == ["gap"]
+    assert kept.count("acknowledged") == 2
+    kept.close()
+
+
+def test_gaps_are_not_dropped_with_what_is_around_them(options):
+    kept = small(options)
+    kept.add([line(1, NOW + 1)], NOW + 1)
+    kept.open_gap()
+    kept.close_gap(NOW + 10, "why")
+    kept.add([line(2, NOW + 11)], NOW + 11)
+    kept.tick(NOW + 90_000)
+    expected = [(NOW + 1, NOW + 11, "why", None), (NOW + 1, NOW + 12, "too much had waited", 2)]
+    assert gaps(kept) == expected
+    kept.close()
+
+
+def test_the_file_shrinks_once_nothing_waits(options):
+    kept = store.Store(options)
+    kept.add([b"x" * 100_000] * 400, NOW)
+    kept.acknowledge([row.id for row in take_all(kept)])
+    for _second in range(10):
+        kept.tick(NOW)
+    kept.close()
+    assert options.path.stat().st_size < 20_000_000
+
+
+# ---- a full disk -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(kept):
+    """Have no room for more pages, or have it again. What is in the log counts as well, so that is emptied."""
+
+    def set_full(is_full: bool) -> None:
+        kept._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        pages = kept._db.execute("PRAGMA page_count").fetchone()[0] if is_full else 2**30
+        kept._db.execute(f"PRAGMA max_page_count={pages}").fetchall()
+
+    return set_full
+
+
+def test_a_full_disk_changes_nothing_and_passes(kept, full):
+    kept.add([line(1)], NOW)
+    kept.open_gap()
+    full(True)
+    before = numbers(kept), kept.waiting, kept._bytes, dict(kept._kept), kept.gap_is_open
+    for write in (
+        lambda: kept.add([line(2, size=100_000)] * 9, NOW),
+        lambda: kept.close_gap(NOW + 9, "x" * 100_000),
+        lambda: kept.lost_everything(NOW, "x" * 100_000),
+    ):
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            write()
+        assert (numbers(kept), kept.waiting, kept._bytes, dict(kept._kept), kept.gap_is_open) == before
+    full(False)
+    kept.close_gap(NOW + 9, "why")
+    kept.add([line(2)], NOW)
+    assert numbers(kept) == [1, "gap", 2]
+    assert kept.waiting == 3
+
+
+@pytest.fixture
+def unwritable(kept, monkeypatch):
+    """Let no transaction begin while it is on."""
+
+    class Database:
+        on = False
+
+        def __init__(self, db: sqlite3.Connection) -> None:
+            self._db = db
+
+        def execute(self, statement: str, *arguments):
+            if self.on and statement.startswith("BEGIN"):
+                raise sqlite3.OperationalError("database or disk is full")
+            return self._db.execute(statement, *arguments)
+
+        def __getattr__(self, name: str):
+            return getattr(self._db, name)
+
+    kept._db = Database(kept._db)
+    return kept._db
+
+
+def test_what_could_not_be_removed_is_not_sent_again(kept, unwritable):
+    kept.add([line(number) for number in range(20)], NOW)
+    rows = kept.take(10)
+    unwritable.on = True
+    with pytest.raises(sqlite3.OperationalError):
+        kept.acknowledge(row.id for row in rows)
+    kept.rewind()
+    assert [json.loads(row.line)["number"] for row in kept.take(3)] == [10, 11, 12]
+    unwritable.on = False
+    kept.tick(NOW)
+    assert (kept.waiting, kept.count("acknowledged")) == (10, 10)
+    assert numbers(kept) == list(range(10, 20))
+
+
+def test_a_client_id_is_there_also_on_a_full_disk(kept, unwritable):
+    unwritable.on = True
+    assert kept.client_id().startswith("germqtt-")
+    unwritable.on = False
+    assert kept.client_id() == kept.client_id()
+
+
+# ---- a broken store --------------------------------------------------------------------------------------------------
+
+
+def asides(options: config.Store) -> list[pathlib.Path]:
+    found = options.path.parent.glob("events.sqlite.corrupt-*")
+    return sorted(path for path in found if not path.name.endswith("-wal"))
+
+
+def spoil(options: config.Store, how: str) -> bytes:
+    data = bytearray(options.path.read_bytes())
+    if how == "no database":
+        data[:] = b"nonsense" * 1000
+    elif how == "cut off":
+        del data[len(data) // 2 :]
+    else:
+        data[4096:] = b"\xff" * (len(data) - 4096)
+    options.path.write_bytes(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("how", ["no database", "cut off", "pages"])
+def test_a_broken_store_is_kept_aside_and_told_of(options, kept, killed, how, caplog):
+    kept.add([line(number, size=1000) for number in range(50)], NOW)
+    kept.close()
+    data = spoil(options, how)
+    again = store.open_store(options, "germqtt.conf")
+    [aside] = asides(options)
+    assert aside.read_bytes() == data
+    assert f"the store {options.path} cannot be read" in caplog.text
+    [(start, end, reason, number)] = gaps(again)
+    assert end - start >= 7 * store.DAY
+    assert (reason, number) == ("the store could not be read", None)
+    assert again.gap_is_open
+    again.add([line(1)], NOW)
+    assert numbers(killed(options)) == ["gap", 1]
+    again.close()
+
+
+def test_a_broken_store_is_told_of_also_if_germqtt_was_killed_meanwhile(options, kept, monkeypatch):
+    kept.close()
+    spoil(options, "no database")
+
+    def no_room(_options) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    real = store.Store.lost_everything
+    monkeypatch.setattr(store.Store, "lost_everything", lambda *_args: no_room(None))
+    with pytest.raises(sqlite3.OperationalError):
+        store.open_store(options, "germqtt.conf")
+    monkeypatch.setattr(store.Store, "lost_everything", real)
+    again = store.open_store(options, "germqtt.conf")
+    assert [gap[2] for gap in gaps(again)] == ["the store could not be read"]
+    again.close()
+    again = store.open_store(options, "germqtt.conf")
+    assert len(gaps(again)) == 1
+    assert len(asides(options)) == 1
+    again.close()
+
+
+def test_no_store_takes_the_place_of_one_kept_aside(options, monkeypatch):
+    monkeypatch.setattr(store.time, "strftime", lambda *_args: "then")
+    for content in (b"one" * 1000, b"two" * 1000):
+        options.path.write_bytes(content)
+        store.open_store(options, "germqtt.conf").close()
+    assert sorted(path.read_bytes()[:3] for path in asides(options)) == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("path", ["none/events.sqlite", "file/events.sqlite", "."])
+def test_where_no_store_can_be_is_a_fault_of_the_set_up(tmp_path, path):
+    (tmp_path / "file").touch()
+    with pytest.raises(config.ConfigError) as caught:
+        store.open_store(config.Store(path=tmp_path / path), "germqtt.conf")
+    assert str(caught.value).startswith(f"germqtt.conf: [store] path: {tmp_path / path}: unable to open")
+
+
+def test_a_store_in_use_is_not_touched(options, kept, monkeypatch):
+    """Another germqtt that is about to end, for example: this passes."""
+    kept.add([line(1)], NOW)
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **given: connect(*args, **given, timeout=0))
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        store.open_store(options, "germqtt.conf")
+    assert asides(options) == []
+    assert numbers(kept) == [1]
+
+
+# ---- against a model -------------------------------------------------------------------------------------------------
+
+
+class Model(RuleBasedStateMachine):
+    """The store does what a list would do."""
+
+    @initialize()
+    def begin(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.options = config.Store(path=pathlib.Path(self.folder.name) / "events.sqlite")
+        self.kept = store.Store(self.options)
+        self.number = 0
+        self.waiting: list[bytes] = []
+        self.with_broker: list[store.Row] = []
+        self.stored = self.acknowledged = self.gaps = 0
+        self.heard = False
+        self.told = False
+
+    @rule(count=st.integers(0, 3))
+    def add(self, count):
+        lines = [line(self.number + one) for one in range(count)]
+        self.number += count
+        if lines:
+            self.kept.add(lines, NOW + self.number)
+            self.waiting += lines
+            self.stored += count
+            self.heard = True
+
+    @rule()
+    def open_gap(self):
+        self.kept.open_gap()
+        self.told = self.heard
+
+    @precondition(lambda self: self.kept.gap_is_open)
+    @rule()
+    def close_gap(self):
+        self.number += 1
+        before = self.kept.waiting
+        self.kept.close_gap(NOW + self.number, "why")
+        if self.told:
+            assert self.kept.waiting == before + 1
+            self.gaps += 1
+            self.waiting.append(b"gap")
+        self.heard = self.told = True
+
+    @rule(most=st.integers(1, 4))
+    def take(self, most):
+        rows = self.kept.take(most)
+        there = [row.line if not row.gap else b"gap" for row in rows]
+        begin = len(self.with_broker)
+        assert there == self.unsent()[:most]
+        self.with_broker += rows
+        assert len(self.with_broker) == begin + len(there)
+
+    def unsent(self) -> list[bytes]:
+        return self.waiting[len(self.with_broker) :]
+
+    @rule(data=st.data())
+    def acknowledge(self, data):
+        if self.with_broker:
+            some = data.draw(st.lists(st.sampled_from(range(len(self.with_broker))), unique=True))
+            self.kept.acknowledge([self.with_broker[index].id for index in some])
+            self.acknowledged += sum(not self.with_broker[index].gap for index in some)
+            for index in sorted(some, reverse=True):
+                del self.with_broker[index], self.waiting[index]
+
+    @rule()
+    def rewind(self):
+        self.kept.rewind()
+        self.with_broker = []
+
+    @rule()
+    def tick(self):
+        self.kept.tick(NOW + self.number)
+
+    @rule()
+    def reopen(self):
+        self.kept.close()
+        self.kept = store.Store(self.options)
+        self.with_broker = []
+        self.told = self.heard
+
+    @invariant()
+    def counts(self):
+        assert self.kept.waiting == len(self.waiting)
+        found = [self.kept.count(name) for name in ("stored", "acknowledged", "gaps", "dropped")]
+        assert found == [self.stored, self.acknowledged, self.gaps, 0]
+
+    def teardown(self):
+        if hasattr(self, "kept"):
+            self.kept.rewind()
+            assert [row.line if not row.gap else b"gap" for row in take_all(self.kept)] == self.waiting
+            self.kept.close()
+            self.folder.cleanup()
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=60, stateful_step_count=40)
