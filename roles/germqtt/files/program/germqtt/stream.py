@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import pathlib
 import sqlite3
 import subprocess
 import time
@@ -19,9 +20,12 @@ log = logging.getLogger(__name__)
 
 CHUNK = 64 * 1024
 LONGEST_LINE = 4 * 1024 * 1024
+# Of what ssh says so much is kept, and so much shown.
+KEPT_PROBLEM, SHOWN_PROBLEM = 4096, 300
 # Seconds. ssh ends when three of its questions go unanswered, so that a dead link is noticed within 40 seconds.
 KEEPALIVE = 10
 LOGIN_TIMEOUT = 60
+END_TIMEOUT = 2
 # Gerrit does not say when a stream has begun: so many seconds after the login, it has.
 BEGINS_WITHIN = 2
 FIRST_DELAY, LONGEST_DELAY = 1, 40
@@ -34,6 +38,12 @@ def host_alias(gerrit: config.Gerrit) -> str:
     return f"[{gerrit.hostname}]:{gerrit.port}"
 
 
+def _quoted(path: pathlib.Path) -> str:
+    """A path as ssh takes it in an option: it has escapes, and names for parts that start with a percent sign."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text}"'
+
+
 def command(gerrit: config.Gerrit) -> list[str]:
     """The command whose output is the stream, after an empty line that says that Gerrit has let us in."""
     options = {
@@ -43,6 +53,7 @@ def command(gerrit: config.Gerrit) -> list[str]:
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlias": host_alias(gerrit),
         "IdentitiesOnly": "yes",
+        "IdentityFile": _quoted(gerrit.key),
         "IdentityAgent": "none",
         "LocalCommand": "echo",
         "LogLevel": "ERROR",
@@ -51,10 +62,10 @@ def command(gerrit: config.Gerrit) -> list[str]:
         "ServerAliveInterval": str(KEEPALIVE),
         "StrictHostKeyChecking": "yes",
         "UpdateHostKeys": "no",
-        "UserKnownHostsFile": f'"{gerrit.known_hosts}"',
+        "UserKnownHostsFile": _quoted(gerrit.known_hosts),
     }
     arguments = [argument for name, value in options.items() for argument in ("-o", f"{name}={value}")]
-    target = ["-i", str(gerrit.key), "-l", gerrit.username, "-p", str(gerrit.port), "--", gerrit.hostname]
+    target = ["-l", gerrit.username, "-p", str(gerrit.port), "--", gerrit.hostname]
     return ["ssh", "-F", "none", "-T", *arguments, *target, "gerrit", "stream-events"]
 
 
@@ -76,16 +87,24 @@ def check(gerrit: config.Gerrit, file: str) -> None:
 
 
 def _ssh_keygen(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["ssh-keygen", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    try:
+        return subprocess.run(
+            ["ssh-keygen", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError:
+        raise config.ConfigError("OpenSSH's client is not installed: there is no ssh-keygen") from None
 
 
 class Lines:
     """Takes the stream apart."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._skipping = False
 
     def split(self, chunk: bytes) -> list[bytes]:
@@ -96,9 +115,9 @@ class Lines:
         if not others:
             self._skipping = self._skipping or len(self._rest) > LONGEST_LINE
             return []
-        lines = [self._rest[:LONGEST_LINE], *others[:-1]]
-        self._rest, self._skipping = others[-1], False
-        return [line for line in lines if line]
+        lines = [bytes(self._rest), *others[:-1]]
+        self._rest, self._skipping = bytearray(others[-1]), False
+        return [line[:LONGEST_LINE] for line in lines if line]
 
 
 class Stream:
@@ -143,28 +162,35 @@ class Stream:
 
     async def _follow(self) -> tuple[str, bool]:
         """Run ssh until it ends; return why it did, and whether Gerrit refuses us."""
-        process = self._process = await asyncio.create_subprocess_exec(
-            *command(self._gerrit),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            limit=CHUNK,
-            # LocalCommand needs a shell, and the account's own may be one that runs nothing.
-            env={"PATH": os.defpath, "SHELL": "/bin/sh", "LC_ALL": "C.UTF-8"},
-        )
+        try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *command(self._gerrit),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                limit=CHUNK,
+                # LocalCommand needs a shell, and the account's own may be one that runs nothing.
+                env={"PATH": os.defpath, "SHELL": "/bin/sh", "LC_ALL": "C.UTF-8"},
+            )
+        except OSError as exc:
+            return f"ssh cannot be started: {exc.strerror}", False
         assert process.stdout and process.stderr
         if self._stopping.is_set():
-            process.terminate()
-        errors = asyncio.create_task(_last_line(process.stderr))
+            self.stop()  # there was nothing to be stopped when that was asked for
+        errors = asyncio.create_task(_problem(process.stderr))
         try:
-            if await asyncio.wait_for(process.stdout.readline(), LOGIN_TIMEOUT):
+            if await asyncio.wait_for(process.stdout.read(1), LOGIN_TIMEOUT):
                 await self._read(process.stdout)
+            # To kill what is about to end by itself would lose its code.
+            await asyncio.wait([asyncio.create_task(process.wait())], timeout=END_TIMEOUT)
         except TimeoutError:
             return f"there was no login within {LOGIN_TIMEOUT} seconds", False
         finally:
             self._store.open_gap()
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            await process.stdout.read()  # asyncio does not see the end of a process before that of its output
             code = await process.wait()
             said = await errors
         # ssh itself ends with 255, else with what the command at Gerrit's side did, such as refusing to be run.
@@ -192,7 +218,7 @@ class Stream:
 
     async def _connected(self) -> None:
         """Gerrit streams for sure: tell until when it may not have."""
-        await _persist(self._store.close_gap, time.time(), self._gap_reason)
+        await self._persist(self._store.close_gap, time.time(), self._gap_reason)
         self._status.gerrit = status.CONNECTED
         log.info("Gerrit %s:%d connected", self._gerrit.hostname, self._gerrit.port)
         self._changed()
@@ -202,28 +228,34 @@ class Stream:
         dropped = any(map(events.says_dropped, lines)) and not self._store.gap_is_open
         if dropped:
             self._store.open_gap()
-        await _persist(self._store.add, lines, time.time())
+        await self._persist(self._store.add, lines, time.time())
         if dropped:
-            await _persist(self._store.close_gap, time.time(), "Gerrit dropped events, since they were read too slowly")
+            await self._persist(
+                self._store.close_gap, time.time(), "Gerrit dropped events, since they were read too slowly"
+            )
         self._changed()
 
+    async def _persist(self, write: t.Callable[..., None], *arguments: t.Any) -> None:
+        """Write to the store. While the disk is full nothing more is read, and nothing that was read is lost."""
+        complained = False
+        while True:
+            try:
+                return write(*arguments)
+            except sqlite3.OperationalError as exc:
+                if not complained:
+                    log.error("the store cannot be written, so nothing is read for now: %s", exc)
+                    complained = True
+                if self._stopping.is_set():
+                    # What comes now could be stored, but does not begin where the store ends.
+                    return self._store.open_gap()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), FULL_DISK_DELAY)
 
-async def _persist(write: t.Callable[..., None], *arguments: t.Any) -> None:
-    """Write to the store. While the disk is full nothing more is read, and nothing that was read is lost."""
-    complained = False
-    while True:
-        try:
-            return write(*arguments)
-        except sqlite3.OperationalError as exc:
-            if not complained:
-                log.error("the store cannot be written, so nothing is read for now: %s", exc)
-                complained = True
-            await asyncio.sleep(FULL_DISK_DELAY)
 
-
-async def _last_line(output: asyncio.StreamReader) -> str:
-    """Read to the end; return the last line that says something."""
-    last = ""
-    async for line in output:
-        last = line.decode(errors="replace").strip() or last
-    return last
+async def _problem(output: asyncio.StreamReader) -> str:
+    """Read to the end; return the last line that says something, so that it can be shown."""
+    kept = b""
+    while chunk := await output.read(CHUNK):
+        kept = (kept + chunk)[-KEPT_PROBLEM:]
+    lines = ["".join(filter(str.isprintable, line)).strip() for line in kept.decode(errors="replace").splitlines()]
+    return next(filter(None, reversed(lines)), "")[:SHOWN_PROBLEM]
