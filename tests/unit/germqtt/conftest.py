@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import json
+import ssl
 import sys
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -17,3 +22,193 @@ sys.path.insert(0, str(CHECKOUT / "roles/germqtt/files/program"))
 def stream_lines() -> list[bytes]:
     """A stream of events as Gerrit sends it."""
     return (CHECKOUT / "tests/fixtures/gerrit-events.jsonl").read_bytes().splitlines()
+
+
+@dataclasses.dataclass
+class Published:
+    """A message as the broker gets it."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    qos: int
+    number: int
+
+
+@dataclasses.dataclass
+class Session:
+    """A connection, and what the client has said on it."""
+
+    version: int = 0
+    client_id: str = ""
+    keepalive: int = 0
+    username: str | None = None
+    password: str | None = None
+    will: tuple[str, bytes, int, bool] | None = None
+    published: list[Published] = dataclasses.field(default_factory=list)
+    unacknowledged: int = 0
+    most_unacknowledged: int = 0
+    polite: bool = False
+
+
+class Packet:
+    """Takes a packet apart."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._position = data, 0
+
+    def bytes(self, length: int) -> bytes:
+        self._position += length
+        return self._data[self._position - length : self._position]
+
+    def number(self, length: int = 2) -> int:
+        return int.from_bytes(self.bytes(length), "big")
+
+    def field(self) -> bytes:
+        return self.bytes(self.number())
+
+    def properties(self) -> None:
+        length = shift = 0
+        while (byte := self.number(1)) & 0x80:
+            length, shift = length | (byte & 0x7F) << shift, shift + 7
+        self.bytes(length | byte << shift)
+
+    def rest(self) -> bytes:
+        return self._data[self._position :]
+
+
+class Broker:
+    """A broker that does as a test wants; MQTT as bytes, so that no client library has to be believed."""
+
+    # What it says to CONNECT, by the client's version; None is silence and b"" hangs up.
+    welcome: dict[int, bytes | None] = {5: b"\x20\x03\x00\x00\x00", 4: b"\x20\x02\x00\x00"}
+    # What it says to a message at QoS 1: a reason code, None for silence, or "hang up".
+    answer: t.Callable[[Published], int | str | None] = staticmethod(lambda _message: 0)
+    # Bytes that it says after CONNACK of its own accord.
+    nonsense = b""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
+        self.sessions: list[Session] = []
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Broker:
+        await self.start()
+        return self
+
+    async def start(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=self._context)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.stop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        session = Session()
+        self._writers.add(writer)
+        try:
+            while await self._packet(session, reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _packet(self, session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        [header] = await reader.readexactly(1)
+        length = shift = 0
+        while True:
+            [byte] = await reader.readexactly(1)
+            length, shift = length | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                break
+        packet = Packet(await reader.readexactly(length))
+        kind = header >> 4
+        if kind == 1:
+            self._connect(session, packet)
+            answer = self.welcome[session.version]
+            if answer is not None:
+                writer.write(answer + self.nonsense)
+            return answer is None or (answer != b"" and answer[3:4] in (b"\0", b""))
+        if kind == 3:
+            return self._publish(session, header, packet, writer)
+        if kind == 12:
+            writer.write(b"\xd0\x00")
+        session.polite = session.polite or kind == 14
+        return kind != 14
+
+    def _connect(self, session: Session, packet: Packet) -> None:
+        assert packet.field() == b"MQTT"
+        session.version, flags, session.keepalive = packet.number(1), packet.number(1), packet.number()
+        if session.version == 5:
+            packet.properties()
+        session.client_id = packet.field().decode()
+        if flags & 4:
+            if session.version == 5:
+                packet.properties()
+            session.will = packet.field().decode(), packet.field(), flags >> 3 & 3, bool(flags & 0x20)
+        session.username = packet.field().decode() if flags & 0x80 else None
+        session.password = packet.field().decode() if flags & 0x40 else None
+        self.sessions.append(session)
+
+    def _publish(self, session: Session, header: int, packet: Packet, writer: asyncio.StreamWriter) -> bool:
+        topic, qos = packet.field().decode(), header >> 1 & 3
+        number = packet.number() if qos else 0
+        if session.version == 5:
+            packet.properties()
+        message = Published(topic, packet.rest(), bool(header & 1), qos, number)
+        session.published.append(message)
+        session.unacknowledged += 1
+        session.most_unacknowledged = max(session.most_unacknowledged, session.unacknowledged)
+        code = self.answer(message)
+        if code == "hang up":
+            return False
+        if isinstance(code, int):
+            self.acknowledge(session, writer, number, code)
+        return True
+
+    @staticmethod
+    def acknowledge(session: Session, writer: asyncio.StreamWriter, number: int, code: int = 0) -> None:
+        session.unacknowledged -= 1
+        reason = bytes([code]) if code else b""
+        writer.write(bytes([0x40, 2 + len(reason)]) + number.to_bytes(2, "big") + reason)
+
+    @property
+    def all(self) -> list[Published]:
+        return [message for session in self.sessions for message in session.published]
+
+    def events(self) -> list[t.Any]:
+        """What came on other topics than the status."""
+        return [json.loads(message.payload) for message in self.all if not message.topic.endswith("/germqtt/status")]
+
+    def statuses(self) -> list[dict[str, t.Any]]:
+        return [json.loads(message.payload) for message in self.all if message.topic.endswith("/germqtt/status")]
+
+
+@pytest.fixture
+def broker() -> Broker:
+    """A broker on loopback, once `async with broker` begins."""
+    return Broker()
+
+
+@pytest.fixture
+def broker_kind() -> type[Broker]:
+    """For others than that."""
+    return Broker
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> t.Iterator[t.Any]:
+    """A store."""
+    from germqtt import config, store  # noqa: PLC0415 # it can be found only now
+
+    opened = store.Store(config.Store(path=tmp_path / "events.sqlite"))
+    yield opened
+    opened.close()

@@ -61,6 +61,7 @@ class Connection:
         if options.tls:
             self._client.tls_set(str(options.ca_file) if options.ca_file else None)
         loop = asyncio.get_running_loop()
+        self._closed = False
         self._answer: asyncio.Future[t.Any] = loop.create_future()
         self.ended: asyncio.Future[str] = loop.create_future()
         # How many messages the broker wants to have unacknowledged at most.
@@ -69,6 +70,13 @@ class Connection:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = lambda _client, _data, *about: self.end(f"hung up: {_why(about)}")
         self._client.on_publish = self._on_publish
+        self._client.on_socket_open = self._on_socket_open
+
+    def _on_socket_open(self, _client: t.Any, _data: t.Any, sock: t.Any) -> None:
+        """In another thread: if that took so long that nobody waits for it any more, the broker must not hear of us twice."""
+        if self._closed:
+            sock.close()
+            raise ConnectionAbortedError
 
     def _on_connect(self, _client: t.Any, _data: t.Any, _flags: t.Any, reason: t.Any, properties: t.Any = None) -> None:
         self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
@@ -101,17 +109,18 @@ class Connection:
         client, loop, sock = self._client, asyncio.get_running_loop(), self._client.socket()
         if sock is None:
             return
-
-        def forget(*_args: t.Any) -> None:
-            loop.remove_reader(sock)
-            loop.remove_writer(sock)
-
-        client.on_socket_close = forget
+        client.on_socket_close = lambda *_args: self._forget(sock)
         client.on_socket_register_write = lambda *_args: loop.add_writer(sock, client.loop_write)
         client.on_socket_unregister_write = lambda *_args: loop.remove_writer(sock)
         loop.add_reader(sock, self._read, sock)
         if client.want_write():
             loop.add_writer(sock, client.loop_write)
+
+    @staticmethod
+    def _forget(sock: t.Any) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(sock)
+        loop.remove_writer(sock)
 
     def _read(self, sock: t.Any) -> None:
         try:
@@ -119,9 +128,8 @@ class Connection:
             # What TLS has decrypted already, the loop knows nothing of.
             while isinstance(sock, ssl.SSLSocket) and not self.ended.done() and sock.pending():
                 self._client.loop_read()
-        except Exception as exc:
-            # paho raises many kinds at what it does not understand; the loop would only log them, and call this again.
-            self.end(f"sent what cannot be read: {exc!r}")
+        except Exception as exc:  # paho has many for packets that are none
+            self.end(f"said what nobody understands: {exc!r}")
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
         """Send at QoS 1; return the number by which the broker will acknowledge the message."""
@@ -142,13 +150,14 @@ class Connection:
 
     def close(self, politely: bool = False) -> None:
         """Hang up. The broker publishes the will unless that is done politely."""
-        sock = self._client.socket()
-        if sock and politely:
-            self._client.disconnect()
-            self._client.loop_write()
-            sock = self._client.socket()
-        if sock:
-            if self._client.on_socket_close:
-                self._client.on_socket_close()
+        self._closed = True
+        client = self._client
+        if client.socket() and politely:
+            client.disconnect()
+            client.loop_write()
+        if sock := client.socket():
+            self._forget(sock)
             with contextlib.suppress(OSError):
                 sock.close()
+        # Or the client would call them for a socket that is closed, when it is collected.
+        client.on_socket_close = client.on_socket_register_write = client.on_socket_unregister_write = None

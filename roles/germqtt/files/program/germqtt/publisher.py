@@ -18,13 +18,14 @@ log = logging.getLogger(__name__)
 
 # How many events may be with the broker unacknowledged, if it does not want fewer.
 WINDOW = 100
+WINDOW_BYTES = store.MIB
 # Seconds: between attempts at first and at most, for an acknowledgement, for the last ones at the end, between statuses.
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15
 ACKNOWLEDGE_TIMEOUT, END_TIMEOUT = 30, 2
 STATUS_INTERVAL = 10
 # So many connections that end with the same event unacknowledged, and it is the event that ends them.
 MOST_STRIKES = 5
-FIRST_FAILURE, NOT_AUTHORIZED = 0x80, 0x87
+FIRST_FAILURE, NOT_AUTHORIZED, QUOTA_EXCEEDED = 0x80, 0x87, 0x97
 
 
 class Publisher:
@@ -36,14 +37,15 @@ class Publisher:
         self._protocol = paho.MQTTv5
         self._connection: connection.Connection | None = None
         self._stopping = asyncio.Event()
-        # What is with the broker, by the number of the message; what it has acknowledged and is still in the store.
-        self._sent: dict[int, store.Row] = {}
+        # What is with the broker, by the number of the message, where None is a status; what it has acknowledged and is
+        # still in the store.
+        self._sent: dict[int, store.Row | None] = {}
         self._acknowledged: list[int] = []
         self._progress = 0.0
         self._suspect, self._strikes = 0, 0
         # Whether this connection was of any use.
         self._advanced = False
-        self._told, self._last_status = 0.0, b""
+        self._told, self._last_status, self._untold = 0.0, b"", False
 
     async def run(self) -> None:
         """Publish until stop() is called."""
@@ -101,13 +103,14 @@ class Publisher:
     def _after(self, problem: str) -> None:
         """Look for an event that ends connections."""
         self._flush()
-        head = min((row.id for row in self._sent.values()), default=0)
+        sent = [row for row in self._sent.values() if row]
+        head = min((row.id for row in sent), default=0)
         if not head or self._stopping.is_set():
             return
         self._strikes = self._strikes + 1 if head == self._suspect else 1
         self._suspect = head
         if self._strikes >= MOST_STRIKES:
-            row = next(row for row in self._sent.values() if row.id == head)
+            row = next(row for row in sent if row.id == head)
             log.error("the broker does not take an event of %d bytes (%s): %.200r", len(row.line), problem, row.line)
             self._put_away(row, "refused")
             self._suspect, self._strikes, self._advanced = 0, 0, True
@@ -119,10 +122,15 @@ class Publisher:
         current = self._connection
         if not current or current.ended.done() or self._stopping.is_set():
             return
-        while (room := self._window - len(self._sent)) > 0 and (rows := self._store.take(room)):
+        while (room := self._room()) > 0 and (rows := self._store.take(room)):
             for row in rows:
                 self._publish(current, row)
         current.flush()
+
+    def _room(self) -> int:
+        """How many more events the broker may have now."""
+        full = sum(len(row.line) for row in self._sent.values() if row) >= WINDOW_BYTES
+        return 0 if full else self._window - len(self._sent)
 
     def _publish(self, current: connection.Connection, row: store.Row) -> None:
         try:
@@ -133,18 +141,27 @@ class Publisher:
             log.error("a line of the stream is of no use: %s: %.200r", exc, row.line)
             self._put_away(row, "unusable")
             return
+        self._send(current, row, topic, payload)
+
+    def _send(
+        self, current: connection.Connection, row: store.Row | None, topic: str, payload: bytes, retain: bool = False
+    ) -> None:
         if not self._sent:
             self._progress = time.monotonic()
-        self._sent[current.publish(topic, payload)] = row
+        self._sent[current.publish(topic, payload, retain)] = row
 
     def _on_acknowledged(self, number: int, code: int, reason: str) -> None:
-        row = self._sent.get(number)
-        if not row or not self._connection:
+        if number not in self._sent or not self._connection:
             return
         self._progress = time.monotonic()
+        row = self._sent[number]
+        if not row:
+            del self._sent[number]
+            asyncio.get_running_loop().call_soon(self._flush_and_pump)
+            return
         if code >= FIRST_FAILURE:
-            # Rights may be put right, and nothing is lost until then. Anything else is the event's own fault.
-            if code == NOT_AUTHORIZED:
+            # Rights and quotas may be put right, and nothing is lost until then. Anything else is the event's own fault.
+            if code in (NOT_AUTHORIZED, QUOTA_EXCEEDED):
                 self._sent.clear()
             self._connection.end(f"refuses to publish below {self._options.topic}/: {reason}")
             return
@@ -158,6 +175,8 @@ class Publisher:
         self._flush()
         if self._connection and not self._suspect:
             self._window = min(WINDOW, self._connection.receive_maximum)
+        if self._untold:
+            self.tell()
         self.pump()
 
     def _flush(self) -> None:
@@ -195,8 +214,12 @@ class Publisher:
         self.pump()
 
     def tell(self) -> None:
-        """Publish the status."""
-        if self._connection and not self._connection.ended.done():
+        """Publish the status, as soon as the broker has acknowledged the one before and takes another message."""
+        current = self._connection
+        if not current or current.ended.done() or self._stopping.is_set():
+            return
+        self._untold = None in self._sent.values() or len(self._sent) >= current.receive_maximum
+        if not self._untold:
             self._told, self._last_status = time.monotonic(), self._status.online()
-            self._connection.publish(f"{self._own}/status", self._last_status, retain=True)
-            self._connection.flush()
+            self._send(current, None, f"{self._own}/status", self._last_status, retain=True)
+            current.flush()

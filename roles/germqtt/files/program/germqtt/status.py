@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -54,10 +55,11 @@ class Status:
 
 
 def notify(**variables: t.Any) -> None:
-    """Tell systemd, if it is systemd that has started us: sd_notify(3)."""
+    """Tell systemd, if it is systemd that has started us and listens: sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         text = "\n".join(f"{name.upper()}={value}" for name, value in variables.items())
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+            connection.setblocking(False)
             connection.connect("\0" + address[1:] if address.startswith("@") else address)
             connection.send(text.encode())

@@ -1,0 +1,481 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes to the broker, with a broker that answers as a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import time
+import types
+
+import pytest
+from germqtt import config, publisher, status, store
+
+NOW = 1_800_000_000.0
+WELCOME_WITH_MAXIMUM = b"\x20\x06\x00\x00\x03\x21\x00"  # and the maximum as a byte
+
+
+def lines(*numbers: int, size: int = 0) -> list[bytes]:
+    return [
+        json.dumps({"type": "x", "project": "p", "number": number, "text": "x" * size}).encode() for number in numbers
+    ]
+
+
+def number(message) -> int | None:
+    return json.loads(message.payload).get("number")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Short delays."""
+    for name, value in {"FIRST_DELAY": 0.01, "LONGEST_DELAY": 0.05, "END_TIMEOUT": 0.3, "STATUS_INTERVAL": 0.1}.items():
+        monkeypatch.setattr(publisher, name, value)
+
+
+class Running:
+    """A publisher at work, with a tick that is not a second."""
+
+    def __init__(self, kept: store.Store, broker, **changed) -> None:
+        options = config.Mqtt(**{"hostname": "127.0.0.1", "port": broker.port, "topic": "gerrit", **changed})
+        self.kept, self.status = kept, status.Status(kept)
+        self.publisher = publisher.Publisher(options, kept, self.status)
+
+    async def __aenter__(self) -> Running:
+        self._running = asyncio.create_task(self.publisher.run())
+        self._ticking = asyncio.create_task(self._tick())
+        return self
+
+    async def _tick(self) -> None:
+        while True:
+            with contextlib.suppress(sqlite3.OperationalError):
+                self.kept.tick(NOW)
+            self.publisher.tick()
+            await asyncio.sleep(0.02)
+
+    async def until(self, condition, seconds: float = 5) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.status.line()
+            assert not self._running.done(), self._running.result()
+            assert not self._ticking.done(), self._ticking.result()
+            await asyncio.sleep(0.005)
+
+    async def __aexit__(self, *_exc: object) -> None:
+        begin = time.monotonic()
+        self.publisher.stop()
+        await asyncio.wait_for(self._running, 5)
+        self._ticking.cancel()
+        self.took = time.monotonic() - begin
+
+
+def play(scenario) -> None:
+    """Run a scenario; nothing that asyncio would only log is overlooked."""
+
+    async def main() -> None:
+        problems = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
+        await scenario()
+        assert problems == []
+
+    asyncio.run(main())
+
+
+# ---- order and acknowledgements --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [5, 4])
+def test_all_that_waits_goes_out_once_in_its_order(kept, broker, version):
+    if version == 4:
+        broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
+
+    async def scenario():
+        kept.add(lines(*range(250)), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting)
+            kept.add(lines(*range(250, 500)), NOW)
+            running.publisher.pump()
+            await running.until(lambda: not kept.waiting)
+        events = [message for message in broker.all if message.topic == "gerrit/p/x"]
+        assert [number(message) for message in events] == list(range(500))
+        assert {(message.qos, message.retain) for message in events} == {(1, False)}
+        assert kept.count("acknowledged") == 500
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("maximum", "most"), [(1, 1), (2, 2), (20, 20), (200, publisher.WINDOW)])
+def test_the_broker_has_no_more_than_it_wants(kept, broker, maximum, most):
+    """The status counts as well."""
+    broker.welcome = {5: WELCOME_WITH_MAXIMUM + bytes([maximum])}
+    broker.answer = lambda _message: None
+
+    async def scenario():
+        kept.add(lines(*range(300)), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: broker.sessions and broker.sessions[0].unacknowledged >= most)
+            running.status.gerrit = "another"
+            running.publisher.tell()
+            await asyncio.sleep(0.1)
+        assert broker.sessions[0].most_unacknowledged <= most + 1  # the one that says goodbye
+
+    play(scenario)
+
+
+def test_a_broker_that_wants_one_at_a_time_gets_all(kept, broker):
+    broker.welcome = {5: WELCOME_WITH_MAXIMUM + b"\x01"}
+
+    async def scenario():
+        kept.add(lines(*range(30)), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting)
+        assert [event["number"] for event in broker.events()] == list(range(30))
+        assert broker.sessions[0].most_unacknowledged == 1
+
+    play(scenario)
+
+
+def test_long_events_do_not_fill_the_memory(kept, broker):
+    broker.answer = lambda _message: None
+
+    async def scenario():
+        kept.add(lines(*range(20), size=store.MIB // 2), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: len(broker.events()) == 2)
+            await asyncio.sleep(0.1)
+            assert len(broker.events()) == 2
+
+    play(scenario)
+
+
+def test_only_what_is_acknowledged_is_removed(kept, broker):
+    broker.answer = lambda message: 0 if (number(message) or 0) % 2 == 0 else None
+
+    async def scenario():
+        kept.add(lines(*range(10)), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: kept.waiting == 5)
+            await asyncio.sleep(0.05)
+        kept.rewind()
+        assert [json.loads(row.line)["number"] for row in kept.take(99)] == [1, 3, 5, 7, 9]
+
+    play(scenario)
+
+
+def test_what_was_not_acknowledged_goes_out_again_in_its_order(kept, broker):
+    lost = {"count": 0}
+
+    def answer(message):
+        if number(message) == 50:
+            lost["count"] += 1
+            return "hang up" if lost["count"] == 1 else 0
+        return 0
+
+    broker.answer = answer
+
+    async def scenario():
+        kept.add(lines(*range(200)), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting)
+        first, second = (
+            [number(one) for one in session.published if one.topic == "gerrit/p/x"] for session in broker.sessions
+        )
+        assert first == list(range(51))
+        assert second[0] <= 50  # acknowledgements on their way may be lost
+        assert second == list(range(second[0], 200))
+        assert broker.sessions[0].client_id == broker.sessions[1].client_id == kept.client_id()
+
+    play(scenario)
+
+
+def test_a_broker_that_goes_away_and_comes_back_gets_all(kept, broker):
+    async def scenario():
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: broker.statuses())
+            kept.add(lines(*range(100)), NOW)
+            running.publisher.pump()
+            await broker.stop()
+            kept.add(lines(*range(100, 200)), NOW)
+            running.publisher.pump()
+            await running.until(lambda: "cannot be reached" in running.status.broker)
+            await broker.start(broker.port)
+            await running.until(lambda: not kept.waiting)
+        found = [event["number"] for event in broker.events()]
+        assert sorted(set(found)) == list(range(200))
+        assert found[-100:] == list(range(100, 200))
+
+    play(scenario)
+
+
+def test_a_broker_that_says_nothing_is_left(kept, broker, monkeypatch):
+    monkeypatch.setattr(publisher, "ACKNOWLEDGE_TIMEOUT", 0.1)
+    broker.answer = lambda message: 0 if len(broker.sessions) > 1 else None
+
+    async def scenario():
+        kept.add(lines(1, 2), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting)
+        assert len(broker.sessions) == 2
+
+    play(scenario)
+
+
+def test_messages_without_a_topic_are_counted_and_not_in_the_way(kept, broker):
+    async def scenario():
+        kept.add([b"nonsense", *lines(1), b"[]", *lines(2), b"{}"], NOW)
+        kept.close_gap(NOW, "why")
+        kept.open_gap()
+        kept.close_gap(NOW + 9, "why")
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting)
+        assert [message.topic for message in broker.all if "status" not in message.topic] == [
+            "gerrit/p/x",
+            "gerrit/p/x",
+            "gerrit/germqtt/gap",
+        ]
+        assert broker.events()[-1]["reason"] == "why"
+        assert (kept.count("unusable"), kept.count("acknowledged")) == (3, 2)
+
+    play(scenario)
+
+
+# ---- refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0x87, 0x97])
+def test_without_rights_everything_is_kept(kept, broker, code):
+    refusing = {"on": True}
+    broker.answer = lambda message: code if refusing["on"] and number(message) is not None else 0
+
+    async def scenario():
+        kept.add(lines(1, 2, 3), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: len(broker.sessions) > publisher.MOST_STRIKES + 2, 10)
+            assert (
+                "refuses to publish below gerrit/" in running.status.broker or running.status.broker == status.CONNECTED
+            )
+            assert (kept.waiting, kept.count("refused")) == (3, 0)
+            refusing["on"] = False
+            await running.until(lambda: not kept.waiting)
+        assert [event["number"] for event in broker.events()][-3:] == [1, 2, 3]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("how", ["hang up", 0x99])
+def test_an_event_that_ends_connections_is_given_up_and_told_of(kept, broker, how):
+    broker.answer = lambda message: how if number(message) == 2 else 0
+
+    async def scenario():
+        kept.add(lines(1, 2, 3, 4), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting, 10)
+        tries = [number(one) for one in broker.all].count(2)
+        assert tries == publisher.MOST_STRIKES
+        assert all(len(session.published) <= 2 for session in broker.sessions[1:tries])  # it alone, and the status
+        told = [json.loads(one.payload).get("number", one.topic) for one in broker.sessions[-1].published]
+        assert told[:2] == ["gerrit/germqtt/status", "gerrit/germqtt/gap"]
+        assert {3, 4} <= {number(one) for one in broker.all}
+        [gap] = [event for event in broker.events() if event["type"] == "gap"]
+        assert gap["from"] <= NOW <= gap["to"]
+        assert (gap["reason"], gap["events"]) == ("the broker does not take it", 1)
+        assert (kept.count("refused"), kept.count("acknowledged"), kept.count("gaps")) == (1, 3, 1)
+
+    play(scenario)
+
+
+def test_connections_that_end_now_and_then_give_up_nothing(kept, broker):
+    """Each with another event."""
+    seen = set()
+
+    def answer(message):
+        if number(message) in seen or number(message) is None:
+            return 0
+        seen.add(number(message))
+        return "hang up"
+
+    broker.answer = answer
+
+    async def scenario():
+        kept.add(lines(*range(20)), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting, 20)
+        assert kept.count("refused") == 0
+        assert kept.count("acknowledged") == 20
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("welcome", "said"),
+    [
+        (b"\x20\x03\x00\x87\x00", "refuses germqtt: Not authorized"),
+        (b"\x20\x03\x00\x88\x00", "refuses germqtt: Server unavailable"),
+        (b"", "cannot be reached: "),
+        (b"\x20\x03\x00", "cannot be reached: there is no answer"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "cannot be reached: "),
+        (b"\x20\x05\x00\x00\x02\xff\xff", "cannot be reached: "),
+        (b"\x20\x00", "cannot be reached: "),
+        (None, "cannot be reached: there is no answer"),
+    ],
+)
+def test_a_broker_that_does_not_let_in_is_asked_again(kept, broker, broker_kind, monkeypatch, welcome, said):
+    from germqtt import connection  # noqa: PLC0415
+
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.2)
+    broker.welcome = {5: welcome}
+
+    async def scenario():
+        kept.add(lines(1), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: running.status.broker.startswith(said))
+            broker.welcome = broker_kind.welcome
+            await running.until(lambda: not kept.waiting)
+
+    play(scenario)
+
+
+def test_a_broker_of_mqtt_3_1_1_is_spoken_to_in_that(kept, broker):
+    broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
+
+    async def scenario():
+        kept.add(lines(1), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting)
+        assert [session.version for session in broker.sessions] == [5, 4]
+        assert broker.sessions[1].polite
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"\x40\x03\x00\x01\xfe", b"\x40\x01\x00", b"\xe0\x02\xfe\x00", b"\x00\x00", b"\xf0\x00"]
+)
+def test_a_broker_that_talks_nonsense_is_left_and_asked_again(kept, broker, nonsense):
+    broker.nonsense = nonsense
+
+    async def scenario():
+        kept.add(lines(1), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: len(broker.sessions) > 1)
+            broker.nonsense = b""
+            await running.until(lambda: not kept.waiting)
+
+    play(scenario)
+
+
+# ---- status ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [5, 4])
+def test_the_status_is_retained_and_ends_offline(kept, broker, version):
+    if version == 4:
+        broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
+
+    async def scenario():
+        async with broker, Running(kept, broker, username="germqtt", password="secret", keepalive=33) as running:
+            await running.until(lambda: broker.statuses())
+            running.status.gerrit = status.CONNECTED
+            await running.until(lambda: broker.statuses()[-1]["gerrit"] == status.CONNECTED)
+            await running.until(lambda: not kept.waiting)
+        session = broker.sessions[-1]
+        assert (session.username, session.password, session.keepalive) == ("germqtt", "secret", 33)
+        topic, will, qos, retained = session.will
+        assert (topic, json.loads(will)["state"], qos, retained) == ("gerrit/germqtt/status", "offline", 1, True)
+        assert session.polite
+        found = broker.statuses()
+        assert [one["state"] for one in found] == ["online"] * (len(found) - 1) + ["offline"]
+        assert all(message.retain and message.qos == 1 for message in session.published)
+        assert len(found) == 3  # nothing was said twice
+
+    play(scenario)
+
+
+def test_a_status_that_changes_often_does_not_pile_up(kept, broker):
+    broker.answer = lambda message: 0 if number(message) else None
+
+    async def scenario():
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: broker.statuses())
+            for one in range(50):
+                running.status.gerrit = str(one)
+                running.publisher.tell()
+            await asyncio.sleep(0.05)
+            assert len(broker.statuses()) == 1
+
+    play(scenario)
+
+
+# ---- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_waits_for_the_last_acknowledgements(kept, broker):
+    late = []
+    publish = broker._publish
+
+    def answer_late(session, header, packet, writer):
+        keep_on = publish(session, header, packet, writer)
+        message = session.published[-1]
+        if number(message):
+            asyncio.get_running_loop().call_later(0.1, broker.acknowledge, session, writer, message.number)
+            late.append(message)
+        return keep_on
+
+    broker.answer = lambda message: None if number(message) else 0
+    broker._publish = answer_late
+
+    async def scenario():
+        kept.add(lines(1, 2, 3), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: len(late) == 3)
+        assert kept.waiting == 0
+        assert broker.statuses()[-1]["state"] == "offline"
+        assert running.took < 0.3
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("answers", ["nothing", "no welcome", "away"])
+def test_the_end_does_not_wait_for_ever(kept, broker, monkeypatch, answers):
+    from germqtt import connection  # noqa: PLC0415
+
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.2)
+    broker.answer = lambda _message: None
+    if answers == "no welcome":
+        broker.welcome = {5: None}
+
+    async def scenario():
+        kept.add(lines(1), NOW)
+        async with broker:
+            if answers == "away":
+                await broker.stop()
+            async with Running(kept, broker) as running:
+                await asyncio.sleep(0.1)
+        assert running.took < 1
+        assert kept.waiting == 1
+
+    play(scenario)
+
+
+def test_a_full_disk_stops_nothing(kept, broker):
+    real = kept._transaction
+
+    @contextlib.contextmanager
+    def transaction(_self):
+        raise sqlite3.OperationalError("database or disk is full")
+        yield
+
+    async def scenario():
+        kept.add([*lines(*range(150)), b"nonsense", *lines(*range(150, 300))], NOW)
+        kept._transaction = types.MethodType(transaction, kept)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: len(broker.events()) == 300)
+            assert kept.waiting == 301
+            kept._transaction = real
+            await running.until(lambda: kept.waiting == 1)
+        assert [event["number"] for event in broker.events()] == list(range(300))
+
+    play(scenario)
