@@ -84,6 +84,8 @@ class Broker:
     welcome: dict[int, bytes | None] = {5: b"\x20\x03\x00\x00\x00", 4: b"\x20\x02\x00\x00"}
     # What it says to a message at QoS 1: a reason code, None for silence, or "hang up".
     answer: t.Callable[[Published], int | str | None] = staticmethod(lambda _message: 0)
+    # Whether it answers when it is asked if it is there.
+    pings = True
     # Bytes that it says after CONNACK of its own accord.
     nonsense = b""
 
@@ -139,7 +141,7 @@ class Broker:
             return answer is None or (answer != b"" and answer[3:4] in (b"\0", b""))
         if kind == 3:
             return self._publish(session, header, packet, writer)
-        if kind == 12:
+        if kind == 12 and self.pings:
             writer.write(b"\xd0\x00")
         session.polite = session.polite or kind == 14
         return kind != 14

@@ -194,7 +194,7 @@ def test_what_was_not_acknowledged_goes_out_again_in_its_order(kept, broker):
 def test_a_broker_that_goes_away_and_comes_back_gets_all(kept, broker):
     async def scenario():
         async with broker, Running(kept, broker) as running:
-            await running.until(lambda: broker.statuses())
+            await running.until(broker.statuses)
             kept.add(lines(*range(100)), NOW)
             running.publisher.pump()
             await broker.stop()
@@ -377,7 +377,7 @@ def test_the_status_is_retained_and_ends_offline(kept, broker, version):
 
     async def scenario():
         async with broker, Running(kept, broker, username="germqtt", password="secret", keepalive=33) as running:
-            await running.until(lambda: broker.statuses())
+            await running.until(broker.statuses)
             running.status.gerrit = status.CONNECTED
             await running.until(lambda: broker.statuses()[-1]["gerrit"] == status.CONNECTED)
             await running.until(lambda: not kept.waiting)
@@ -399,7 +399,7 @@ def test_a_status_that_changes_often_does_not_pile_up(kept, broker):
 
     async def scenario():
         async with broker, Running(kept, broker) as running:
-            await running.until(lambda: broker.statuses())
+            await running.until(broker.statuses)
             for one in range(50):
                 running.status.gerrit = str(one)
                 running.publisher.tell()

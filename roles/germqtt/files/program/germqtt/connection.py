@@ -150,8 +150,9 @@ class Connection:
 
     def close(self, politely: bool = False) -> None:
         """Hang up. The broker publishes the will unless that is done politely."""
-        self._closed = True
-        client = self._client
+        client, was_closed, self._closed = self._client, self._closed, True
+        if was_closed:
+            return
         if client.socket() and politely:
             client.disconnect()
             client.loop_write()

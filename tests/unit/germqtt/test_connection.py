@@ -1,0 +1,281 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One connection to a broker, with all versions of paho-mqtt."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+
+import paho.mqtt.client as paho
+import pytest
+from germqtt import config, connection
+
+PROTOCOLS = [paho.MQTTv5, paho.MQTTv311]
+
+
+def opened(broker, protocol: int = paho.MQTTv5, **changed) -> connection.Connection:
+    options = config.Mqtt(**{"hostname": "127.0.0.1", "port": broker.port, "topic": "gerrit", **changed})
+    return connection.Connection(options, "germqtt-0", protocol)
+
+
+async def until(condition, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def unraisable(monkeypatch):
+    """What goes wrong where nobody can catch it, such as when a client is collected."""
+    found = []
+    monkeypatch.setattr(sys, "unraisablehook", found.append)
+    return found
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_message_is_acknowledged(broker, protocol):
+    async def scenario():
+        async with broker:
+            current, got = opened(broker, protocol), []
+            current.on_acknowledged = lambda number, code, _reason: got.append((number, code))
+            await current.open("will", b"gone")
+            sent = [current.publish("a", b"b"), current.publish("c", b"d", retain=True)]
+            current.flush()
+            await until(lambda: len(got) == 2)
+            assert got == [(number, 0) for number in sent]
+            current.close(politely=True)
+            await until(lambda: broker.sessions[0].polite)
+        assert [(one.topic, one.payload, one.qos, one.retain) for one in broker.all] == [
+            ("a", b"b", 1, False),
+            ("c", b"d", 1, True),
+        ]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("code", [0, 0x10, 0x80, 0x87, 0x97, 0x99])
+def test_reasons_of_acknowledgements(broker, code):
+    broker.answer = lambda _message: code
+
+    async def scenario():
+        async with broker:
+            current, got = opened(broker), []
+            current.on_acknowledged = lambda _number, code, reason: got.append((code, reason))
+            await current.open("will", b"gone")
+            current.publish("a", b"b")
+            current.flush()
+            await until(lambda: got)
+            assert got[0][0] == code
+            assert got[0][1]
+            current.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("protocol", "welcome", "older"),
+    [
+        (paho.MQTTv5, b"\x20\x02\x00\x01", True),
+        (paho.MQTTv5, b"\x20\x03\x00\x84\x00", True),
+        (paho.MQTTv5, b"\x20\x03\x00\x87\x00", False),
+        (paho.MQTTv311, b"\x20\x02\x00\x05", False),
+    ],
+)
+def test_refusals(broker, protocol, welcome, older):
+    broker.welcome = {5: welcome, 4: welcome}
+
+    async def scenario():
+        async with broker:
+            current = opened(broker, protocol)
+            with pytest.raises(connection.RefusedError) as caught:
+                await current.open("will", b"gone")
+            current.close()
+            assert caught.value.speaks_older is older
+            assert str(caught.value)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("wanted", [None, 20])
+def test_the_receive_maximum(broker, protocol, wanted):
+    if wanted:
+        broker.welcome = broker.welcome | {5: b"\x20\x06\x00\x00\x03\x21\x00\x14"}
+
+    async def scenario():
+        async with broker:
+            current = opened(broker, protocol)
+            await current.open("will", b"gone")
+            assert current.receive_maximum == (20 if wanted and protocol == paho.MQTTv5 else 65535)
+            current.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("end", ["hang up", "goodbye", "silence"])
+def test_why_it_ended(broker, end):
+    if end == "goodbye":
+        broker.nonsense = b"\xe0\x02\x8b\x00"
+
+    async def scenario():
+        async with broker:
+            current = opened(broker, keepalive=1)
+            broker.pings = end != "silence"
+            await current.open("will", b"gone")
+            if end == "hang up":
+                await broker.stop()
+            while not current.ended.done():
+                current.tick()
+                await asyncio.sleep(0.05)
+            reason = current.ended.result()
+            assert ("shutting down" in reason) == (end == "goodbye")
+            assert reason
+            current.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("how", ["hang up", "politely", "lost", "not let in", "never"])
+def test_nothing_is_left_behind(broker, unraisable, protocol, how):
+    if how == "not let in":
+        broker.welcome = {5: b"\x20\x03\x00\x87\x00", 4: b"\x20\x02\x00\x05"}
+
+    async def scenario():
+        async with broker:
+            current = opened(broker, protocol)
+            try:
+                if how != "never":
+                    await current.open("will", b"gone")
+                    current.publish("a", b"x" * 10_000_000)  # more than goes out at once
+                    current.flush()
+            except connection.RefusedError:
+                pass
+            if how == "lost":
+                await broker.stop()
+                await asyncio.wait_for(current.ended, 5)
+            current.close(politely=how == "politely")
+            current.close()
+            watched = asyncio.get_running_loop()._selector.get_map()
+            del current
+            gc.collect()
+            await asyncio.sleep(0)
+            assert len(watched) <= 3  # the loop's own, the broker, and its side of the connection
+
+    asyncio.run(scenario())
+    gc.collect()
+    assert unraisable == []
+
+
+def test_who_took_too_long_to_connect_does_not_connect(broker, monkeypatch, unraisable):
+    """Or it would push out the connection that came after it, and leave its will."""
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.1)
+    create = socket.create_connection
+    made = []
+
+    def slowly(*arguments, **given):
+        time.sleep(0.3)
+        made.append(create(*arguments, **given))
+        return made[-1]
+
+    monkeypatch.setattr(socket, "create_connection", slowly)
+
+    async def scenario():
+        async with broker:
+            current = opened(broker)
+            with pytest.raises(TimeoutError):
+                await current.open("will", b"gone")
+            current.close()
+            await until(lambda: made)
+            await asyncio.sleep(0.1)
+            assert broker.sessions == []
+
+    asyncio.run(scenario())
+    gc.collect()
+    assert unraisable == []
+
+
+def test_a_password_that_is_empty_is_none(broker):
+    async def scenario():
+        async with broker:
+            current = opened(broker, username="a")
+            await current.open("will", b"gone")
+            current.close()
+            assert (broker.sessions[0].username, broker.sessions[0].password) == ("a", None)
+
+    asyncio.run(scenario())
+
+
+# ---- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Of 127.0.0.1, and its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=broker"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*command.split(), *names], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path / "cert.pem", tmp_path / "key.pem"
+
+
+@pytest.fixture
+def tls_broker(broker_kind, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return broker_kind(context)
+
+
+@pytest.mark.parametrize("size", [10, 3000, 40_000])
+def test_tls(tls_broker, certificate, size):
+    """Whatever arrives in one record of TLS is seen, and what does not fit at once goes out later."""
+
+    async def scenario():
+        async with tls_broker as broker:
+            current, got = opened(broker, tls=True, ca_file=certificate[0]), []
+            current.on_acknowledged = lambda number, code, _reason: got.append((number, code))
+            await current.open("will", b"gone")
+            sent = [current.publish("a", b"x" * size) for _message in range(300)]
+            current.flush()
+            await until(lambda: len(got) == 300)
+            assert got == [(number, 0) for number in sent]
+            assert all(len(one.payload) == size for one in broker.all)
+            current.close(politely=True)
+            await until(lambda: broker.sessions[0].polite)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("trusts", ["others", "another name", "plain"])
+def test_tls_with_somebody_else(tls_broker, broker, certificate, trusts):
+    async def scenario():
+        async with tls_broker, broker:
+            changed = {"ca_file": None if trusts == "others" else certificate[0]}
+            if trusts == "another name":
+                changed["hostname"] = "localhost"
+            current = opened(broker if trusts == "plain" else tls_broker, tls=True, **changed)
+            with pytest.raises(OSError):
+                await current.open("will", b"gone")
+            current.close()
+            assert tls_broker.sessions == []
+
+    asyncio.run(scenario())
+
+
+def test_a_ca_file_that_went_away_is_an_error_that_passes(broker, tmp_path):
+    async def scenario():
+        async with broker:
+            with pytest.raises(OSError):
+                opened(broker, tls=True, ca_file=tmp_path / "none")
+
+    asyncio.run(scenario())
