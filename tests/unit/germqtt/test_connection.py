@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import shutil
 import socket
 import ssl
 import subprocess
@@ -221,8 +220,6 @@ def test_a_password_that_is_empty_is_none(broker):
 @pytest.fixture
 def certificate(tmp_path):
     """Of 127.0.0.1, and its key."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=broker"
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run([*command.split(), *names], cwd=tmp_path, check=True, capture_output=True)

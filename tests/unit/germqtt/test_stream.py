@@ -11,7 +11,6 @@ import json
 import pathlib
 import re
 import shlex
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -31,7 +30,6 @@ GERRIT = config.Gerrit(
     key=pathlib.Path("/key"),
     known_hosts=pathlib.Path("/hosts"),
 )
-needs_ssh = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="OpenSSH's client is not installed")
 
 
 def gerrit(**changed) -> config.Gerrit:
@@ -90,7 +88,6 @@ def test_what_ssh_is_asked_for():
     assert int(stream.KEEPALIVE) * 4 <= 60  # a dead link is noticed within a minute
 
 
-@needs_ssh
 def test_no_key_is_in_the_command(tmp_path):
     key = make_key(tmp_path / "key")
     secret = "".join(key.read_text().splitlines()[1:-1])
@@ -98,7 +95,6 @@ def test_no_key_is_in_the_command(tmp_path):
     assert not any(secret[begin : begin + 16] in command for begin in range(0, len(secret), 16))
 
 
-@needs_ssh
 @pytest.mark.parametrize("name", ["key", "a b", "50%h", "%", 'quo"te', "back\\slash", "comma,é", "~", "a#b", "'"])
 def test_ssh_finds_files_of_any_name(tmp_path, name):
     """As it says itself when it connects, which is to nobody."""
@@ -139,7 +135,6 @@ def fine(tmp_path):
     return gerrit(key=key, known_hosts=hosts)
 
 
-@needs_ssh
 def test_a_set_up_that_is_fine(fine):
     stream.check(fine, "germqtt.conf")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(fine.known_hosts)], check=True, capture_output=True)
@@ -153,7 +148,6 @@ def passphrase(path: pathlib.Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-p", "-N", "passphrase", "-f", str(path)], check=True)
 
 
-@needs_ssh
 @pytest.mark.parametrize(
     ("option", "spoil", "said"),
     [
@@ -187,7 +181,6 @@ def test_a_set_up_that_is_not(fine, option, spoil, said):
     assert "\n" not in found
 
 
-@needs_ssh
 def test_no_ssh_is_a_fault_of_the_set_up(fine, monkeypatch):
     monkeypatch.setenv("PATH", "/none")
     with pytest.raises(config.ConfigError, match="OpenSSH's client is not installed"):
