@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import pathlib
 import re
@@ -42,7 +43,7 @@ def gerrit(**changed) -> config.Gerrit:
 def cut(data: bytes, where: list[int]) -> list[bytes]:
     """The data in pieces."""
     edges = [0, *sorted(position % (len(data) + 1) for position in where), len(data)]
-    return [data[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [data[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
 @given(
@@ -75,7 +76,7 @@ def test_a_line_without_an_end_does_not_fill_the_memory():
 def test_what_ssh_is_asked_for():
     command = stream.command(GERRIT)
     assert command[-4:] == ["--", "review.example.org", "gerrit", "stream-events"]
-    options = {option for flag, option in zip(command, command[1:], strict=False) if flag == "-o"}
+    options = {option for flag, option in itertools.pairwise(command) if flag == "-o"}
     assert options >= {
         "BatchMode=yes",
         "StrictHostKeyChecking=yes",
