@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
+import sqlite3
 import ssl
 import sys
 import typing as t
@@ -22,6 +24,31 @@ sys.path.insert(0, str(CHECKOUT / "roles/germqtt/files/program"))
 def stream_lines() -> list[bytes]:
     """A stream of events as Gerrit sends it."""
     return (CHECKOUT / "tests/fixtures/gerrit-events.jsonl").read_bytes().splitlines()
+
+
+class _NoTransaction:
+    """One that the disk has no room for."""
+
+    def __enter__(self) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def __exit__(self, *_exc: object) -> None:
+        """There was nothing."""
+
+
+@pytest.fixture
+def full_disk() -> t.Callable[[t.Any], t.ContextManager[None]]:
+    """What keeps a store from writing anything, as long as it is entered."""
+
+    @contextlib.contextmanager
+    def full(kept: t.Any) -> t.Iterator[None]:
+        kept._transaction = _NoTransaction
+        try:
+            yield
+        finally:
+            del kept._transaction
+
+    return full
 
 
 @dataclasses.dataclass

@@ -10,7 +10,6 @@ import contextlib
 import json
 import sqlite3
 import time
-import types
 
 import pytest
 from germqtt import config, publisher, status, store
@@ -460,21 +459,13 @@ def test_the_end_does_not_wait_for_ever(kept, broker, monkeypatch, answers):
     play(scenario)
 
 
-def test_a_full_disk_stops_nothing(kept, broker):
-    real = kept._transaction
-
-    @contextlib.contextmanager
-    def transaction(_self):
-        raise sqlite3.OperationalError("database or disk is full")
-        yield
-
+def test_a_full_disk_stops_nothing(kept, broker, full_disk):
     async def scenario():
         kept.add([*lines(*range(150)), b"nonsense", *lines(*range(150, 300))], NOW)
-        kept._transaction = types.MethodType(transaction, kept)
         async with broker, Running(kept, broker) as running:
-            await running.until(lambda: len(broker.events()) == 300)
-            assert kept.waiting == 301
-            kept._transaction = real
+            with full_disk(kept):
+                await running.until(lambda: len(broker.events()) == 300)
+                assert kept.waiting == 301
             await running.until(lambda: kept.waiting == 1)
         assert [event["number"] for event in broker.events()] == list(range(300))
 

@@ -17,7 +17,6 @@ import sqlite3
 import subprocess
 import threading
 import time
-import types
 
 import pytest
 from germqtt import backoff, config, status, store, stream
@@ -375,24 +374,7 @@ def test_what_a_stopped_stream_still_has_is_stored(bench, kept):
     assert bench.waiting == ["first", "last"]
 
 
-@contextlib.contextmanager
-def full_disk(kept: store.Store):
-    """Nothing can be written meanwhile."""
-    real = kept._transaction
-
-    @contextlib.contextmanager
-    def transaction(_self):
-        raise sqlite3.OperationalError("database or disk is full")
-        yield
-
-    kept._transaction = types.MethodType(transaction, kept)
-    try:
-        yield
-    finally:
-        kept._transaction = real
-
-
-def test_a_full_disk_loses_nothing(bench, kept, caplog):
+def test_a_full_disk_loses_nothing(bench, kept, caplog, full_disk):
     kept.add([b"before"], time.time())
     begin = time.monotonic()
     with contextlib.ExitStack() as full:
@@ -408,7 +390,7 @@ def test_a_full_disk_loses_nothing(bench, kept, caplog):
     assert caplog.text.count("nothing is read for now") <= 2
 
 
-def test_it_can_be_stopped_on_a_full_disk_and_what_is_lost_is_in_the_gap(bench, kept):
+def test_it_can_be_stopped_on_a_full_disk_and_what_is_lost_is_in_the_gap(bench, kept, full_disk):
     bench.run(LOGIN + "echo one; exec sleep 9", until=lambda: not kept.gap_is_open)
     heard = kept._kept["heard"]
     begin = time.monotonic()
