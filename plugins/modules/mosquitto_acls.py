@@ -14,7 +14,8 @@ description:
   - Brings any number of rules into the file that Mosquitto's option C(acl_file) names. Those for clients without a name, those of each
     user that is given, and the patterns become exactly what is asked for. Whatever is not mentioned stays, unless O(prune=true).
   - What no rule allows is refused. A client with a name does not have the rights of those without one.
-  - Rules that never match, or that others make pointless, are warned of and returned. Topic filters are checked by the rules of MQTT.
+  - Rules that never match, or that others make pointless, are warned of and returned, and so are rules outside O(patterns) with V(%u) or
+    V(%c), which they take as it stands. Topic filters are checked by the rules of MQTT.
   - Runs at the same time wait for each other. A file that another program changes meanwhile is left as that program wrote it, and
     the module fails.
   - A running broker does not notice. Reload it afterwards, for example with M(opendev.firehose.systemd_current).
@@ -147,7 +148,10 @@ removed:
   elements: str
   sample: ["user retired: write retired/#"]
 pointless:
-  description: The rules of the whole file that never match, or that others make pointless, each with the reason.
+  description:
+    - The rules of the whole file that never match, that others make pointless, or that have a placeholder outside the patterns, each with
+      the reason.
+    - Not every pointless rule is found. A name or a client id is taken for one that may have slashes.
   returned: success
   type: list
   elements: str

@@ -87,7 +87,9 @@ anonymous_publish:
   type: bool
   sample: false
 pointless:
-  description: The rules that never match, or that others make pointless, each with the reason.
+  description:
+    - The rules that never match, that others make pointless, or that have a placeholder outside the patterns, each with the reason.
+    - Not every pointless rule is found. A name or a client id is taken for one that may have slashes.
   returned: success
   type: list
   elements: str
