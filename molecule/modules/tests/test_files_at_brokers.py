@@ -28,7 +28,7 @@ T = t.TypeVar("T")
 repeatable = settings(derandomize=True, database=None, deadline=None, max_examples=40)
 
 # The alphabet: a level is a name, a user's name, a client id, or nothing.
-TOPICS = ["a", "b", "a/", "a/b", "b/a", "a/u", "u/a", "a/c-u", "a/c", "c/a", "a/a/a", "a/b/c", "/a", "$x/a"]
+TOPICS = ["a", "b", "a/", "a/b", "b/a", "a/u", "u/a", "a/v", "a/c-u", "a/c", "c/a", "a/a/a", "a/b/c", "/a", "$x/a"]
 LEVELS = st.sampled_from(["a", "b", "", "+"])
 PLACES = st.sampled_from(["a", "+", "%u", "%c"])
 
@@ -67,14 +67,18 @@ def on_each(brokers: t.Sequence[SpareBroker], function: t.Callable[[SpareBroker]
 
 
 USER = Account("u", "only-for-tests-u")
-CLIENTS = {"c": ANONYMOUS, "c-u": USER}  # by their client ids
+WITHOUT_RULES = Account("v", "only-for-tests-v")
+CLIENTS = {"c": ANONYMOUS, "c-u": USER, "c-v": WITHOUT_RULES}  # by their client ids
 
 
 class Judge:
     """What a broker decides: clients that stay connected while rules come and go."""
 
     def __init__(self, broker: SpareBroker, stack: contextlib.ExitStack) -> None:
-        users = [{"name": account.name, "password": account.password} for account in (HERALD, READER, WRITER, USER)]
+        users = [
+            {"name": account.name, "password": account.password}
+            for account in (HERALD, READER, WRITER, USER, WITHOUT_RULES)
+        ]
         lines, _changes = _accounts.merge([], users)
         broker.write("passwd", _accounts.render(lines))
         broker.read_again()
