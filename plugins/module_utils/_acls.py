@@ -67,15 +67,18 @@ def _parse_rule(number: int, fields: str) -> Rule:
     if not topic:
         raise _lines.FileError(number, "there is no topic")
     if access not in ACCESS:
-        raise _lines.FileError(number, f"{access!r} is none of {', '.join(ACCESS)}")
-    problem = _topics.rule_problem(topic)
+        raise _lines.FileError(number, f"what stands before the topic is none of {', '.join(ACCESS)}")
+    problem = _topics.rule_problem(topic, quote=False)
     if problem:
         raise _lines.FileError(number, problem)
     return Rule(topic, access)
 
 
 def parse(content: str) -> list[Line]:
-    """Take a file apart. A line that the broker would refuse is an error that names it."""
+    """Take a file apart. A line that the broker would refuse is an error that names it.
+
+    And does not quote it: what looks like no rules may be another file, with secrets.
+    """
     lines: list[Line] = []
     user: str | None = None
     for number, text in _lines.split(content):
@@ -92,7 +95,7 @@ def parse(content: str) -> list[Line]:
         elif keyword in ("topic", "pattern"):
             lines.append(Line(text, keyword, user, _parse_rule(number, rest)))
         else:
-            raise _lines.FileError(number, f"it starts with none of topic, pattern and user: {keyword!r}")
+            raise _lines.FileError(number, "it starts with none of topic, pattern and user")
     return lines
 
 

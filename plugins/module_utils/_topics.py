@@ -15,8 +15,9 @@ MAX_BYTES = 65535
 MAX_SLASHES = 200
 
 
-def filter_problem(topic_filter: str) -> str | None:
-    """Say what is wrong with a topic filter, or None."""
+def filter_problem(topic_filter: str, *, quote: bool = True) -> str | None:
+    """Say what is wrong with a topic filter, or None. Unless it is to be quoted, it may as well be a secret."""
+    what = repr(topic_filter) if quote else "a topic filter"
     if not topic_filter:
         return "a topic filter cannot be empty"
     if len(topic_filter.encode("utf-8", "surrogatepass")) > MAX_BYTES:
@@ -26,19 +27,20 @@ def filter_problem(topic_filter: str) -> str | None:
     levels = topic_filter.split("/")
     for number, level in enumerate(levels, 1):
         if "#" in level and (level != "#" or number < len(levels)):
-            return f"{topic_filter!r}: '#' must be the whole last level"
+            return f"{what}: '#' must be the whole last level"
         if "+" in level and level != "+":
-            return f"{topic_filter!r}: '+' must be a whole level"
+            return f"{what}: '+' must be a whole level"
     return None
 
 
-def rule_problem(topic_filter: str) -> str | None:
+def rule_problem(topic_filter: str, *, quote: bool = True) -> str | None:
     """Say what is wrong with a topic filter in an ACL file or a bridge, where blanks at the ends are lost, or None."""
     if topic_filter != topic_filter.strip(_lines.BLANKS):
-        return f"{topic_filter!r}: Mosquitto's files cannot hold blanks at either end of a topic filter"
+        what = repr(topic_filter) if quote else "a topic filter"
+        return f"{what}: Mosquitto's files cannot hold blanks at either end of a topic filter"
     if topic_filter.count("/") > MAX_SLASHES:
         return f"a topic filter with more than {MAX_SLASHES} slashes: Mosquitto refuses a whole file for it"
-    return filter_problem(topic_filter)
+    return filter_problem(topic_filter, quote=quote)
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -127,6 +127,16 @@ def test_info_returns_what_the_other_module_takes(run, acl):
 
 
 @pytest.mark.parametrize("module", [mosquitto_acls, mosquitto_acls_info])
+@pytest.mark.parametrize("name", ["zuul", "topic ", "topic x ", "topic read ", "pattern read # ", "pattern \t"])
+def test_a_password_file_is_refused_without_a_word_of_it(run, acl, module, name):
+    acl.write_text(f"{name}:$7$101$U2FsdFNhbHRTYWx0$SGFz+Gh#SGFzaA==\n")
+    result = run(module=module)
+    assert "acl, line 1: " in result["msg"]
+    assert "101" not in json.dumps(result)
+    assert "SGFz" not in json.dumps(result)
+
+
+@pytest.mark.parametrize("module", [mosquitto_acls, mosquitto_acls_info])
 @pytest.mark.parametrize(
     ("content", "why"),
     [
