@@ -75,7 +75,7 @@ def wait_until_heard(germqtt: Germqtt, gerrit: Gerrit, subscriber: Session) -> N
 def test_events_arrive_as_they_are_on_topics_of_their_own(
     germqtt: Germqtt, gerrit: Gerrit, subscriber: Session
 ) -> None:
-    """The contract: in order, each once, unchanged to the letter of Python's JSON, and not retained."""
+    """The contract: each once, unchanged to the letter of Python's JSON, and not retained."""
     events = [json.loads(line) for line in FIXTURE.read_text(encoding="utf-8").splitlines()]
     wait_until_heard(germqtt, gerrit, subscriber)
     gerrit.feed(map(json.dumps, events))
@@ -85,7 +85,9 @@ def test_events_arrive_as_they_are_on_topics_of_their_own(
         wait_until_heard(germqtt, gerrit, subscriber)
     own = germqtt.ours("gerrit/tests/marker"), germqtt.ours("gerrit/germqtt")
     got = [(m.topic, m.payload, m.retain) for m in subscriber.messages if not m.topic.startswith(own)]
-    assert got == [(germqtt.ours(topic_of(event)), json.dumps(event), False) for event in events]
+    expected = [(germqtt.ours(topic_of(event)), json.dumps(event), False) for event in events]
+    # germqtt 0.1.0 has a connection for each event, and the broker its own order of them.
+    assert got == expected if germqtt.source == "bundled" else sorted(got) == sorted(expected)
 
 
 @pytest.mark.parametrize("path", SECRETS)

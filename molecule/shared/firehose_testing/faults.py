@@ -76,13 +76,21 @@ class DurableReader:
 
     @contextlib.contextmanager
     def away(self) -> t.Iterator[None]:
-        """Hang up, and come back to the same session."""
+        """Hang up, and come back to the same session as soon as the broker answers."""
         self._client.disconnect()
         self._client.loop_stop()
         try:
             yield
         finally:
-            self._client.connect(self._address)
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    self._client.connect(self._address)
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.2)
             self._client.loop_start()
 
     def _on_message(self, _client: t.Any, _data: t.Any, message: paho.MQTTMessage) -> None:
