@@ -28,6 +28,7 @@ MAX_ITERATIONS = 10_000_000
 # Mosquitto 2.0 reads the first length only; 2.1 reads both.
 SALT_BYTES = (12, 64)
 HASH_BYTES = 64
+MAX_NAME_BYTES = 65535
 
 ARGON2 = re.compile(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 
@@ -119,8 +120,20 @@ def name_problem(name: str) -> str | None:
         return f"{name!r}: a name cannot start with '#', which makes its line a comment"
     if name != name.strip(_lines.BLANKS):
         return f"{name!r}: a name cannot start or end with blanks, which the password file loses"
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in name):
-        return f"{name!r}: a name cannot have control characters"
+    if _lines.has_unfit_characters(name):
+        return f"{name!r}: a name cannot have control characters, nor others that MQTT forbids"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"a name has at most {MAX_NAME_BYTES} bytes"
+    return None
+
+
+def _password_problem(password: str) -> str | None:
+    if not password:
+        return "its password is empty"
+    if "\0" in password:
+        return "its password has a NUL character, where the broker stops reading it"
+    if any(0xD800 <= ord(char) < 0xE000 for char in password):
+        return "its password is not UTF-8"
     return None
 
 
@@ -146,7 +159,7 @@ def _user_problem(user: t.Mapping[str, t.Any]) -> str | None:
     if password is None and password_hash is None:
         return "needs password or password_hash"
     if password_hash is None:
-        return None if str(password) else "its password is empty"
+        return _password_problem(str(password))
     try:
         parse_hash(password_hash)
     except HashError as exc:

@@ -12,6 +12,7 @@ import fcntl
 import grp
 import os
 import pwd
+import stat
 import tempfile
 import time
 import typing as t
@@ -67,6 +68,8 @@ class TextFile:
                 if time.monotonic() >= deadline:
                     self.fail(f"is held by another run: its directory has been locked for {LOCK_TIMEOUT:g} seconds")
                 time.sleep(LOCK_PAUSE)
+            except OSError as exc:
+                self.fail(f"cannot be written: directory {self._directory} cannot be locked: {exc.strerror}")
 
     def _stat(self) -> tuple[int, int, int] | None:
         if os.path.islink(self.path):
@@ -77,6 +80,8 @@ class TextFile:
             return None
         except OSError as exc:
             self.fail(f"cannot be read: {exc.strerror}")
+        if not stat.S_ISREG(status.st_mode):  # a FIFO would be waited for
+            self.fail("is not a regular file")
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _read(self) -> str | None:
@@ -96,18 +101,25 @@ class TextFile:
     def put(self, content: str) -> tuple[bool, dict[str, t.Any]]:
         """Have the file hold this text, with the module's owner, group and mode. Say whether that changed it, and which attributes.
 
-        In check mode nothing is changed. Nobody but its owner can read a new file before it has the attributes.
+        In check mode nothing is changed. Nobody can read the new text whom the attributes do not let, at any moment: a new
+        file is its owner's alone until it has them, and another has them before it has the text.
         """
         changed = content != self.content
+        diff: dict[str, t.Any] = {}
         if not self.module.check_mode:
             self._check_owners()
             if changed:
-                self._replace(content)
-        diff: dict[str, t.Any] = {}
-        if not self.module.check_file_absent_if_check_mode(self.path):
-            attributes = self.module.load_file_common_arguments(self.module.params, path=self.path)
-            changed = self.module.set_fs_attributes_if_different(attributes, changed, diff)
-        return changed, diff
+                self._replace(content, diff)
+        if self._status is None:
+            # What a new file has before it has the wanted attributes is nothing that was there before.
+            if not self.module.check_mode:
+                self._set_attributes({})
+            return changed, {}
+        return self._set_attributes(diff) or changed, diff
+
+    def _set_attributes(self, diff: dict[str, t.Any], **instead: t.Any) -> bool:
+        attributes = self.module.load_file_common_arguments(self.module.params, path=self.path)
+        return self.module.set_fs_attributes_if_different({**attributes, **instead}, False, diff)
 
     def _check_owners(self) -> None:
         """Fail for an owner or a group that is not there before the file is touched."""
@@ -119,18 +131,22 @@ class TextFile:
                 except KeyError:
                     self.fail(f"was not changed: {option} {name!r} does not exist on this host")
 
-    def _replace(self, content: str) -> None:
+    def _replace(self, content: str, diff: dict[str, t.Any]) -> None:
+        encoded = content.encode()
         os.umask(0o077)
         try:
             # In the same directory, so that the file is replaced by one rename.
             descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=f".{os.path.basename(self.path)}.")
             self.module.add_cleanup_file(temporary)
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(content)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(encoded)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as exc:
             self.fail(f"was not changed: {exc.strerror}")
         if self._stat() != self._status:
             self.fail("was changed by another program in the meantime, and not by this module; run it again")
+        if self._status is not None:
+            # A file that is replaced hands its owner and mode down. What chattr does could keep it from being replaced.
+            self._set_attributes(diff, attributes=None)
         self.module.atomic_move(temporary, self.path, unsafe_writes=self.module.params["unsafe_writes"])

@@ -13,6 +13,19 @@ import typing as t
 BLANKS = " \t\n\v\f\r"
 
 
+def has_unfit_characters(text: str) -> bool:
+    """Whether a text has characters that MQTT forbids: controls, surrogates and noncharacters."""
+    codes = [ord(char) for char in text]
+    return any(
+        code < 0x20
+        or 0x7F <= code < 0xA0
+        or 0xD800 <= code < 0xE000
+        or 0xFDD0 <= code < 0xFDF0
+        or code & 0xFFFE == 0xFFFE
+        for code in codes
+    )
+
+
 class FileError(ValueError):
     """A file that the broker would refuse or understand in another way; ``line`` counts from 1."""
 
@@ -23,6 +36,8 @@ class FileError(ValueError):
 
 def split(content: str) -> t.Iterator[tuple[int, str]]:
     """Give each line of a file with its number. The last one may lack its end."""
+    if content.startswith("\ufeff"):
+        raise FileError(1, "it starts with a byte order mark, which the broker takes for a part of the first word")
     lines = content.split("\n")
     if lines[-1] == "":
         lines.pop()

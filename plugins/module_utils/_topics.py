@@ -22,8 +22,8 @@ def filter_problem(topic_filter: str, *, quote: bool = True) -> str | None:
         return "a topic filter cannot be empty"
     if len(topic_filter.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         return f"a topic filter has at most {MAX_BYTES} bytes"
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000 for char in topic_filter):
-        return "a topic filter cannot have control characters"
+    if _lines.has_unfit_characters(topic_filter):
+        return "a topic filter cannot have control characters, nor others that MQTT forbids"
     levels = topic_filter.split("/")
     for number, level in enumerate(levels, 1):
         if "#" in level and (level != "#" or number < len(levels)):

@@ -63,7 +63,9 @@ options:
         type: str
         required: true
       rules:
-        description: The user's rules. They come before O(patterns), also before those that deny.
+        description:
+          - The user's rules. They come before O(patterns), also before those that deny.
+          - A user who is given none loses those of the file. To leave them alone, do not name the user.
         type: list
         elements: dict
         default: []

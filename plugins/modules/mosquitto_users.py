@@ -15,7 +15,7 @@ description:
   - The stored hash is recomputed with its own salt and iterations, so that a second run with the same passwords changes nothing,
     and a new password takes effect.
   - Passwords never reach a command line, a log, a diff or a result. The file is replaced as a whole. A new one is readable for
-    nobody but its owner until it gets the wanted O(owner), O(group) and O(mode); an existing one keeps its mode until then.
+    nobody but its owner until it gets the wanted O(owner), O(group) and O(mode); an existing one gets them before its new content.
   - Runs at the same time wait for each other. A file that another program changes meanwhile is left as that program wrote it, and
     the module fails.
   - A file that Mosquitto would refuse, or would read in another way than it looks, is an error that names the line.

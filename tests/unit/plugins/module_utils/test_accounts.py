@@ -81,7 +81,9 @@ def test_names_that_are_fine(name):
     assert _accounts.name_problem(name) is None
 
 
-@pytest.mark.parametrize("name", ["", "a:b", "#a", " a", "a ", "a\nb", "a\x00", "a\x7f"])
+@pytest.mark.parametrize(
+    "name", ["", "a:b", "#a", " a", "a ", "a\nb", "a\x00", "a\x7f", "a\udce4", "\ufdd0", "\U0001fffe", "é" * 32768]
+)
 def test_names_that_are_not(name):
     assert _accounts.name_problem(name)
 
@@ -105,6 +107,7 @@ def test_a_last_line_without_its_end_gets_one():
         ("alice:\n", 1, "none of"),
         (f"# x\nalice:{MOSQUITTO_2_0[:-10]}\n", 2, "hash of 'alice'"),
         (f"alice:{MOSQUITTO_2_0}\r\n", 1, "CR LF"),
+        (f"\ufeffalice:{MOSQUITTO_2_0}\n", 1, "byte order mark"),
         (f"a:{MOSQUITTO_2_0}\nb:{MOSQUITTO_2_0}\na:{MOSQUITTO_2_0}\n", 3, "line 1 has the same name"),
         (f":{MOSQUITTO_2_0}\n", 1, "empty"),
     ],
@@ -215,6 +218,8 @@ def test_rehash_replaces_other_algorithms_and_leaves_unknown_passwords():
         ({"name": "a"}, "needs password or password_hash"),
         ({"name": "a", "password": "p", "password_hash": MOSQUITTO_2_0}, "not both"),
         ({"name": "a", "password": ""}, "empty"),
+        ({"name": "a", "password": "p\0q"}, "NUL"),
+        ({"name": "a", "password": "p\udce4"}, "not UTF-8"),
         ({"name": "a", "password_hash": "plain"}, "the broker would refuse its password_hash"),
     ],
 )
@@ -231,7 +236,7 @@ def test_duplicate_users_name_both_places():
 
 
 NAMES = st.text("aZ0 é.#%$/", min_size=1, max_size=6).filter(lambda name: _accounts.name_problem(name) is None)
-PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+PASSWORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
 ACCOUNTS = st.dictionaries(NAMES, PASSWORDS, max_size=4)
 QUICK = st.sampled_from([_accounts.Parameters(1), _accounts.Parameters(2, 64)])
 POLICIES = st.builds(_accounts.Policy, st.booleans(), st.booleans(), st.booleans())

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -77,6 +78,24 @@ def test_a_run_that_holds_the_file_is_waited_for_and_then_named(tmp_path, capsys
         assert f"{path} is held by another run" in json.loads(capsys.readouterr().out)["msg"]
     with opened(path) as file:
         assert file.put("new\n") == (True, {})
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path, capsys):
+    path = tmp_path / "file"
+    os.mkfifo(path)
+    with pytest.raises(SystemExit), opened(path):
+        pass
+    assert json.loads(capsys.readouterr().out)["msg"] == f"{path} is not a regular file"
+
+
+def test_a_directory_that_cannot_be_locked_is_named(tmp_path, capsys, monkeypatch):
+    def flock(_descriptor, _operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(_files.fcntl, "flock", flock)
+    with pytest.raises(SystemExit), opened(tmp_path / "file"):
+        pass
+    assert f"{tmp_path} cannot be locked: No locks available" in json.loads(capsys.readouterr().out)["msg"]
 
 
 def test_an_owner_that_is_not_there_is_noticed_before_anything_changes(tmp_path, capsys):

@@ -62,17 +62,20 @@ def test_a_new_file_then_no_change_then_a_new_password(run, tmp_path):
     assert rotated["diff"][0]["after"] == "alice (another password)\nbob\n"
 
 
-def test_check_mode_predicts_and_writes_nothing(run, tmp_path):
-    predicted = run(USERS, check=True)
+@pytest.mark.parametrize("options", [{}, {"mode": "0640"}, {"mode": "0600"}])
+def test_check_mode_predicts_and_writes_nothing(run, tmp_path, options):
+    predicted = run(USERS, check=True, **options)
     assert not (tmp_path / "passwd").exists()
-    real = run(USERS)
+    real = run(USERS, **options)
     for key in ("changed", "added", "updated", "removed", "diff"):
         assert predicted[key] == real[key]
+    assert real["diff"][1] == {}
     before = contents(tmp_path)
     change: list[dict[str, t.Any]] = [{"name": "bob", "state": "absent"}, {"name": "alice", "password": "another-one"}]
-    predicted = run(change, check=True)
+    predicted = run(change, check=True, mode="0400")
     assert contents(tmp_path) == before
-    real = run(change)
+    real = run(change, mode="0400")
+    assert real["diff"][1]["after"]["mode"] == "0400"
     for key in ("changed", "added", "updated", "removed", "diff"):
         assert predicted[key] == real[key]
     assert real["removed"] == ["bob"]
@@ -95,11 +98,12 @@ def test_a_mode_alone_is_a_change(run, tmp_path):
     assert not run(USERS, mode="0640")["changed"]
 
 
-@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("existing", [None, 0o600, 0o644])
 def test_nobody_else_can_read_it_at_any_moment(run, tmp_path, existing):
-    """Look at every file after each call that opens, renames or chmods one."""
+    """Look at every file that is not empty, as the old one is, at each call that opens, renames or chmods one."""
     if existing:
-        (tmp_path / "passwd").touch(mode=0o600)
+        (tmp_path / "passwd").touch()
+        (tmp_path / "passwd").chmod(existing)
     readable: list[str] = []
     looks = 0
     watching = True
@@ -111,7 +115,7 @@ def test_nobody_else_can_read_it_at_any_moment(run, tmp_path, existing):
         looks += 1
         for path in tmp_path.iterdir():
             mode = path.stat().st_mode
-            if mode & 0o077:
+            if mode & 0o077 and (path.stat().st_size or not existing):
                 readable.append(f"{event}: {path.name} {mode:o}")
 
     old = os.umask(0o022)
