@@ -133,7 +133,7 @@ def test_the_host_restarts(bench: Bench) -> None:
 
 def test_the_disk_is_full(bench: Bench) -> None:
     """Nothing is read while nothing can be stored, and Gerrit's side keeps it."""
-    script = f"""systemctl stop germqtt && cp --archive {STORE} {KEPT} && mount -t tmpfs -o size=12m,mode=0700 none {STORE} &&
+    script = f"""systemctl stop germqtt && cp --archive {STORE} {KEPT} && mount -t tmpfs -o size=64m,mode=0700 none {STORE} &&
         chown germqtt:germqtt {STORE} && cp --archive {KEPT}/. {STORE} && systemctl start germqtt"""
     undo = f"""systemctl stop germqtt && rm --force {STORE}/full && cp --archive {STORE}/. {KEPT} && umount {STORE} &&
         cp --archive {KEPT}/. {STORE} && rm --recursive {KEPT} && systemctl start germqtt"""
