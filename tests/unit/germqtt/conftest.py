@@ -136,6 +136,11 @@ class Broker:
         await asyncio.sleep(0)
 
     async def __aexit__(self, *_exc: object) -> None:
+        # What a client has said before it left is read to the end.
+        for _turn in range(30):
+            if not self._writers:
+                break
+            await asyncio.sleep(0.01)
         await self.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
