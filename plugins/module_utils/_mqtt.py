@@ -17,6 +17,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _topics
 
 DEFAULT_PORTS = {("tcp", False): 1883, ("tcp", True): 8883, ("websockets", False): 80, ("websockets", True): 443}
 MAX_BYTES = 65535
+MAX_PORT = 65535
 # From here on the reason codes of MQTT 5 are refusals. In a SUBACK that is so with 3.1.1 too.
 FIRST_REFUSAL = 0x80
 
@@ -128,8 +129,9 @@ def _where_problems(options: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         yield "socket needs transport=unix"
     if not options["host"].strip():
         yield "host is empty"
-    if options["port"] is not None and not 1 <= options["port"] <= MAX_BYTES:
-        yield f"port: {options['port']} is not between 1 and {MAX_BYTES}"
+    problem = None if options["port"] is None else port_problem("port", options["port"])
+    if problem:
+        yield problem
     if options["transport"] == "websockets" and not re.fullmatch(r"/[!-~]*", options["websockets_path"]):
         yield f"websockets_path: {options['websockets_path']!r} is no path of a URL, which starts with '/' and has no blanks"
 
@@ -154,6 +156,11 @@ def option_problems(options: t.Mapping[str, t.Any]) -> list[str]:
         problems.append(f"keepalive: {options['keepalive']} is not between 0 and {MAX_BYTES}")
     problem = seconds_problem("connect_timeout", options["connect_timeout"])
     return [*problems, problem] if problem else problems
+
+
+def port_problem(name: str, value: int) -> str | None:
+    """Say why something is no port, or None."""
+    return None if 1 <= value <= MAX_PORT else f"{name}: {value} is not between 1 and {MAX_PORT}"
 
 
 def seconds_problem(name: str, value: float) -> str | None:

@@ -293,13 +293,10 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 def problems(params: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the options, so that there is no need to try."""
     found = [] if params["host"].strip() else ["host is empty"]
-    found += [
-        f"listeners[{index}].port: {listener['port']} is not between 1 and 65535"
-        for index, listener in enumerate(params["listeners"])
-        if not 1 <= listener["port"] <= 65535
-    ]
+    listeners = enumerate(params["listeners"])
+    ports = (_mqtt.port_problem(f"listeners[{index}].port", listener["port"]) for index, listener in listeners)
     times = ("feed_timeout", "feed_max_age", "timeout", "time_limit")
-    return [*found, *filter(None, (_mqtt.seconds_problem(name, params[name]) for name in times))]
+    return [*found, *filter(None, ports), *filter(None, (_mqtt.seconds_problem(name, params[name]) for name in times))]
 
 
 def main() -> t.NoReturn:

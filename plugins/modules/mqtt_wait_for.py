@@ -74,10 +74,9 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt
 
 PAUSE = 0.2
-MAX_PORT = 65535
 
 
 def describe(listener: dict[str, t.Any]) -> str:
@@ -89,9 +88,12 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the options, so that there is no need to ask."""
     found = []
     for index, listener in enumerate(params["listeners"]):
-        if listener["socket"] is None and not 1 <= listener["port"] <= MAX_PORT:
-            found.append(f"listeners[{index}].port: {listener['port']} is not between 1 and {MAX_PORT}")
-        if listener["socket"] is None and not listener["host"].strip():
+        if listener["socket"] is not None:
+            continue
+        problem = _mqtt.port_problem(f"listeners[{index}].port", listener["port"])
+        if problem:
+            found.append(problem)
+        if not listener["host"].strip():
             found.append(f"listeners[{index}].host is empty")
     if not 0 <= params["timeout"] < float("inf"):
         found.append(f"timeout: {params['timeout']:g} is no time in seconds")

@@ -12,7 +12,7 @@ import binascii
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _topics
+from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _topics
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
 
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
@@ -93,8 +93,9 @@ def _broker_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 
 def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name in ("germqtt_gerrit_port", "germqtt_mqtt_port"):
-        if not 1 <= variables[name] <= 65535:
-            yield f"{name}: {variables[name]} is not between 1 and 65535"
+        problem = _mqtt.port_problem(name, variables[name])
+        if problem:
+            yield problem
     for name, least in LEAST.items():
         if variables[name] < least:
             yield f"{name}: {variables[name]} is less than {least}"

@@ -105,9 +105,10 @@ def _value(text: str, field: dataclasses.Field[t.Any]) -> t.Any:
         value = convert(text)
     except (LookupError, RuntimeError, ValueError):
         raise ValueError(f"this has to be {kind}") from None
-    least, most = BOUNDS.get(field.name, (0, 1))
-    if not isinstance(value, bool) and isinstance(value, (int, float)) and not least <= value <= most:
-        raise ValueError(f"this has to be between {least:g} and {most:g}")
+    if field.name in BOUNDS:
+        least, most = BOUNDS[field.name]
+        if not least <= value <= most:
+            raise ValueError(f"this has to be between {least:g} and {most:g}")
     if text == "" and field.default is dataclasses.MISSING:
         raise ValueError("this must not be empty")
     return value

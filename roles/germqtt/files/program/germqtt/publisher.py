@@ -92,7 +92,6 @@ class Publisher:
 
     def _begin(self, current: connection.Connection) -> None:
         self._connection = current
-        self._window = 1 if self._suspect else min(WINDOW, current.receive_maximum)
         self._advanced = False
         self._sent.clear()
         self._store.rewind()
@@ -122,15 +121,16 @@ class Publisher:
         current = self._connection
         if not current or current.ended.done() or self._stopping.is_set():
             return
-        while (room := self._room()) > 0 and (rows := self._store.take(room)):
+        while (room := self._room(current)) > 0 and (rows := self._store.take(room)):
             for row in rows:
                 self._publish(current, row)
         current.flush()
 
-    def _room(self) -> int:
-        """How many more events the broker may have now."""
+    def _room(self, current: connection.Connection) -> int:
+        """How many more events the broker may have now. One that is suspected of ending connections goes alone."""
+        window = 1 if self._suspect else min(WINDOW, current.receive_maximum)
         full = sum(len(row.line) for row in self._sent.values() if row) >= WINDOW_BYTES
-        return 0 if full else self._window - len(self._sent)
+        return 0 if full else window - len(self._sent)
 
     def _publish(self, current: connection.Connection, row: store.Row) -> None:
         try:
@@ -173,8 +173,6 @@ class Publisher:
 
     def _flush_and_pump(self) -> None:
         self._flush()
-        if self._connection and not self._suspect:
-            self._window = min(WINDOW, self._connection.receive_maximum)
         if self._untold:
             self.tell()
         self.pump()
