@@ -135,21 +135,13 @@ class Bench:
         """What germqtt tells systemd of itself."""
         return self.host.run("systemctl show --property StatusText --value germqtt").stdout.strip()
 
-    def count(self, name: str) -> int:
-        """One of the numbers in there."""
-        found = re.search(rf"(\d+) {name}\b", self.status())
-        assert found, f"{name} is not in {self.status()!r}"
-        return int(found[1])
-
     def counts(self) -> dict[str, int]:
         """How many events germqtt has stored, and the broker has acknowledged.
 
         A stream can begin in the middle of a line, since `tail` does when the line is just being written. Such a rest is no event.
         """
-        return {
-            "stored": self.count("stored") - self.count("unusable"),
-            "acknowledged": self.count("acknowledged"),
-        }
+        numbers = {name: int(number) for number, name in re.findall(r"(\d+) ([a-z]+)", self.status())}
+        return {"stored": numbers["stored"] - numbers["unusable"], "acknowledged": numbers["acknowledged"]}
 
     def wait_until(self, done: t.Callable[[], bool], what: str, timeout: float = SETTLE_TIMEOUT) -> None:
         deadline = time.monotonic() + timeout
@@ -165,7 +157,8 @@ class Bench:
 
     def works(self) -> bool:
         """Whether germqtt is connected to both sides and has nothing to do."""
-        return self.status().startswith("Gerrit connected; broker connected;") and " 0 waiting," in self.status()
+        status = self.status()
+        return status.startswith("Gerrit connected; broker connected;") and " 0 waiting," in status
 
     def settle(self) -> None:
         """Wait until everything has arrived that will."""
