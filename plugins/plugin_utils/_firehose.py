@@ -13,7 +13,6 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _accounts,
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto, _types
 
 Entry = t.Mapping[str, t.Any]
-# germqtt 0.1.0 cannot use another one.
 # What the names of the accounts start with that verifying makes and removes
 PROBE = "firehose-verify"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
