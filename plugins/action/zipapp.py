@@ -29,6 +29,7 @@ class ActionModule(ActionBase):
                 "src": {"type": "path", "required": True},
                 "dest": {"type": "path", "required": True},
                 "main": {"type": "str", "required": True},
+                "module_utils": {"type": "list", "elements": "str", "default": []},
                 "interpreter": {"type": "str", "default": "/usr/bin/python3"},
                 "owner": {"type": "str"},
                 "group": {"type": "str"},
@@ -40,8 +41,12 @@ class ActionModule(ActionBase):
         folder = pathlib.Path(self._find_needle("files", args["src"]))
         if not folder.is_dir():
             raise AnsibleActionFail(f"src: {folder} is not a directory")
+        try:
+            program = _zipapp.build(folder, args["main"], args["interpreter"], args["module_utils"])
+        except FileNotFoundError as exc:
+            raise AnsibleActionFail(f"module_utils: there is no {exc.filename}") from None
         with tempfile.NamedTemporaryFile(dir=C.DEFAULT_LOCAL_TMP) as archive:
-            archive.write(_zipapp.build(folder, args["main"], args["interpreter"]))
+            archive.write(program)
             archive.flush()
             return self._copy(archive.name, args, task_vars)
 

@@ -15,6 +15,7 @@ import base64
 import contextlib
 import os
 import socket
+import ssl
 import time
 import typing as t
 
@@ -31,6 +32,10 @@ class Closed(NoAnswer):
     """Nobody listens there."""
 
 
+class WantsCertificate(NoAnswer):
+    """It serves those who show a certificate."""
+
+
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
@@ -38,7 +43,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _receive(connection: socket.socket, count: int, deadline: float) -> bytes:
+def receive(connection: socket.socket, count: int, deadline: float) -> bytes:
     data = b""
     while len(data) < count:
         # Whoever sends a byte now and then has no more time than others.
@@ -52,24 +57,46 @@ def _receive(connection: socket.socket, count: int, deadline: float) -> bytes:
     return data
 
 
+def say(connection: socket.socket, data: bytes) -> None:
+    """Send, even if the other side is gone: why it has gone may still be there to be read, which comes next."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
+        connection.sendall(data)
+
+
 def _upgrade(connection: socket.socket, host: str, deadline: float) -> None:
     """Turn an HTTP connection into a websocket one."""
     key = base64.b64encode(os.urandom(16)).decode()
-    connection.sendall(
+    say(
+        connection,
         f"GET /mqtt HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n".encode(),
     )
     answer = b""
     while not answer.endswith(b"\r\n\r\n") and len(answer) < 8192:
-        answer += _receive(connection, 1, deadline)
+        answer += receive(connection, 1, deadline)
     status = answer.split(b"\r\n", 1)[0].decode("latin-1")
     if " 101 " not in f"{status} ":
         raise NoAnswer(f"it answered {status!r} to a websocket upgrade")
 
 
-def _frame(payload: bytes) -> bytes:
+def frame(payload: bytes) -> bytes:
     """A masked binary websocket frame. The mask is zero: it hides nothing from anyone here."""
     return bytes([0x82, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+def _encrypted(connection: socket.socket, listener: dict, deadline: float) -> ssl.SSLSocket:
+    """The same connection with TLS. Whether the certificate is valid, and for this host, is asked only where there is a ca_file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if listener.get("ca_file"):
+        try:
+            context.load_verify_locations(listener["ca_file"])
+        except OSError as exc:
+            raise NoAnswer(f"ca_file: {listener['ca_file']}: {exc.strerror or exc}") from None
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    connection.settimeout(_left(deadline))
+    return context.wrap_socket(connection, server_hostname=listener["host"])
 
 
 def _addresses(listener: dict) -> list[tuple[t.Any, t.Any]]:
@@ -96,24 +123,23 @@ def _connect(listener: dict, deadline: float) -> socket.socket:
     return connection
 
 
-def ask(listener: dict, timeout: float) -> None:
-    """Return if the listener answers as an MQTT broker within the timeout (seconds), else raise NoAnswer."""
-    websockets = listener.get("protocol") == "websockets"
-    deadline = time.monotonic() + timeout
+@contextlib.contextmanager
+def opened(listener: dict, deadline: float) -> t.Iterator[socket.socket]:
+    """A connection on which MQTT can be spoken, behind TLS and a websocket upgrade. What goes wrong with it is NoAnswer."""
     try:
-        with _connect(listener, deadline) as connection:
-            connection.settimeout(_left(deadline))
-            if websockets:
-                _upgrade(connection, listener["host"], deadline)
-            connection.sendall(_frame(CONNECT) if websockets else CONNECT)
-            header = _receive(connection, 2, deadline) if websockets else b""
-            if websockets and header[0] != 0x82:
-                raise NoAnswer("it does not speak MQTT over websockets")
-            if _receive(connection, 4, deadline)[0] != CONNACK:
-                raise NoAnswer("it does not speak MQTT")
-            # A broker that refused the login may have closed the connection already.
-            with contextlib.suppress(OSError):
-                connection.sendall(_frame(DISCONNECT) if websockets else DISCONNECT)
+        with _connect(listener, deadline) as plain:
+            tls = listener.get("tls")
+            with _encrypted(plain, listener, deadline) if tls else contextlib.nullcontext(plain) as connection:
+                connection.settimeout(_left(deadline))
+                if listener.get("protocol") == "websockets":
+                    _upgrade(connection, listener["host"], deadline)
+                yield connection
+    except ssl.SSLError as exc:
+        reason = getattr(exc, "verify_message", None) or exc.reason or exc.strerror
+        what = "its certificate is not valid" if isinstance(exc, ssl.SSLCertVerificationError) else "TLS failed"
+        # The broker's word that it serves, but nobody without a certificate. With TLS 1.3 it comes behind the handshake.
+        kind = WantsCertificate if "CERTIFICATE_REQUIRED" in (exc.reason or "") else NoAnswer
+        raise kind(f"{what}: {reason}") from None
     except socket.timeout:
         raise NoAnswer("it does not answer") from None
     except (ConnectionRefusedError, FileNotFoundError) as exc:
@@ -122,3 +148,24 @@ def ask(listener: dict, timeout: float) -> None:
         raise NoAnswer(f"no connection: {exc.strerror or exc}") from None
     except ValueError as exc:
         raise NoAnswer(f"no name or address of a host: {exc}") from None
+
+
+def ask(listener: dict, timeout: float) -> bytes | None:
+    """Return if the listener answers as an MQTT broker within the timeout (seconds), else raise NoAnswer.
+
+    What is returned is the certificate (DER) of a listener with TLS, and else None.
+    """
+    websockets = listener.get("protocol") == "websockets"
+    deadline = time.monotonic() + timeout
+    certificate = None
+    with contextlib.suppress(WantsCertificate), opened(listener, deadline) as connection:
+        if isinstance(connection, ssl.SSLSocket):
+            certificate = connection.getpeercert(binary_form=True)
+        say(connection, frame(CONNECT) if websockets else CONNECT)
+        header = receive(connection, 2, deadline) if websockets else b""
+        if websockets and header[0] != 0x82:
+            raise NoAnswer("it does not speak MQTT over websockets")
+        if receive(connection, 4, deadline)[0] != CONNACK:
+            raise NoAnswer("it does not speak MQTT")
+        say(connection, frame(DISCONNECT) if websockets else DISCONNECT)
+    return certificate

@@ -41,6 +41,15 @@ options:
     description: The function that runs the program, as C(package.module:function). What it returns becomes the exit status.
     type: str
     required: true
+  module_utils:
+    description:
+      - Files of this collection's C(plugins/module_utils) that the program imports, without their suffix. They have the same names in the
+        program as in modules.
+      - They are private to the collection, so that this is for its own roles.
+    type: list
+    elements: str
+    default: []
+    version_added: 3.0.0
   interpreter:
     description: The managed host's Python that runs the program.
     type: str

@@ -9,16 +9,30 @@ from __future__ import annotations
 
 import io
 import pathlib
+import typing as t
 import zipfile
 
 # The earliest moment that a ZIP archive knows.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def build(folder: pathlib.Path, main: str, interpreter: str) -> bytes:
+MODULE_UTILS = pathlib.Path(__file__).parent.parent / "module_utils"
+PACKAGE = "ansible_collections/opendev/firehose/plugins/module_utils"
+
+
+def _module_utils(names: t.Iterable[str]) -> dict[str, bytes]:
+    """Files of the collection's own, where Python finds them under the name that they have in modules."""
+    levels = PACKAGE.split("/")
+    files = {"/".join([*levels[:depth], "__init__.py"]): b"" for depth in range(1, len(levels) + 1)}
+    return files | {f"{PACKAGE}/{name}.py": (MODULE_UTILS / f"{name}.py").read_bytes() for name in names}
+
+
+def build(folder: pathlib.Path, main: str, interpreter: str, module_utils: t.Sequence[str] = ()) -> bytes:
     """The archive of the Python files below a folder, which runs a function named as ``package.module:function``."""
     module, function = main.split(":")
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.py")}
+    if module_utils:
+        files |= _module_utils(module_utils)
     files["__main__.py"] = f"import sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n".encode()
     archive = io.BytesIO(f"#!{interpreter}\n".encode())
     archive.seek(0, io.SEEK_END)

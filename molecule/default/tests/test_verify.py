@@ -120,15 +120,15 @@ def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
 # What is done to a host, and what of the table has to fail then
 BREAKS = {
     "no rules": (
-        "sed -i '/^acl_file/d' /etc/mosquitto/mosquitto.conf && systemctl restart mosquitto",
+        "sed -i '/^acl_file/d' /etc/mosquitto/live/mosquitto.conf && systemctl restart mosquitto",
         {NOTHING, CLOSED},
     ),
     "no password file": (
-        "sed -i '/^password_file/d' /etc/mosquitto/mosquitto.conf && systemctl restart mosquitto",
+        "sed -i '/^password_file/d' /etc/mosquitto/live/mosquitto.conf && systemctl restart mosquitto",
         {WORTHLESS},
     ),
     "no feed, no websockets": (
-        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/mosquitto.conf"
+        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/live/mosquitto.conf"
         " && systemctl restart mosquitto",
         {FEED, *(check for check in ANYONE if "80" in check)},
     ),

@@ -29,6 +29,12 @@ def add_foreign_account(broker: Broker) -> None:
     broker.host.check_output("printf '%%s\\n' %s >>/etc/mosquitto/passwd", f"{FOREIGN.name}:{stored}")
 
 
+# With others a broker before 2.1 is restarted instead, since a reload would lift the limits.
+WITHOUT_LIMITS = [
+    listener for listener in VARIABLES["mosquitto_listeners"] if not {"max_connections", "max_qos"} & set(listener)
+]
+
+
 def changed_variables() -> dict[str, t.Any]:
     """Those of the inventory, but for the changes."""
     users, acl = copy.deepcopy(VARIABLES["mosquitto_users"]), copy.deepcopy(VARIABLES["mosquitto_acl"])
@@ -38,7 +44,7 @@ def changed_variables() -> dict[str, t.Any]:
     [rules] = [user["rules"] for user in acl["users"] if user["name"] == "plain"]
     rules.remove({"topic": "out/#", "access": "write"})
     rules.append({"topic": "later/#", "access": "readwrite"})
-    return {"mosquitto_users": users, "mosquitto_acl": acl}
+    return {"mosquitto_listeners": WITHOUT_LIMITS, "mosquitto_users": users, "mosquitto_acl": acl}
 
 
 @dataclasses.dataclass
@@ -49,16 +55,16 @@ class Story:
     clients: dict[str, dict[str, Session]]
     published: dict[str, list[str]]
     process: dict[str, str]
-    reloaded: dict[str, str]
+    loaded: dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def story(brokers: Brokers, role: Role) -> t.Iterator[Story]:
-    role.ensure()
+    role.ensure(mosquitto_listeners=WITHOUT_LIMITS)
     brokers.each(add_foreign_account)
     assert brokers.each(lambda broker: broker.lets_in("hashed")) == brokers.all(True)
     process = brokers.each(lambda broker: broker.show("MainPID"))
-    reloaded = brokers.each(Broker.reloaded)
+    loaded = brokers.each(Broker.loaded)
     with contextlib.ExitStack() as stack:
         clients = {
             name: {
@@ -74,7 +80,7 @@ def story(brokers: Brokers, role: Role) -> t.Iterator[Story]:
                 name: publishing.enter_context(count(client["admin"], "in/count")) for name, client in clients.items()
             }
             run = role.run(**changed_variables())
-        yield Story(run, clients, {name: sent() for name, sent in counts.items()}, process, reloaded)
+        yield Story(run, clients, {name: sent() for name, sent in counts.items()}, process, loaded)
 
 
 def test_the_broker_is_reloaded_and_not_restarted(story: Story, brokers: Brokers) -> None:
@@ -83,8 +89,8 @@ def test_the_broker_is_reloaded_and_not_restarted(story: Story, brokers: Brokers
         {"Write the accounts", "Write the access rules", "Have the broker run what is on disk"}
     )
     assert brokers.each(lambda broker: broker.show("MainPID")) == story.process
-    for name, reloaded in brokers.each(Broker.reloaded).items():
-        assert reloaded not in ("", story.reloaded[name])
+    for name, loaded in brokers.each(Broker.loaded).items():
+        assert loaded != story.loaded[name]
 
 
 def test_a_connected_client_misses_nothing(story: Story) -> None:
@@ -134,7 +140,7 @@ def test_no_password_is_in_the_output(story: Story) -> None:
 def test_a_foreign_account_stays_until_it_is_pruned(story: Story, brokers: Brokers, role: Role) -> None:
     assert story.run.worked
     assert brokers.each(lambda broker: broker.lets_in(FOREIGN)) == brokers.all(True)
-    run = role.run(mosquitto_users_prune=True)
+    run = role.run(mosquitto_listeners=WITHOUT_LIMITS, mosquitto_users_prune=True)
     assert run.worked, run.failures
     assert brokers.each(lambda broker: broker.lets_in(FOREIGN)) == brokers.all(False)
     assert brokers.each(lambda broker: broker.lets_in("hashed")) == brokers.all(True)

@@ -65,12 +65,12 @@ def test_settings_that_an_interrupted_run_wrote_are_started_with_by_the_next(bro
 
 def test_a_run_without_changes_touches_nothing(brokers: Brokers, role: Role) -> None:
     role.recover()
-    before, reloaded = processes(brokers), brokers.each(Broker.reloaded)
+    before, loaded = processes(brokers), brokers.each(Broker.loaded)
     run = role.repeat()
     assert run.worked, run.failures
     assert run.changed == brokers.all([])
     assert processes(brokers) == before
-    assert brokers.each(Broker.reloaded) == reloaded
+    assert brokers.each(Broker.loaded) == loaded
 
 
 def test_changed_listeners_and_options_restart_the_broker(brokers: Brokers, role: Role) -> None:

@@ -76,9 +76,9 @@ class Broker:
         """A property of a unit."""
         return self.host.check_output("systemctl show --property %s --value %s", name, unit)
 
-    def reloaded(self) -> str:
-        """When the broker was last reloaded, as its unit notes it."""
-        return self.host.run("stat --format %%.Y /run/mosquitto/reloaded").stdout
+    def loaded(self) -> str:
+        """Which set of files the broker has read."""
+        return self.host.check_output("readlink /run/mosquitto/set")
 
 
 class Brokers(dict[str, Broker]):

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+
+from mosquitto_apply import trial
+from mosquitto_apply.instance import Instance
+from mosquitto_apply.problem import Problem
+from mosquitto_apply.transaction import Transaction
+
+FAILED = 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mosquitto-apply",
+        description="Have the Mosquitto at work take over /etc/mosquitto/mosquitto.conf and the files that it names: they are tried out by a"
+        " broker beside it first, installed all at once, and taken back if they do not serve.",
+    )
+    parser.add_argument(
+        "instance", nargs="?", default="", help="mosquitto@INSTANCE with /etc/mosquitto-INSTANCE instead"
+    )
+    parser.add_argument("--check", action="store_true", help="only say what would be done")
+    parser.add_argument(
+        "--put-back", action="store_true", help="replace files that the broker cannot take by those that it has"
+    )
+    parser.add_argument("--reload", action="store_true", help="for ExecReload=: reload in any case, and never restart")
+    parser.add_argument("--json", action="store_true", help="say it as JSON")
+    parser.add_argument(
+        "--timeout", type=float, default=10, metavar="SECONDS", help="until all listeners have to answer (10)"
+    )
+    parser.add_argument(trial.ARGUMENT, dest="inside_trial", metavar="SET", help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args()
+    # What the sets hold is nobody else's.
+    os.umask(0o077)
+    try:
+        instance = Instance(options.instance)
+        if options.inside_trial:
+            print(json.dumps(trial.inside(instance, pathlib.Path(options.inside_trial), options.timeout)))
+            return 0
+        if os.geteuid() != 0:
+            raise Problem("this takes root")
+        transaction = Transaction(instance, options.timeout)
+        if options.reload:
+            transaction.reload()
+            return 0
+        outcome = transaction.run(check=options.check, put_back=options.put_back)
+    except Problem as exc:
+        print(
+            json.dumps({"problem": str(exc)}) if options.json else f"mosquitto-apply: {exc}",
+            file=sys.stdout if options.json else sys.stderr,
+        )
+        return FAILED
+    if options.json:
+        print(json.dumps({"action": outcome.action, "installed": outcome.installed, "enabled": outcome.enabled}))
+    else:
+        print(f"{instance.unit}: {outcome.action or ('new files' if outcome.installed else 'in step')}")
+    return 0

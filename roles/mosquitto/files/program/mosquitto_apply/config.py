@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read mosquitto.conf: the files that it names, its listeners, and what a change of it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from mosquitto_apply.problem import Problem
+
+# What names a file that the broker reads.
+FILE_OPTIONS = {
+    "acl_file",
+    "bridge_cafile",
+    "bridge_certfile",
+    "bridge_keyfile",
+    "cafile",
+    "certfile",
+    "crlfile",
+    "dhparamfile",
+    "keyfile",
+    "password_file",
+    "plugin_opt_acl_file",
+    "plugin_opt_password_file",
+    "psk_file",
+}
+# Files that it reads again when it is told to reload.
+RELOADED_FILES = {"acl_file", "certfile", "keyfile", "password_file", "psk_file"}
+# Options that it takes from a reload, on every version. All others need a restart, also some that the manual says are reloaded.
+RELOADED_OPTIONS = {
+    "allow_anonymous",
+    "allow_duplicate_messages",
+    "autosave_interval",
+    "connection_messages",
+    "log_type",
+    "persistent_client_expiration",
+    "queue_qos0_messages",
+    "sys_interval",
+}
+# What would have the broker read files that are not in the set, or open a listener that is not seen here.
+UNFIT_OPTIONS = {
+    "bind_address": "write 'listener PORT ADDRESS'",
+    "include_dir": "a set has one configuration file",
+    "port": "write 'listener PORT'",
+}
+ANY_ADDRESS = ("", "0.0.0.0", "::")
+
+
+class Line(t.NamedTuple):
+    """An option where it stands."""
+
+    number: int
+    option: str
+    value: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Listener:
+    """A place where clients connect."""
+
+    port: int
+    address: str
+    socket: str
+    options: dict[str, str]
+
+    def __str__(self) -> str:
+        return self.socket or f"port {self.port}{f' of {self.address}' if self.address else ''} ({self.protocol})"
+
+    @property
+    def protocol(self) -> str:
+        """What clients speak."""
+        return self.options.get("protocol", "mqtt")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether it serves a certificate."""
+        return "certfile" in self.options
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether a client without secrets gets to the CONNECT."""
+        return not ({"psk_hint", "enable_proxy_protocol"} & set(self.options) or self.wants_certificate)
+
+    @property
+    def wants_certificate(self) -> bool:
+        """Whether clients have to show a certificate of theirs."""
+        return self.options.get("require_certificate") == "true"
+
+    @property
+    def endpoint(self) -> dict[str, t.Any]:
+        """Where the host itself reaches it."""
+        if self.socket:
+            return {"socket": self.socket, "protocol": "mqtt"}
+        host = {"::": "::1", "": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(self.address, self.address)
+        return {"host": host, "port": self.port, "protocol": self.protocol, "tls": self.has_tls}
+
+
+def parse(text: str) -> list[Line]:
+    """The options, in their order."""
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            option, _space, value = stripped.partition(" ")
+            lines.append(Line(number, option, value.strip()))
+    return lines
+
+
+def check(lines: t.Iterable[Line], path: str) -> None:
+    """Refuse what a set of files cannot hold."""
+    for line in lines:
+        if line.option in UNFIT_OPTIONS:
+            raise Problem(
+                f"{path}, line {line.number}: {line.option} cannot be used here: {UNFIT_OPTIONS[line.option]}"
+            )
+        if line.option in FILE_OPTIONS and not line.value.startswith("/"):
+            raise Problem(f"{path}, line {line.number}: {line.option} has to name a file from the root on")
+
+
+def files(lines: t.Iterable[Line]) -> list[Line]:
+    """The lines that name a file."""
+    return [line for line in lines if line.option in FILE_OPTIONS]
+
+
+def values(lines: t.Iterable[Line], option: str) -> list[str]:
+    """All values that an option has."""
+    return [line.value for line in lines if line.option == option]
+
+
+def in_set(text: str, folder: str) -> str:
+    """The configuration as the broker gets it: the files are those below a folder."""
+    changed = []
+    for line in text.splitlines():
+        option, _space, value = line.strip().partition(" ")
+        changed.append(f"{option} {folder}{value.strip()}" if option in FILE_OPTIONS else line)
+    return "\n".join(changed) + "\n"
+
+
+def listeners(lines: t.Iterable[Line]) -> list[Listener]:
+    """The listeners with their options; those of bridges are not among them."""
+    found: list[Listener] = []
+    current: dict[str, str] | None = None
+    for line in lines:
+        if line.option == "listener":
+            port, _space, address = line.value.partition(" ")
+            is_socket = address.startswith("/")
+            current = {}
+            number = int(port) if port.isdigit() else 0
+            found.append(Listener(number, "" if is_socket else address, address if is_socket else "", current))
+        elif line.option == "connection":
+            current = None
+        elif current is not None:
+            current[line.option] = line.value
+    return found
+
+
+def needs_restart(before: t.Iterable[Line], after: t.Iterable[Line]) -> bool:
+    """Whether two configurations differ in what a reload does not bring about."""
+
+    def fixed(lines: t.Iterable[Line]) -> list[tuple[str, str]]:
+        return [(line.option, line.value) for line in lines if line.option not in RELOADED_OPTIONS]
+
+    return fixed(before) != fixed(after)

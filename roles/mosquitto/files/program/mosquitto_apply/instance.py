@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a broker's files are, by the name of its instance."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+
+from mosquitto_apply.problem import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """One broker of this host. The one without a name is that of the unit mosquitto.service."""
+
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]*", self.name):
+            raise Problem(f"{self.name!r} is no name of an instance: those are of small letters and digits")
+
+    @property
+    def _suffix(self) -> str:
+        return f"-{self.name}" if self.name else ""
+
+    @property
+    def unit(self) -> str:
+        """The unit that runs it."""
+        return f"mosquitto@{self.name}.service" if self.name else "mosquitto.service"
+
+    @property
+    def unit_file(self) -> pathlib.Path:
+        """The file that the unit is made from, which instances with names share."""
+        return pathlib.Path("/etc/systemd/system", "mosquitto@.service" if self.name else "mosquitto.service")
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """What administrators and roles write."""
+        return pathlib.Path(f"/etc/mosquitto{self._suffix}")
+
+    @property
+    def config(self) -> pathlib.Path:
+        """Its mosquitto.conf, which names the other files."""
+        return self.folder / "mosquitto.conf"
+
+    @property
+    def sets(self) -> pathlib.Path:
+        """The sets of files that the broker was given, each in a directory."""
+        return self.folder / "sets"
+
+    @property
+    def live(self) -> pathlib.Path:
+        """The link to the set that the broker reads."""
+        return self.folder / "live"
+
+    @property
+    def runtime(self) -> pathlib.Path:
+        """The directory that lives as long as the process."""
+        return pathlib.Path(f"/run/mosquitto{self._suffix}")
+
+    @property
+    def loaded(self) -> pathlib.Path:
+        """A copy of the link from when the process read it last."""
+        return self.runtime / "set"

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask a broker's listeners, as anybody could: does each serve, and does none let in or pass on what the files forbid."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import ssl
+import time
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+
+from mosquitto_apply import client
+from mosquitto_apply.config import Listener
+from mosquitto_apply.rights import Rights, probe_topic
+from mosquitto_apply.sets import Files
+
+PAUSE = 0.1
+CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class Answers(t.NamedTuple):
+    """What was wrong with listeners, by listener: with those where nobody listens, and with those that did not answer otherwise."""
+
+    closed: dict[str, str]
+    silent: dict[str, str]
+
+    @property
+    def all(self) -> dict[str, str]:
+        """Both."""
+        return {**self.closed, **self.silent}
+
+
+def ask(listeners: t.Iterable[Listener], timeout: float) -> Answers:
+    """Ask each listener until it answers, all of them within so many seconds."""
+    deadline = time.monotonic() + timeout
+    answers = Answers({}, {})
+    for listener in listeners:
+        if not listener.is_askable:
+            continue
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                _handshake.ask(listener.endpoint, max(left, PAUSE))
+                break
+            except _handshake.NoAnswer as exc:
+                if left <= PAUSE:
+                    (answers.closed if isinstance(exc, _handshake.Closed) else answers.silent)[str(listener)] = str(exc)
+                    break
+                time.sleep(PAUSE)
+    return answers
+
+
+def _attempts(listener: Listener, rights: Rights) -> t.Iterator[tuple[str, t.Callable[[client.Client], bool]]]:
+    """What should not work: in words, and as what a client does."""
+    topic = probe_topic()
+    if not rights.lets_anonymous_pass_on(f"{listener.options.get('mount_point', '')}{topic}"):
+        yield "a client without a name can publish", lambda it: it.log_in() and it.passes_on(topic)
+    name = rights.publisher
+    if name is not None:
+        yield f"a client that calls itself {name!r} is let in without a password", lambda it: it.log_in(name)
+        yield f"a client that calls itself {name!r} is let in with an empty password", lambda it: it.log_in(name, "")
+
+
+def trespass(listeners: t.Iterable[Listener], rights: Rights, timeout: float) -> list[str]:
+    """What clients can do that the files forbid. A listener that does not answer lets nobody do anything."""
+    found = []
+    for listener in listeners:
+        for what, attempt in _attempts(listener, rights) if listener.is_askable else ():
+            with contextlib.suppress(_handshake.NoAnswer), client.connected(listener.endpoint, timeout) as connection:
+                if attempt(connection):
+                    found.append(f"{listener}: {what}")
+    return found
+
+
+def stale_certificates(listeners: t.Iterable[Listener], files: Files, timeout: float) -> list[Listener]:
+    """The listeners that serve another certificate than the file has which they are to take it from."""
+    stale = []
+    for listener in listeners:
+        if listener.has_tls and listener.is_askable:
+            with contextlib.suppress(_handshake.NoAnswer):
+                text = files.by_path[listener.options["certfile"]].content.decode("ascii", "replace")
+                if _handshake.ask(listener.endpoint, timeout) != ssl.PEM_cert_to_DER_cert(CERTIFICATE.findall(text)[0]):
+                    stale.append(listener)
+    return stale

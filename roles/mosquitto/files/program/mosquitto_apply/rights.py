@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a set lets clients do, read from its files: what the broker does is held against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+import uuid
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _decisions, _lines
+
+from mosquitto_apply import config
+from mosquitto_apply.problem import Problem
+from mosquitto_apply.sets import Files
+
+T = t.TypeVar("T")
+WRITING = ("write", "readwrite")
+# A client that logs in with a longer one needs packets of another form.
+LONGEST_NAME = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Rights:
+    """Who may log in, and who may do what; None where the configuration has no such file."""
+
+    accounts: list[str] | None
+    rules: _acls.Rights | None
+
+    def lets_anonymous_pass_on(self, topic: str) -> bool:
+        """Whether clients without a name may both write a topic and read it."""
+        if self.rules is None:
+            return True
+        return all(_decisions.decide(self.rules, topic, access, None) for access in ("write", "read"))
+
+    @property
+    def publisher(self) -> str | None:
+        """An account that somebody could want to pass for, best one that may publish."""
+        writing = self.rules.users if self.rules else {}
+
+        def rank(name: str) -> tuple[bool, str]:
+            return not any(rule.access in WRITING for rule in writing.get(name, [])), name
+
+        return min((name for name in self.accounts or () if len(name.encode()) <= LONGEST_NAME), key=rank, default=None)
+
+
+def probe_topic() -> str:
+    """A topic that nobody else uses."""
+    return f"mosquitto-apply/{uuid.uuid4().hex}"
+
+
+def _parsed(files: Files, option: str, parse: t.Callable[[str], T]) -> T | None:
+    content = files.content(option)
+    if content is None:
+        return None
+    path = config.values(files.lines, option)[0]
+    try:
+        return parse(content.decode())
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        raise Problem(f"{path}, line {line}: not UTF-8") from None
+    except _lines.FileError as exc:
+        raise Problem(f"{path}, {exc}") from None
+
+
+def read(files: Files) -> Rights:
+    """Read the accounts and the access rules; a line that one of the versions would refuse or pass over is a problem."""
+    accounts = _parsed(files, "password_file", _accounts.parse)
+    rules = _parsed(files, "acl_file", _acls.parse)
+    return Rights(
+        None if accounts is None else [line.name for line in accounts if line.name],
+        None if rules is None else _acls.collect(rules),
+    )

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The broker's unit, asked and told through systemctl."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
+
+from mosquitto_apply.instance import Instance
+from mosquitto_apply.problem import Problem
+
+JOURNAL_LINES = 15
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+
+
+class Service:
+    """The unit of one broker."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.name = instance.unit
+
+    def _properties(self) -> dict[str, str]:
+        result = _run(
+            "systemctl", "show", self.name, "--timestamp=us+utc", f"--property={','.join(_systemd.PROPERTIES)}"
+        )
+        if result.returncode:
+            raise Problem(f"systemd says nothing of {self.name}: {result.stderr.strip()}")
+        return _systemd.parse_properties(result.stdout)
+
+    @property
+    def pid(self) -> int:
+        """The main process, 0 if there is none."""
+        return int(self._properties().get("MainPID") or 0)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it runs, or is just being reloaded."""
+        return self._properties().get("ActiveState") in ("active", "reloading")
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether it starts with the host."""
+        return self._properties().get("UnitFileState") not in ("", "disabled", "enabled-runtime")
+
+    @property
+    def has_newer_settings(self) -> bool:
+        """Whether the process was started before what administrators put beside the unit was changed."""
+        properties = self._properties()
+        started = _systemd.parse_timestamp(properties.get("ExecMainStartTimestamp", "")) or 0.0
+        newest = 0.0
+        for path in self.instance.unit_file.with_name(f"{self.instance.unit_file.name}.d").glob("*.conf"):
+            with contextlib.suppress(FileNotFoundError):
+                newest = max(newest, path.stat().st_ctime, path.stat().st_mtime)
+        return newest > started
+
+    def enable(self) -> None:
+        """Have it start with the host."""
+        self._tell("enable")
+
+    def restart(self) -> None:
+        """Start it, or start it anew, with the unit that is on disk."""
+        _run("systemctl", "daemon-reload")
+        # A unit that waits for its next automatic restart is started by 'restart', not by 'start'.
+        self._tell("restart")
+
+    def reload(self) -> None:
+        """Have the process read its files. It does so before it looks at anything that clients send from now on."""
+        pid = self.pid
+        if pid:
+            os.kill(pid, signal.SIGHUP)
+
+    def _tell(self, verb: str) -> None:
+        result = _run("systemctl", verb, self.name)
+        if result.returncode:
+            raise Problem(f"'systemctl {verb} {self.name}' failed. Its last log lines:\n{self.journal()}")
+
+    def journal(self) -> str:
+        """What it logged last."""
+        return _run(
+            "journalctl", f"--unit={self.name}", f"--lines={JOURNAL_LINES}", "--output=cat", "--no-pager"
+        ).stdout.strip()

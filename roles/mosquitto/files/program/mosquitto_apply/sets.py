@@ -1,0 +1,264 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets of files: what a broker reads, all of it in one directory, behind a link that is turned in one step.
+
+A set never changes once it is complete. Below C(files/) each file has the path that it was taken from, so that it can be
+put back there. A host that dies at any moment comes up with the one set or the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import grp
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import stat
+import tempfile
+import time
+import typing as t
+
+from mosquitto_apply import config
+from mosquitto_apply.instance import Instance
+from mosquitto_apply.problem import Problem
+
+BROKER = "mosquitto"
+CONFIG = "mosquitto.conf"
+OWNERS = "owners.json"
+LOCK_TIMEOUT = 120.0
+
+
+class File(t.NamedTuple):
+    """A file as it was found."""
+
+    content: bytes
+    uid: int
+    gid: int
+    mode: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The files that belong together, by their paths, and what mosquitto.conf says."""
+
+    instance: Instance
+    by_path: dict[str, File]
+
+    @property
+    def text(self) -> str:
+        """The text of mosquitto.conf."""
+        return self.by_path[str(self.instance.config)].content.decode()
+
+    @property
+    def lines(self) -> list[config.Line]:
+        """The options of mosquitto.conf."""
+        return config.parse(self.text)
+
+    @property
+    def listeners(self) -> list[config.Listener]:
+        """The listeners."""
+        return config.listeners(self.lines)
+
+    def content(self, option: str) -> bytes | None:
+        """The file that an option of the whole broker names, None if there is no such option."""
+        paths = config.values(self.lines, option)
+        return self.by_path[paths[0]].content if paths else None
+
+    def difference(self, other: Files | None) -> set[str]:
+        """The paths of files whose content is another one, or that only one of both has."""
+        mine = {path: file.content for path, file in self.by_path.items()}
+        others = {path: file.content for path, file in other.by_path.items()} if other else {}
+        return {path for path in mine.keys() | others.keys() if mine.get(path) != others.get(path)}
+
+
+def _read(path: pathlib.Path, named_by: str = "") -> File:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise Problem(f"{named_by}{path} is not a regular file")
+            return File(file.read(), status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+    except OSError as exc:
+        raise Problem(f"{named_by}{path} cannot be read: {exc.strerror}") from None
+
+
+def find(instance: Instance) -> Files:
+    """What stands in the instance's folder, and wherever else its mosquitto.conf points to."""
+    path = str(instance.config)
+    by_path = {path: _read(instance.config)}
+    try:
+        lines = config.parse(by_path[path].content.decode())
+    except UnicodeDecodeError as exc:
+        line = by_path[path].content.count(b"\n", 0, exc.start) + 1
+        raise Problem(f"{path}, line {line}: not UTF-8") from None
+    config.check(lines, path)
+    for line in config.files(lines):
+        by_path[line.value] = _read(pathlib.Path(line.value), f"{path}, line {line.number}: {line.option}: ")
+    by_path[str(instance.unit_file)] = _read(instance.unit_file)
+    return Files(instance, by_path)
+
+
+def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
+    """The files of a set, None if there is no such set, or if the broker does not get what is in it."""
+    if folder is None:
+        return None
+    try:
+        owners = json.loads((folder / OWNERS).read_text(encoding="utf-8"))
+        by_path = {path: File(_inside(folder, path).read_bytes(), *owner) for path, owner in owners.items()}
+        files = Files(instance, by_path)
+        return files if (folder / CONFIG).read_bytes() == _for_broker(files) else None
+    except FileNotFoundError:
+        return None
+
+
+def _for_broker(files: Files) -> bytes:
+    """The configuration as the broker gets it."""
+    return config.in_set(files.text, f"{files.instance.live}/files").encode()
+
+
+def _inside(folder: pathlib.Path, path: str) -> pathlib.Path:
+    """Where a set has the file of a path."""
+    return pathlib.Path(f"{folder}/files{path}")
+
+
+def _write(path: pathlib.Path, content: bytes, uid: int, gid: int, mode: int) -> None:
+    """Write a new file, readable by nobody else at any moment."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync(folder: pathlib.Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Sets:
+    """The sets of one broker."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        try:
+            self._broker = pwd.getpwnam(BROKER).pw_uid, grp.getgrnam(BROKER).gr_gid
+        except KeyError:
+            raise Problem(f"there is no user and group {BROKER}: is the package installed?") from None
+
+    @contextlib.contextmanager
+    def locked(self) -> t.Iterator[None]:
+        """Be the only one that changes them."""
+        self.instance.sets.mkdir(exist_ok=True)
+        self._make_ours(self.instance.sets)
+        descriptor = os.open(self.instance.sets, os.O_RDONLY | os.O_DIRECTORY)
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Problem(
+                            f"another change of the same broker has been under way for {LOCK_TIMEOUT:g} s"
+                        ) from None
+                    time.sleep(0.1)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _make_ours(self, folder: pathlib.Path) -> None:
+        os.chown(folder, 0, self._broker[1])
+        folder.chmod(0o750)
+
+    def live(self) -> pathlib.Path | None:
+        """The directory of the set that the broker reads, None if it was never given one."""
+        return self._target(self.instance.live)
+
+    def loaded(self) -> pathlib.Path | None:
+        """The directory of the set that the running broker has read, None if that is not known."""
+        return self._target(self.instance.loaded)
+
+    def _target(self, link: pathlib.Path) -> pathlib.Path | None:
+        try:
+            folder = self.instance.sets / link.readlink().name
+        except OSError:
+            return None
+        return folder if folder.is_dir() else None
+
+    def add(self, files: Files) -> pathlib.Path:
+        """Write a set, and return its directory. Nobody reads it yet."""
+        folder = None
+        try:
+            now = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime())
+            folder = pathlib.Path(tempfile.mkdtemp(prefix=now, dir=self.instance.sets))
+            for path, file in files.by_path.items():
+                _inside(folder, path).parent.mkdir(parents=True, exist_ok=True)
+                _write(_inside(folder, path), file.content, *self._broker, 0o400)
+            _write(folder / CONFIG, _for_broker(files), *self._broker, 0o400)
+            owners = {path: file[1:] for path, file in files.by_path.items()}
+            _write(folder / OWNERS, json.dumps(owners, indent=1).encode(), 0, 0, 0o400)
+            for parent in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                self._make_ours(parent)
+                _sync(parent)
+            _sync(self.instance.sets)
+        except OSError as exc:
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise Problem(f"a set of files cannot be written below {self.instance.sets}: {exc.strerror}") from None
+        return folder
+
+    def turn(self, folder: pathlib.Path) -> None:
+        """Have the link point to this set, from one moment to the next."""
+        self._link(folder, self.instance.live)
+
+    def note_loaded(self, folder: pathlib.Path) -> None:
+        """Note that the running broker has read this set."""
+        self._link(folder, self.instance.loaded)
+
+    def _link(self, folder: pathlib.Path, link: pathlib.Path) -> None:
+        temporary = link.with_name(f"{link.name}.new")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(folder.relative_to(self.instance.folder))
+        temporary.rename(link)
+        _sync(link.parent)
+
+    def prune(self, keep: t.Container[pathlib.Path | None]) -> None:
+        """Remove all sets but these."""
+        for folder in self.instance.sets.iterdir():
+            if folder not in keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_back(files: Files, found: Files | None = None) -> list[str]:
+    """Have the instance's own files, and its unit, be as they are in a set; return which were not.
+
+    Files of others, such as certbot's, are left alone. So is what has changed again since it was found to be wrong.
+    """
+    changed = []
+    for name, file in files.by_path.items():
+        path = pathlib.Path(name)
+        if path != files.instance.unit_file and files.instance.folder not in path.parents:
+            continue
+        with contextlib.suppress(Problem):
+            now = _read(path)
+            if now == file or (found and name in found.by_path and now != found.by_path[name]):
+                continue
+        temporary = path.with_name(f"{path.name}.put-back")
+        try:
+            temporary.unlink(missing_ok=True)
+            _write(temporary, file.content, file.uid, file.gid, file.mode)
+            temporary.rename(path)
+        except OSError as exc:
+            raise Problem(f"{path} cannot be put back as it was: {exc.strerror}") from None
+        changed.append(name)
+    return changed

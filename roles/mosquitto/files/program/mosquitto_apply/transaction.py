@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring what stands in a broker's folder to the broker at work, or leave all as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import subprocess
+import typing as t
+
+from mosquitto_apply import config, ports, probe, rights, sets, trial
+from mosquitto_apply.instance import Instance
+from mosquitto_apply.problem import Problem
+from mosquitto_apply.service import Service
+from mosquitto_apply.sets import Files
+
+# Before 2.1 a reload sets these of every listener to their defaults, which are no limits.
+LOST_BY_OLD_RELOADS = {"max_connections", "max_qos", "max_topic_alias"}
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What was done, or would be: nothing, start, restart or reload; and whether files were put in place or the unit was enabled."""
+
+    action: str
+    installed: bool
+    enabled: bool
+    messages: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was, or would be, done."""
+        return bool(self.action) or self.installed or self.enabled
+
+
+def broker_version() -> tuple[int, ...]:
+    """The version of the broker that is installed."""
+    said = subprocess.run(["/usr/sbin/mosquitto", "-h"], check=False, capture_output=True, text=True).stdout
+    match = re.search(r"version (\d+)\.(\d+)\.(\d+)", said)
+    return tuple(int(part) for part in match.groups()) if match else ()
+
+
+def reload_lifts_limits(files: Files, version: tuple[int, ...]) -> bool:
+    """Whether the listeners have limits that a reload would take from them."""
+    return version < (2, 1) and any(LOST_BY_OLD_RELOADS & set(listener.options) for listener in files.listeners)
+
+
+def needed_action(loaded: Files | None, wanted: Files, version: tuple[int, ...]) -> str:
+    """What has a broker that runs go over from what it has read to what is wanted: restart, reload or nothing."""
+    if loaded is None:
+        return "restart"
+    different = wanted.difference(loaded)
+    if not different:
+        return ""
+    readable_again = {line.value for line in config.files(wanted.lines) if line.option in config.RELOADED_FILES}
+    fixed = different - readable_again - {wanted.instance.config}
+    if fixed or config.needs_restart(loaded.lines, wanted.lines) or reload_lifts_limits(wanted, version):
+        return "restart"
+    return "reload"
+
+
+class Transaction:
+    """One change of one broker."""
+
+    def __init__(self, instance: Instance, timeout: float) -> None:
+        self.instance = instance
+        self.timeout = timeout
+        self.sets = sets.Sets(instance)
+        self.service = Service(instance)
+
+    def _action(self, wanted: Files) -> str:
+        if not self.service.is_active:
+            return "start"
+        if self.service.has_newer_settings:
+            return "restart"
+        action = needed_action(sets.load(self.instance, self.sets.loaded()), wanted, broker_version())
+        if not action and probe.ask(wanted.listeners, self.timeout).closed:
+            # 2.0.11 starts without a listener whose port is taken, and lacks it from then on.
+            return "restart"
+        return action
+
+    def run(self, *, check: bool = False, put_back: bool = False) -> Outcome:
+        """Bring it there, and say what that took. With check nothing is done; with put_back files that cannot be taken are replaced."""
+        with self.sets.locked():
+            live = sets.load(self.instance, self.sets.live())
+            wanted = None
+            try:
+                wanted = sets.find(self.instance)
+                rights.read(wanted)
+                outcome = Outcome(self._action(wanted), wanted != live, not self.service.is_enabled)
+                if check:
+                    return outcome
+                self._bring(wanted, live, outcome)
+            except Problem as exc:
+                if not (put_back and live):
+                    raise
+                restored = sets.put_back(live, wanted)
+                raise Problem(f"{exc}\n{_told(restored)}") from None
+            return outcome
+
+    def reload(self) -> None:
+        """Have the broker read its files, if a reload is enough for what changed in them, and they are good."""
+        with self.sets.locked():
+            live = sets.load(self.instance, self.sets.live())
+            wanted = sets.find(self.instance)
+            rights.read(wanted)
+            version = broker_version()
+            loaded = sets.load(self.instance, self.sets.loaded())
+            if reload_lifts_limits(wanted, version):
+                raise Problem(
+                    f"a reload would take limits from its listeners, as Mosquitto before 2.1 does; 'mosquitto-apply {self.instance.name}'"
+                    " restarts it if files have changed"
+                )
+            if needed_action(loaded, wanted, version) == "restart":
+                raise Problem(f"what has changed takes a restart: run 'mosquitto-apply {self.instance.name}'")
+            self._bring(wanted, live, Outcome("reload", wanted != live, enabled=False))
+
+    def _bring(self, wanted: Files, live: Files | None, outcome: Outcome) -> None:
+        previous = self.sets.live()
+        if outcome.action:
+            self._see_ports(wanted)
+        folder = self.sets.add(wanted) if outcome.installed or previous is None else previous
+        try:
+            if outcome.action:
+                trial.run(wanted, folder, self.timeout)
+            silent = probe.ask(live.listeners, 1).silent if live and outcome.action == "reload" else {}
+            self.sets.turn(folder)
+        except Problem:
+            self.sets.prune([previous, self.sets.loaded()])
+            raise
+        try:
+            self._do(outcome.action, wanted, folder, silent)
+        except Problem as exc:
+            raise Problem(f"{exc}\n{self._go_back(live, previous, outcome.action)}") from None
+        if outcome.enabled:
+            self.service.enable()
+        self.sets.prune([folder, previous])
+
+    def _see_ports(self, wanted: Files) -> None:
+        is_active = self.service.is_active
+        loaded = sets.load(self.instance, self.sets.loaded()) if is_active else None
+        if loaded is None and is_active:
+            # A broker that was not set up in this way: which of the ports are its own is not known.
+            return
+        taken = ports.problems(wanted.listeners, loaded.listeners if loaded else [])
+        if taken:
+            raise Problem(f"{'; '.join(taken)}")
+
+    def _do(self, action: str, wanted: Files, folder: pathlib.Path, silent: t.Container[str]) -> None:
+        if action == "reload":
+            before = self.service.pid
+            self.service.reload()
+            self._see_that_it_serves(wanted, silent)
+            if self.service.pid != before:
+                raise Problem(
+                    f"{self.service.name} ended when it was reloaded. Its last log lines:\n{self.service.journal()}"
+                )
+            if probe.stale_certificates(wanted.listeners, wanted, self.timeout):
+                self.service.restart()
+        elif action:
+            self.service.restart()
+            self._see_that_it_serves(wanted, silent)
+        if self.service.is_active:
+            self.sets.note_loaded(folder)
+
+    def _see_that_it_serves(self, wanted: Files, silent: t.Container[str]) -> None:
+        """Fail unless each listener answers, but for those that were too busy before, and none lets through what the files forbid."""
+        answers = probe.ask(wanted.listeners, self.timeout).all
+        problems = [f"{listener} does not serve: {why}" for listener, why in answers.items() if listener not in silent]
+        problems += probe.trespass(wanted.listeners, rights.read(wanted), self.timeout)
+        if problems:
+            raise Problem("; ".join(problems))
+
+    def _go_back(self, live: Files | None, previous: pathlib.Path | None, action: str) -> str:
+        """Give the broker its previous set again; say in one sentence how that went."""
+        if live is None or previous is None:
+            return "There is no earlier configuration to go back to."
+        self.sets.turn(previous)
+        unit = str(self.instance.unit_file)
+        sets.put_back(dataclasses.replace(live, by_path={unit: live.by_path[unit]}))
+        try:
+            try:
+                self._do("reload" if action == "reload" else "restart", live, previous, ())
+            except Problem:
+                self._do("restart", live, previous, ())
+        except Problem as exc:
+            return f"Nor does it serve with its previous configuration: {exc}"
+        return "It serves with its previous configuration again."
+
+
+def _told(paths: t.Sequence[str]) -> str:
+    return f"Put back as before: {', '.join(paths)}" if paths else "Its files are as before."

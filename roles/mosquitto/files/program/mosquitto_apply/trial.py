@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Try a set of files out with the host's own broker, where it can touch nothing of the one at work.
+
+The trial has a network, a process table and mounts of its own: ports are free there, and where a broker writes there is
+memory instead of the disk. It runs as the same user and with the same capability as the unit. An exit status says little
+(2.0.11 runs on without a listener that it could not open), so that the listeners are asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import ipaddress
+import json
+import os
+import pathlib
+import pwd
+import stat
+import subprocess
+import sys
+import time
+import typing as t
+
+from mosquitto_apply import config, probe, rights
+from mosquitto_apply.instance import Instance
+from mosquitto_apply.problem import Problem
+from mosquitto_apply.sets import BROKER, CONFIG, Files, load
+
+ARGUMENT = "--inside-trial"
+SET = pathlib.Path("/run/trial-set")
+LOG = pathlib.Path("/run/trial-log")
+CAPABILITY = "-all,+net_bind_service"
+# What the unit's sandbox hides from the broker, or makes a new one for it.
+HIDDEN = ("/tmp", "/home", "/root")
+WORDS = 800
+
+
+def run(files: Files, folder: pathlib.Path, timeout: float) -> None:
+    """Raise Problem unless a broker serves this set as it should."""
+    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", sys.executable, sys.argv[0]]
+    command += [ARGUMENT, str(folder), f"--timeout={timeout}", *([files.instance.name] if files.instance.name else [])]
+    try:
+        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout * 3 + 10)
+    except subprocess.TimeoutExpired:
+        raise Problem("the trial of the new configuration did not come to an end") from None
+    try:
+        problem = json.loads(result.stdout)
+    except ValueError:
+        raise Problem(f"the trial of the new configuration did not work: {result.stderr.strip()[-WORDS:]}") from None
+    if problem:
+        raise Problem(f"a broker that tried the new configuration did not serve it: {problem}")
+
+
+def inside(instance: Instance, folder: pathlib.Path, timeout: float) -> str:
+    """Within the trial's namespaces: what is wrong with the set, empty if nothing is."""
+    files = load(instance, folder)
+    if files is None:
+        return f"{folder} is no set of files"
+    _network(files.listeners)
+    _mounts(files, folder)
+    return _serve(files, timeout)
+
+
+def _tell(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def _network(listeners: t.Iterable[config.Listener]) -> None:
+    _tell("ip", "link", "set", "lo", "up")
+    for address in {listener.address for listener in listeners}:
+        with contextlib.suppress(ValueError):
+            number = ipaddress.ip_address(address)
+            if not (number.is_loopback or number.is_unspecified):
+                _tell("ip", "address", "add", f"{number}/{number.max_prefixlen}", "dev", "lo")
+
+
+def _writable_folders(files: Files) -> dict[pathlib.Path, os.stat_result]:
+    """Where the broker could write, as far as it is there."""
+    named = {listener.socket for listener in files.listeners if listener.socket}
+    named |= {value for option in ("pid_file", "persistence_file") for value in config.values(files.lines, option)}
+    named |= {line.value.partition(" ")[2] for line in files.lines if line.option == "log_dest"}
+    folders = {pathlib.Path(path).parent for path in named if path.startswith("/")}
+    folders |= {pathlib.Path(path) for path in config.values(files.lines, "persistence_location")}
+    folders |= {pathlib.Path("/var/log/mosquitto"), pathlib.Path("/var/lib/mosquitto")}
+    return {folder: folder.stat() for folder in folders if folder.is_dir()}
+
+
+def _mounts(files: Files, folder: pathlib.Path) -> None:
+    # Everything that comes from outside is looked at before it is hidden.
+    candidate = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    writable = _writable_folders(files)
+    _mount(pathlib.Path("/run"))
+    for path, status in writable.items():
+        if pathlib.Path("/run") in path.parents:
+            path.mkdir(parents=True, exist_ok=True)
+            os.chown(path, status.st_uid, status.st_gid)
+            path.chmod(stat.S_IMODE(status.st_mode))
+        else:
+            _mount(path, f"mode={stat.S_IMODE(status.st_mode):o},uid={status.st_uid},gid={status.st_gid}")
+    for path in HIDDEN:
+        _mount(pathlib.Path(path))
+    _mount(files.instance.folder)
+    # systemd makes it for the unit.
+    files.instance.runtime.mkdir(exist_ok=True)
+    broker = pwd.getpwnam(BROKER).pw_uid, grp.getgrnam(BROKER).gr_gid
+    os.chown(files.instance.runtime, *broker)
+    for path, content in candidate.items():
+        (SET / path).parent.mkdir(parents=True, exist_ok=True)
+        (SET / path).write_bytes(content)
+    for path in (SET, *SET.rglob("*")):
+        os.chown(path, *broker)
+    files.instance.live.symlink_to(SET)
+
+
+def _mount(folder: pathlib.Path, options: str = "mode=0755") -> None:
+    _tell("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+
+
+def _serve(files: Files, timeout: float) -> str:
+    command = ["setpriv", "--reuid", BROKER, "--regid", BROKER, "--init-groups", "--no-new-privs"]
+    command += [f"--{kind}={CAPABILITY}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+    command += ["/usr/sbin/mosquitto", "-c", f"{files.instance.live}/{CONFIG}"]
+    with LOG.open("w+", encoding="utf-8", errors="replace") as log:
+        broker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.defpath})
+        try:
+            problem = _problem(broker, files, timeout)
+        finally:
+            broker.terminate()
+            broker.wait()
+        log.seek(0)
+        errors = [line.strip() for line in log if "Error" in line]
+    if problem and errors:
+        return f"{problem}: {' '.join(errors)[:WORDS]}"
+    return problem
+
+
+def _problem(broker: subprocess.Popen[bytes], files: Files, timeout: float) -> str:
+    deadline = time.monotonic() + timeout
+    while True:
+        if broker.poll() is not None:
+            return f"it ended with status {broker.returncode}"
+        answers = probe.ask(files.listeners, 0)
+        if not answers.all:
+            break
+        if time.monotonic() > deadline:
+            return "; ".join(f"{listener}: {why}" for listener, why in answers.all.items())
+        time.sleep(probe.PAUSE)
+    return "; ".join(probe.trespass(files.listeners, rights.read(files), timeout))

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""mosquitto.conf as the command reads it."""
+
+from __future__ import annotations
+
+import pytest
+from mosquitto_apply import config
+from mosquitto_apply.problem import Problem
+
+TEXT = """\
+  # a comment
+persistence true
+password_file /etc/mosquitto/passwd
+listener 1883
+max_connections 10
+listener 80 192.0.2.1
+protocol websockets
+certfile /etc/certs/fullchain.pem
+listener 0 /run/mosquitto/broker.sock
+connection core
+address 127.0.0.1:1884
+bridge_cafile /etc/ssl/ca.pem
+"""
+
+
+@pytest.fixture
+def lines():
+    return config.parse(TEXT)
+
+
+def test_lines_know_where_they_stand(lines):
+    assert lines[0] == (2, "persistence", "true")
+    assert lines[-1] == (12, "bridge_cafile", "/etc/ssl/ca.pem")
+
+
+def test_files_are_those_that_the_broker_reads(lines):
+    assert [line.value for line in config.files(lines)] == [
+        "/etc/mosquitto/passwd",
+        "/etc/certs/fullchain.pem",
+        "/etc/ssl/ca.pem",
+    ]
+
+
+def test_listeners_have_their_own_options_and_not_those_of_bridges(lines):
+    plain, secure, local = config.listeners(lines)
+    assert (plain.port, plain.protocol, plain.options) == (1883, "mqtt", {"max_connections": "10"})
+    assert (secure.address, secure.protocol, secure.has_tls) == ("192.0.2.1", "websockets", True)
+    assert (local.socket, local.port, local.options) == ("/run/mosquitto/broker.sock", 0, {})
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.1", "192.0.2.1")]
+)
+def test_where_the_host_reaches_a_listener(address, host):
+    [listener] = config.listeners(config.parse(f"listener 80 {address}"))
+    assert listener.endpoint == {"host": host, "port": 80, "protocol": "mqtt", "tls": False}
+
+
+@pytest.mark.parametrize("option", ["require_certificate true", "psk_hint x", "enable_proxy_protocol 2"])
+def test_listeners_for_those_with_secrets_are_not_asked(option):
+    [listener] = config.listeners(config.parse(f"listener 8883\n{option}"))
+    assert not listener.is_askable
+
+
+def test_the_broker_gets_the_files_of_its_set():
+    text = config.in_set(TEXT, "/etc/mosquitto/live/files")
+    assert "\npassword_file /etc/mosquitto/live/files/etc/mosquitto/passwd\n" in text
+    assert "\nbridge_cafile /etc/mosquitto/live/files/etc/ssl/ca.pem\n" in text
+    assert "\nlistener 0 /run/mosquitto/broker.sock\n" in text
+
+
+@pytest.mark.parametrize("line", ["include_dir /etc/mosquitto/conf.d", "port 1883", "acl_file acl", "certfile"])
+def test_what_a_set_cannot_hold_is_refused_with_its_place(line):
+    with pytest.raises(Problem, match=r"^x\.conf, line 2: "):
+        config.check(config.parse(f"persistence true\n{line}"), "x.conf")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "restart"),
+    [
+        ("log_type error", "log_type warning\nlog_type error", False),
+        ("sys_interval 10", "", False),
+        # It reads them, and goes on with the old ones.
+        ("max_queued_messages 100", "max_queued_messages 200", True),
+        ("listener 1883", "listener 1883\nlistener 1884", True),
+        ("listener 1883\nmax_connections 1", "listener 1883\nmax_connections 2", True),
+        ("# one", "# another", False),
+    ],
+)
+def test_what_a_reload_does_not_bring_about(before, after, restart):
+    assert config.needs_restart(config.parse(before), config.parse(after)) is restart

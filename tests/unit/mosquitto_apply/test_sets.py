@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets of files: written whole, turned to in one step, and put back as they were."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from mosquitto_apply import sets
+from mosquitto_apply.problem import Problem
+from mosquitto_apply.sets import Sets
+
+
+@pytest.fixture
+def live(instance):
+    """The sets of a broker that has been given what stands in its folder."""
+    found = Sets(instance)
+    with found.locked():
+        found.turn(found.add(sets.find(instance)))
+    return found
+
+
+def test_a_set_has_all_files_and_the_broker_is_sent_to_them(instance, live):
+    folder = live.live()
+    assert sets.load(instance, folder) == sets.find(instance)
+    text = (instance.live / "mosquitto.conf").read_text(encoding="utf-8")
+    assert f"password_file {instance.live}/files{instance.folder}/passwd\n" in text
+    assert {path.stat().st_mode & 0o077 for path in folder.rglob("*") if path.is_file()} == {0}
+
+
+def test_what_is_not_in_the_files_is_no_set(instance, live):
+    folder = live.live()
+    config = folder / "mosquitto.conf"
+    config.chmod(0o600)
+    config.write_text("allow_anonymous true\n", encoding="utf-8")
+    assert sets.load(instance, folder) is None
+
+
+def test_a_difference_is_one_of_contents(instance, live):
+    before = sets.load(instance, live.live())
+    (instance.folder / "acl").chmod(0o640)
+    assert sets.find(instance).difference(before) == set()
+    assert sets.find(instance) != before
+    (instance.folder / "acl").write_text("topic read #\n", encoding="utf-8")
+    assert sets.find(instance).difference(before) == {str(instance.folder / "acl")}
+
+
+@pytest.mark.parametrize("what", ["gone", "a directory", "no text"])
+def test_a_file_that_cannot_be_taken_is_named(instance, what):
+    path = instance.folder / "acl"
+    path.unlink()
+    if what == "a directory":
+        path.mkdir()
+    if what == "no text":
+        path, instance_config = instance.config, instance.config.read_bytes()
+        path.write_bytes(instance_config + b"\xff")
+    with pytest.raises(Problem, match=f"{path}"):
+        sets.find(instance)
+
+
+def test_files_are_put_back_with_their_modes(instance, live):
+    acl, unit = instance.folder / "acl", instance.unit_file
+    acl.chmod(0o640)
+    with live.locked():
+        live.turn(live.add(sets.find(instance)))
+    acl.unlink()
+    unit.write_text("[Unit]\n", encoding="utf-8")
+    assert sets.put_back(sets.load(instance, live.live())) == [str(acl), str(unit)]
+    assert (acl.read_text(encoding="utf-8"), acl.stat().st_mode & 0o777) == ("", 0o640)
+    assert unit.read_text(encoding="utf-8") == "[Service]\n"
+
+
+def test_what_another_has_changed_in_the_meantime_is_left_alone(instance, live):
+    acl = instance.folder / "acl"
+    acl.write_text("broken\n", encoding="utf-8")
+    found = sets.find(instance)
+    acl.write_text("topic read #\n", encoding="utf-8")
+    assert sets.put_back(sets.load(instance, live.live()), found) == []
+    assert acl.read_text(encoding="utf-8") == "topic read #\n"
+
+
+def test_files_of_others_are_left_alone(instance, live, tmp_path):
+    foreign = tmp_path / "fullchain.pem"
+    foreign.write_text("good\n", encoding="utf-8")
+    text = instance.config.read_text(encoding="utf-8").replace(f"{instance.folder}/cert.pem", str(foreign))
+    instance.config.write_text(text, encoding="utf-8")
+    with live.locked():
+        live.turn(live.add(sets.find(instance)))
+    foreign.write_text("bad\n", encoding="utf-8")
+    assert sets.put_back(sets.load(instance, live.live())) == []
+    assert foreign.read_text(encoding="utf-8") == "bad\n"
+
+
+def test_a_full_disk_leaves_nothing_behind(instance, live, monkeypatch):
+    before = sorted(instance.sets.rglob("*"))
+
+    def fail(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sets.os, "fsync", fail)
+    with pytest.raises(Problem, match="No space left on device"), live.locked():
+        live.add(sets.find(instance))
+    assert sorted(instance.sets.rglob("*")) == before
+
+
+def test_old_sets_go(instance, live):
+    previous = live.live()
+    with live.locked():
+        folder = live.add(sets.find(instance))
+        live.turn(folder)
+        live.prune([folder])
+    assert not previous.exists()
+    assert live.live() == folder
+
+
+def test_a_lock_is_waited_for_and_then_given_up(live, monkeypatch):
+    monkeypatch.setattr(sets, "LOCK_TIMEOUT", 0.2)
+    with live.locked(), pytest.raises(Problem, match="another change"), live.locked():
+        pass

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a change takes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from mosquitto_apply import sets
+from mosquitto_apply.transaction import needed_action
+
+OLD, NEW = (2, 0, 21), (2, 1, 2)
+
+
+@pytest.fixture
+def loaded(instance):
+    return sets.find(instance)
+
+
+def changed(files, path, content):
+    """The same files, but one of them with another content."""
+    file = files.by_path[str(path)]
+    return dataclasses.replace(files, by_path={**files.by_path, str(path): file._replace(content=content)})
+
+
+def test_nothing_for_the_same(loaded):
+    assert needed_action(loaded, loaded, OLD) == ""
+
+
+def test_a_restart_where_nobody_knows_what_was_read(loaded):
+    assert needed_action(None, loaded, OLD) == "restart"
+
+
+@pytest.mark.parametrize("name", ["acl", "passwd", "cert.pem", "key.pem"])
+def test_a_reload_for_what_it_reads_again(instance, loaded, name):
+    assert needed_action(loaded, changed(loaded, instance.folder / name, b"#"), OLD) == "reload"
+
+
+def test_a_restart_for_the_unit(instance, loaded):
+    assert needed_action(loaded, changed(loaded, instance.unit_file, b"#"), NEW) == "restart"
+
+
+def test_a_restart_where_an_old_broker_would_forget_its_limits(instance, loaded):
+    text = loaded.text.replace("protocol mqtt\n", "protocol mqtt\nmax_connections 10\n").encode()
+    limited = changed(loaded, instance.config, text)
+    more = changed(limited, instance.folder / "acl", b"#")
+    assert needed_action(limited, more, OLD) == "restart"
+    assert needed_action(limited, more, NEW) == "reload"
