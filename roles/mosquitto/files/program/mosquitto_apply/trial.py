@@ -63,7 +63,9 @@ def inside(instance: Instance, folder: pathlib.Path, timeout: float) -> str:
 
 
 def _tell(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    if result.returncode:
+        raise Problem(f"{' '.join(command)}: {result.stderr.strip()}")
 
 
 def _network(listeners: t.Iterable[config.Listener]) -> None:
