@@ -15,6 +15,7 @@ import base64
 import contextlib
 import os
 import socket
+import ssl
 import time
 import typing as t
 
@@ -52,12 +53,19 @@ def _receive(connection: socket.socket, count: int, deadline: float) -> bytes:
     return data
 
 
+def _say(connection: socket.socket, data: bytes) -> None:
+    """Send, even if the other side is gone: why it has gone may still be there to be read, which comes next."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
+        connection.sendall(data)
+
+
 def _upgrade(connection: socket.socket, host: str, deadline: float) -> None:
     """Turn an HTTP connection into a websocket one."""
     key = base64.b64encode(os.urandom(16)).decode()
-    connection.sendall(
+    _say(
+        connection,
         f"GET /mqtt HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n".encode(),
     )
     answer = b""
     while not answer.endswith(b"\r\n\r\n") and len(answer) < 8192:
@@ -70,6 +78,21 @@ def _upgrade(connection: socket.socket, host: str, deadline: float) -> None:
 def _frame(payload: bytes) -> bytes:
     """A masked binary websocket frame. The mask is zero: it hides nothing from anyone here."""
     return bytes([0x82, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+def _encrypted(connection: socket.socket, listener: dict, deadline: float) -> ssl.SSLSocket:
+    """The same connection with TLS. Whether the certificate is valid, and for this host, is asked only where there is a ca_file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if listener.get("ca_file"):
+        try:
+            context.load_verify_locations(listener["ca_file"])
+        except OSError as exc:
+            raise NoAnswer(f"ca_file: {listener['ca_file']}: {exc.strerror or exc}") from None
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    connection.settimeout(_left(deadline))
+    return context.wrap_socket(connection, server_hostname=listener["host"])
 
 
 def _addresses(listener: dict) -> list[tuple[t.Any, t.Any]]:
@@ -96,24 +119,51 @@ def _connect(listener: dict, deadline: float) -> socket.socket:
     return connection
 
 
-def ask(listener: dict, timeout: float) -> None:
-    """Return if the listener answers as an MQTT broker within the timeout (seconds), else raise NoAnswer."""
+def _answer(connection: socket.socket, listener: dict, deadline: float) -> None:
+    """Return if what is said on a connection is MQTT."""
     websockets = listener.get("protocol") == "websockets"
+    connection.settimeout(_left(deadline))
+    if websockets:
+        _upgrade(connection, listener["host"], deadline)
+    _say(connection, _frame(CONNECT) if websockets else CONNECT)
+    header = _receive(connection, 2, deadline) if websockets else b""
+    if websockets and header[0] != 0x82:
+        raise NoAnswer("it does not speak MQTT over websockets")
+    if _receive(connection, 4, deadline)[0] != CONNACK:
+        raise NoAnswer("it does not speak MQTT")
+    _say(connection, _frame(DISCONNECT) if websockets else DISCONNECT)
+
+
+def _answer_to_tls(connection: socket.socket, listener: dict, deadline: float) -> bytes:
+    """The same with TLS. Return the certificate that the listener showed, as DER."""
+    try:
+        with _encrypted(connection, listener, deadline) as encrypted:
+            certificate = encrypted.getpeercert(binary_form=True) or b""
+            try:
+                _answer(encrypted, listener, deadline)
+            except ssl.SSLError as exc:
+                # The broker's word that it serves, but nobody without a certificate. With TLS 1.3 it comes behind the handshake.
+                if "CERTIFICATE_REQUIRED" not in (exc.reason or ""):
+                    raise
+            return certificate
+    except ssl.SSLError as exc:
+        reason = getattr(exc, "verify_message", None) or exc.reason or exc.strerror
+        what = "its certificate is not valid" if isinstance(exc, ssl.SSLCertVerificationError) else "TLS failed"
+        raise NoAnswer(f"{what}: {reason}") from None
+
+
+def ask(listener: dict, timeout: float) -> bytes | None:
+    """Return if the listener answers as an MQTT broker within the timeout (seconds), else raise NoAnswer.
+
+    What is returned is the certificate (DER) of a listener with TLS, and else None.
+    """
     deadline = time.monotonic() + timeout
     try:
         with _connect(listener, deadline) as connection:
-            connection.settimeout(_left(deadline))
-            if websockets:
-                _upgrade(connection, listener["host"], deadline)
-            connection.sendall(_frame(CONNECT) if websockets else CONNECT)
-            header = _receive(connection, 2, deadline) if websockets else b""
-            if websockets and header[0] != 0x82:
-                raise NoAnswer("it does not speak MQTT over websockets")
-            if _receive(connection, 4, deadline)[0] != CONNACK:
-                raise NoAnswer("it does not speak MQTT")
-            # A broker that refused the login may have closed the connection already.
-            with contextlib.suppress(OSError):
-                connection.sendall(_frame(DISCONNECT) if websockets else DISCONNECT)
+            if listener.get("tls"):
+                return _answer_to_tls(connection, listener, deadline)
+            _answer(connection, listener, deadline)
+            return None
     except socket.timeout:
         raise NoAnswer("it does not answer") from None
     except (ConnectionRefusedError, FileNotFoundError) as exc:
