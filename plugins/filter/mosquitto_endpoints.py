@@ -10,7 +10,8 @@ short_description: Say where a host reaches its own listeners
 version_added: 1.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Makes what O(opendev.firehose.mqtt_wait_for#module:listeners) takes out of the listeners of a configuration, but for those with TLS.
+  - Makes what O(opendev.firehose.mqtt_wait_for#module:listeners) takes out of the listeners of a configuration, but for those with
+    pre-shared keys or the PROXY protocol.
 options:
   _input:
     description: Listeners, as the variable C(mosquitto_listeners) of the role P(opendev.firehose.mosquitto#role) has them.
@@ -27,7 +28,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: A host and port or a socket, and the protocol, for each listener.
+  description: A host and port or a socket, the protocol, and whether it is TLS, for each listener.
   type: list
   elements: dict
 """
