@@ -54,6 +54,15 @@ def roles() -> dict[str, Role]:
 def certificate(tmp_path):
     """Of 127.0.0.1, and its key."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=broker"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    names = [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "keyUsage=digitalSignature,keyCertSign",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ]
     subprocess.run([*command.split(), *names], cwd=tmp_path, check=True, capture_output=True)
     return tmp_path / "cert.pem", tmp_path / "key.pem"
