@@ -70,14 +70,19 @@ def found(publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry)
 
 
 def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """Those that others than the host itself reach. Says of those that do not begin with MQTT or a websocket upgrade that they do not."""
+    """Those that others than the host itself reach. Says of those that are not for everybody's clients why they are not checked."""
 
     def described(listener: Entry) -> dict[str, t.Any]:
         found = {"port": listener["port"], "protocol": listener.get("protocol", "mqtt")}
         if listener.get("bind_address", "") not in _mosquitto.ANY_ADDRESS:
             found["address"] = listener["bind_address"]
+        tls = listener.get("tls")
+        if tls:
+            found["tls"] = True
         if not _mosquitto.askable([listener]):
-            found["not_checked"] = "it wants TLS or the PROXY protocol, which is not tried"
+            found["not_checked"] = "it wants pre-shared keys or the PROXY protocol, which is not tried"
+        elif tls and tls.get("require_certificate"):
+            found["not_checked"] = "it wants certificates of clients, which the public does not have"
         return found
 
     return [

@@ -164,15 +164,25 @@ def test_public_listeners():
         {"port": 80, "protocol": "websockets", "bind_address": "192.0.2.1"},
         {"port": 1884, "bind_address": "127.0.0.1"},
         {"socket": "/run/mosquitto/broker.sock"},
-        {"port": 8883, "bind_address": "0.0.0.0", "options": {"certfile": "/c"}},
+        {"port": 8883, "bind_address": "0.0.0.0", "tls": {"certificate": "/c", "key": "/k"}},
+        {"port": 8884, "tls": {"certificate": "/c", "key": "/k", "ca": "/a", "require_certificate": True}},
         {"port": 1885, "options": {"enable_proxy_protocol": 2}},
     ]
-    why = "it wants TLS or the PROXY protocol, which is not tried"
     assert _firehose.public_listeners(listeners) == [
         {"port": 1883, "protocol": "mqtt"},
         {"port": 80, "protocol": "websockets", "address": "192.0.2.1"},
-        {"port": 8883, "protocol": "mqtt", "not_checked": why},
-        {"port": 1885, "protocol": "mqtt", "not_checked": why},
+        {"port": 8883, "protocol": "mqtt", "tls": True},
+        {
+            "port": 8884,
+            "protocol": "mqtt",
+            "tls": True,
+            "not_checked": "it wants certificates of clients, which the public does not have",
+        },
+        {
+            "port": 1885,
+            "protocol": "mqtt",
+            "not_checked": "it wants pre-shared keys or the PROXY protocol, which is not tried",
+        },
     ]
 
 
