@@ -31,7 +31,7 @@ SECONDS_TO_WAIT = 60
 # What a container needs to boot systemd without being privileged, and to treat ports below 1024 as a host does.
 LIKE_A_HOST = {
     "command": "/lib/systemd/systemd",
-    "cap_add": ["SYS_ADMIN"],
+    "cap_add": ["SYS_ADMIN", "NET_ADMIN"],
     "security_opt": ["seccomp=unconfined"],
     "cgroupns": "host",
     "volumes": ["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
