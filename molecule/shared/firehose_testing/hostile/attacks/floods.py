@@ -14,6 +14,9 @@ from ..attack import attack
 from ..field import Field
 from ..target import Listener
 
+# Longer than an attack, and not longer than a broker may allow.
+KEEPALIVE = 120
+
 
 class Held:
     """Connections that stay open as long as the other side lets them."""
@@ -76,7 +79,7 @@ async def flood_of_connections(field: Field) -> None:
     """Clients that log in, want nothing, and stay."""
 
     async def log_in(connection: wire.Connection) -> None:
-        await wire.log_in(connection, packets.V3, packets.connect(packets.V3, keepalive=600))
+        await wire.log_in(connection, packets.V3, packets.connect(packets.V3, keepalive=KEEPALIVE))
 
     await flood(field, field.target.listeners, many(field, 2000, 12000), log_in)
 
@@ -152,7 +155,35 @@ async def subscribers_that_never_read(field: Field) -> None:
     """Everything is for them, and they take nothing of it."""
 
     async def subscribe(connection: wire.Connection) -> None:
-        await wire.log_in(connection, packets.V3, packets.connect(packets.V3, keepalive=0), ["#"])
+        await wire.log_in(connection, packets.V3, packets.connect(packets.V3, keepalive=KEEPALIVE), ["#"])
         connection.pause()
 
     await flood(field, field.target.listeners, many(field, 1000, 4000), subscribe, receive_buffer=4096)
+
+
+@attack("flood of packets")
+async def flood_of_packets(field: Field) -> None:
+    """Messages that are denied, subscriptions to and fro, and pings, as fast as the broker takes them. What got through are kilobytes."""
+    version = packets.V3
+    batch = b"".join(
+        packets.publish(version, "gerrit/hostile", b"hostile flood")
+        + packets.subscribe(version, ["hostile/flood"])
+        + packets.packet(0xA2, b"\0\1" + packets.string("hostile/flood"))
+        + packets.PINGREQ
+        for _each in range(20)
+    )
+
+    async def pour(listener: Listener) -> None:
+        connection = await field.connect(listener)
+        reading = asyncio.create_task(connection.drain(field.left))
+        try:
+            await connection.send(packets.connect(version))
+            while field.left:
+                field.tried += 80
+                await asyncio.wait_for(connection.send(batch), max(field.left, 0.1))
+                field.through += len(batch) // 1024
+        finally:
+            reading.cancel()
+            connection.vanish()
+
+    await field.each(field.target.listeners * 16, pour, at_once=32, again=False)

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-import itertools
+import asyncio
+import contextlib
 
-from .. import packets
+from .. import packets, wire
 from ..attack import attack
 from ..field import Field
 from ..target import Listener
@@ -39,23 +40,36 @@ def has_session(connack: packets.Packet) -> bool:
     return connack.body[:2] == b"\1\0"
 
 
-async def take(field: Field, listener: Listener, version: int, client_id: str, clean: bool) -> None:
+async def connect_as(field: Field, listener: Listener, version: int, client_id: str, clean: bool) -> bool:
+    """Whether the broker had a session of that client id."""
     connection = await field.insist(listener)
     try:
-        await connection.send(packets.connect(version, client_id, clean=clean, expiry=0 if clean else 5))
+        await connection.send(packets.connect(version, client_id, clean=clean))
         field.tried += 1
         [*_others, answer] = await connection.until(packets.CONNACK)
-        field.through += has_session(answer)
         # Whoever comes back with the same client id is cut off again.
         await connection.send(packets.PINGREQ)
         await connection.until(13)
+        return has_session(answer)
     finally:
         connection.vanish()
 
 
+async def take(field: Field, client_id: str) -> None:
+    """Take what session there is, in each way, and leave none behind that the next one would find."""
+    for listener, version in ways(field):
+        field.through += await connect_as(field, listener, version, client_id, clean=False)
+        await connect_as(field, listener, version, client_id, clean=True)
+
+
 async def take_all(field: Field, client_ids: list[str]) -> None:
-    attempts = list(itertools.product(client_ids, ways(field), (True, False)))
-    await field.each(attempts, lambda one: take(field, *one[1], one[0], one[2]))
+    async def go_on(client_id: str) -> None:
+        with contextlib.suppress(*wire.FAILURES):
+            await take(field, client_id)
+            while field.left:
+                await take(field, client_id)
+
+    await asyncio.gather(*(go_on(client_id) for client_id in client_ids))
 
 
 @attack("take over by a guess", forbidden=True)

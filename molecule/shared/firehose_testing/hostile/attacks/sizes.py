@@ -51,6 +51,7 @@ async def oversized_packets(field: Field) -> None:
 
     attempts = list(itertools.product(field.target.listeners, beginnings())) * 4
     await field.each(attempts, lambda one: send(*one), at_once=len(attempts), again=False)
+    await field.hold()
 
 
 @attack("oversized frames", seconds=6)
@@ -76,3 +77,4 @@ async def oversized_frames(field: Field) -> None:
 
     attempts = list(itertools.product(field.target.of("websockets"), (*claims, None))) * 4
     await field.each(attempts, lambda one: send(*one), at_once=len(attempts), again=False)
+    await field.hold()

@@ -11,6 +11,7 @@ from .. import packets, wire
 from ..attack import attack
 from ..events import TOPIC
 from ..field import Field
+from .floods import KEEPALIVE
 
 
 async def subscribe_to(
@@ -22,13 +23,15 @@ async def subscribe_to(
         listener = field.target.listeners[number % len(field.target.listeners)]
         connection = await field.connect(listener)
         try:
-            hello = packets.connect(packets.V3, keepalive=600)
+            hello = packets.connect(packets.V3, keepalive=KEEPALIVE)
             await wire.log_in(connection, packets.V3, hello)
             wanted = iter(filters(number))
             while field.left and (some := list(itertools.islice(wanted, 50))):
                 await connection.send(packets.subscribe(packets.V3, some))
                 field.tried += len(some)
-                if reads:
+                if not reads:
+                    field.through += len(some)
+                else:
                     [*_others, granted] = await connection.until(packets.SUBACK)
                     field.through += sum(code < 3 for code in granted.body[2:])
             if reads:
