@@ -33,6 +33,10 @@ MAX_NAME_BYTES = 65535
 ARGON2 = re.compile(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 
 
+# The ways to say an account's password.
+PASSWORDS = ("password", "password_hash", "password_file")
+
+
 class HashError(ValueError):
     """A stored hash that the broker would refuse. The message never quotes the hash."""
 
@@ -151,17 +155,19 @@ def _user_problem(user: t.Mapping[str, t.Any]) -> str | None:
     problem = name_problem(str(user["name"]))
     if problem:
         return problem
-    password, password_hash = user.get("password"), user.get("password_hash")
-    if password is not None and password_hash is not None:
-        return "give either password or password_hash, not both"
+    given = [key for key in PASSWORDS if user.get(key) is not None]
+    if len(given) > 1:
+        return f"give only one of {' and '.join(given)}"
     if user.get("state", "present") == "absent":
         return None
-    if password is None and password_hash is None:
-        return "needs password or password_hash"
-    if password_hash is None:
-        return _password_problem(str(password))
+    if not given:
+        return f"needs one of {', '.join(PASSWORDS)}"
+    if given == ["password"]:
+        return _password_problem(str(user["password"]))
+    if given == ["password_file"]:
+        return None if str(user["password_file"]).startswith("/") else "password_file has to be an absolute path"
     try:
-        parse_hash(password_hash)
+        parse_hash(user["password_hash"])
     except HashError as exc:
         return f"the broker would refuse its password_hash: {exc}"
     return None

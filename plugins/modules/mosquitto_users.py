@@ -57,13 +57,19 @@ options:
       password:
         description:
           - The password. It is stored as PBKDF2-HMAC-SHA512 (C($7$)) with a random salt of 12 bytes, which every Mosquitto since 2.0 reads.
-          - Mutually exclusive with O(users[].password_hash); one of them is needed unless O(users[].state=absent).
+          - Mutually exclusive with O(users[].password_hash) and O(users[].password_file); one of them is needed unless O(users[].state=absent).
         type: str
       password_hash:
         description:
           - The hash as it stands in a password file, C($7$iterations$salt$hash), C($6$salt$hash), or (from Mosquitto 2.1) C($argon2id$...).
           - Mosquitto 2.0 reads C($7$) hashes only with a salt of 12 bytes.
         type: str
+      password_file:
+        description:
+          - The path of a file on the managed host that holds the password and nothing else. It is made, with a random password and for root
+            alone, where it is missing. So can a program of the same host have an account whose password nobody has to know.
+        type: path
+        version_added: 3.0.0
       state:
         description: Whether the account exists.
         type: str
@@ -172,7 +178,7 @@ removed:
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files, _lines, _quiet
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files, _lines, _quiet, _words
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "path": {"type": "path", "required": True},
@@ -184,6 +190,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "name": {"type": "str", "required": True},
             "password": {"type": "str", "no_log": True},
             "password_hash": {"type": "str", "no_log": True},
+            "password_file": {"type": "path", "no_log": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
     },
@@ -201,6 +208,22 @@ def names_for_diff(lines: t.Iterable[_accounts.Line], changes: _accounts.Changes
     marks = dict.fromkeys(changes.updated, " (another password)") if changes else {}
     marks.update(dict.fromkeys(changes.rehashed, " (another hash)") if changes else {})
     return "".join(f"{line.name}{marks.get(line.name, '')}\n" for line in lines if line.name is not None)
+
+
+def with_passwords(module: _quiet.QuietModule) -> list[dict[str, t.Any]]:
+    """The accounts, with the passwords of those that have them in files."""
+    users = []
+    for user in module.params["users"]:
+        password = user["password"]
+        if user["password_file"] and user["state"] == "present":
+            try:
+                password = _words.read(user["password_file"])
+                if password is None:
+                    password = _words.new() if module.check_mode else _words.make(user["password_file"])
+            except _words.WordError as exc:
+                module.fail_json(msg=f"{user['name']}: password_file: {exc}")
+        users.append({**user, "password": password})
+    return users
 
 
 def main() -> t.NoReturn:
@@ -221,7 +244,7 @@ def main() -> t.NoReturn:
             prune=params["prune"], on_create=params["update_password"] == "on_create", rehash=params["rehash"]
         )
         parameters = _accounts.Parameters(params["iterations"], params["salt_bytes"])
-        after, changes = _accounts.merge(before, params["users"], parameters, policy)
+        after, changes = _accounts.merge(before, with_passwords(module), parameters, policy)
 
         changed, attributes_diff = file.put(_accounts.render(after))
         result: dict[str, t.Any] = {"changed": changed, **vars(changes)}

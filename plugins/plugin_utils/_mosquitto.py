@@ -19,6 +19,8 @@ Variables = t.Mapping[str, t.Any]
 
 # It stands in the unit too, where systemd would read more into other characters; a directory is made writable for it.
 SOCKET = re.compile(r"(/[A-Za-z0-9._-]+){2,}")
+FILE = re.compile(r"(/[A-Za-z0-9._-]+)+")
+INSTANCE = re.compile(r"[a-z0-9]*")
 EXPIRATION = re.compile(r"\d+[hdwmy]")
 UMASK = re.compile(r"0[0-7]{3}")
 # The smallest and the largest value of each variable that is a number; None is no limit.
@@ -104,6 +106,7 @@ BRIDGE_OPTIONS = {
     "bridge_protocol_version",
     "cleansession",
     "clientid",
+    "local_clientid",
     "notifications",
     "password",
     "remote_clientid",
@@ -300,8 +303,15 @@ def _bridge_problems(bridge: Variables) -> t.Iterator[str]:
         problem = _bridge_topic_problem(topic)
         if problem:
             yield f"topics[{number}]: {problem}"
-    if bridge.get("password") is not None and not bridge.get("username"):
-        yield "password: needs a username"
+    for value, file in (("password", "password_file"), ("client_id", "client_id_file")):
+        if bridge.get(value) is not None and bridge.get(file) is not None:
+            yield f"{file}: give either this or {value}"
+        if bridge.get(file) is not None and not FILE.fullmatch(bridge[file]):
+            yield f"{file}: {bridge[file]!r} is not an absolute path of letters, digits and ._-"
+        if str(bridge.get(value) or "").startswith("@/"):
+            yield f"{value}: cannot start with '@/', which stands for a file"
+        if value == "password" and (bridge.get(value) or bridge.get(file)) and not bridge.get("username"):
+            yield "password: needs a username"
 
 
 def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:
@@ -324,6 +334,8 @@ def value_problems(variables: Variables) -> t.Iterator[str]:
             yield f"{name}: {variables[name]} is not between {least} and {'any number' if most is None else most}"
     if not EXPIRATION.fullmatch(str(variables["mosquitto_persistent_client_expiration"])):
         yield "mosquitto_persistent_client_expiration: has to be a number and one of h, d, w, m and y, such as 1d"
+    if not INSTANCE.fullmatch(str(variables["mosquitto_instance"])):
+        yield "mosquitto_instance: has to be of small letters and digits"
     if not UMASK.fullmatch(str(variables["mosquitto_umask"])):
         yield "mosquitto_umask: has to be four octal digits in quotes, such as '0027'"
 

@@ -215,8 +215,8 @@ def test_rehash_replaces_other_algorithms_and_leaves_unknown_passwords():
     ("user", "why"),
     [
         ({"name": "a:b", "password": "p"}, "cannot have ':'"),
-        ({"name": "a"}, "needs password or password_hash"),
-        ({"name": "a", "password": "p", "password_hash": MOSQUITTO_2_0}, "not both"),
+        ({"name": "a"}, "needs one of password, password_hash, password_file"),
+        ({"name": "a", "password": "p", "password_hash": MOSQUITTO_2_0}, "give only one of"),
         ({"name": "a", "password": ""}, "empty"),
         ({"name": "a", "password": "p\0q"}, "NUL"),
         ({"name": "a", "password": "p\udce4"}, "not UTF-8"),

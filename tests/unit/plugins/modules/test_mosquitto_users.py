@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts
 from ansible_collections.opendev.firehose.plugins.modules import mosquitto_users
 
 SECRETS = {"alice": "first-Secret-1", "bob": "second-Secret-2"}
@@ -156,7 +157,7 @@ def test_a_symbolic_link_is_refused(run, tmp_path):
     [
         ([{"name": "a:b", "password": SECRETS["bob"]}], {}, "users[0] (a:b): "),
         ([*USERS, USERS[0]], {}, "users[2] (alice): users[0] has the same name"),
-        ([{"name": "a"}], {}, "users[0] (a): needs password or password_hash"),
+        ([{"name": "a"}], {}, "users[0] (a): needs one of password, password_hash, password_file"),
         ([{"name": "a", "password_hash": "nonsense"}], {}, "users[0] (a): the broker would refuse"),
         (USERS, {"iterations": 0}, "iterations: 0"),
     ],
@@ -176,3 +177,24 @@ def test_the_hosts_log_has_no_password(run, monkeypatch, password):
     assert run([{"name": "zuul", "password": password}])["added"] == ["zuul"]
     assert logged
     assert not [line for line in logged if "zuul" in line or "Pass" in line or "both" in line]
+
+
+def test_a_password_that_nobody_has_to_know(run, tmp_path):
+    path = tmp_path / "word"
+    relay = [{"name": "relay", "password_file": str(path)}]
+    assert run(relay, check=True)["added"] == ["relay"]
+    assert not path.exists()
+    assert run(relay)["added"] == ["relay"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not run(relay)["changed"]
+    [line] = _accounts.parse(contents(tmp_path))
+    assert line.stored.matches(path.read_text(encoding="utf-8").strip())
+    path.write_text("another\n", encoding="utf-8")
+    assert run(relay)["updated"] == ["relay"]
+
+
+def test_a_password_file_that_holds_none(run, tmp_path):
+    (tmp_path / "word").write_text("two words\n", encoding="utf-8")
+    result = run([{"name": "relay", "password_file": str(tmp_path / "word")}])
+    assert result["msg"] == f"relay: password_file: {tmp_path}/word does not hold one word"
+    assert not (tmp_path / "passwd").exists()

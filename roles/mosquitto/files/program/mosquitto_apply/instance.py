@@ -32,8 +32,8 @@ class Instance:
 
     @property
     def unit_file(self) -> pathlib.Path:
-        """The file that the unit is made from, which instances with names share."""
-        return pathlib.Path("/etc/systemd/system", "mosquitto@.service" if self.name else "mosquitto.service")
+        """The file that the unit is made from. Each instance has its own."""
+        return pathlib.Path("/etc/systemd/system", self.unit)
 
     @property
     def folder(self) -> pathlib.Path:

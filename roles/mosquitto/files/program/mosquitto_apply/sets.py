@@ -16,13 +16,13 @@ import json
 import os
 import pathlib
 import pwd
-import re
-import secrets
 import shutil
 import stat
 import tempfile
 import time
 import typing as t
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _words
 
 from mosquitto_apply import config
 from mosquitto_apply.instance import Instance
@@ -90,18 +90,14 @@ def _read(path: pathlib.Path, named_by: str = "") -> File:
 
 def _word(path: pathlib.Path, named_by: str, *, make: bool) -> File:
     """A file with one word, which nobody has to know."""
-    if not path.exists():
-        word = File(f"{secrets.token_hex(16)}\n".encode(), 0, 0, 0o600)
-        if not make:
-            return word
-        try:
-            _write(path, *word)
-        except OSError as exc:
-            raise Problem(f"{named_by}{path} cannot be written: {exc.strerror}") from None
-    word = _read(path, named_by)
-    if not re.fullmatch(rb"[!-~]+\n?", word.content):
-        raise Problem(f"{named_by}{path} does not hold one word")
-    return word
+    try:
+        if _words.read(str(path)) is None:
+            if not make:
+                return File(_words.new().encode(), 0, 0, _words.MODE)
+            _words.make(str(path))
+    except _words.WordError as exc:
+        raise Problem(f"{named_by}{exc}") from None
+    return _read(path, named_by)
 
 
 def find(instance: Instance, *, make: bool = False) -> Files:
