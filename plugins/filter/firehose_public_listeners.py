@@ -12,7 +12,7 @@ author: the opendev.firehose authors (@opendev)
 description:
   - Gives the listeners on TCP ports that are not bound to the host's own loopback address, for the module
     M(opendev.firehose.firehose_verify).
-  - Of listeners with TLS or the PROXY protocol it says that they are not checked, since the module does not speak them.
+  - Of listeners with pre-shared keys, the PROXY protocol or certificates of clients it says that they are not checked.
 options:
   _input:
     description: The listeners, as the variable C(firehose_listeners) of the role P(opendev.firehose.firehose#role) has them.
@@ -30,7 +30,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The port and the protocol of each; the C(address) that it is bound to, if there is one; and C(not_checked), why it is not, if it is not.
+    - The port and the protocol of each; C(tls), if it wants that; the C(address) that it is bound to, if there is one; and C(not_checked),
+      why it is not, if it is not.
   type: list
   elements: dict
 """

@@ -15,7 +15,7 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.opendev.firehose.plugins.module_utils import _messages, _mqtt, _mqtt_paho
+from ansible_collections.opendev.firehose.plugins.module_utils import _certificates, _messages, _mqtt, _mqtt_paho
 
 # the first byte of what a listener with TLS says to a client without
 TLS_ALERT = 0x15
@@ -209,6 +209,11 @@ class Session:
     def retain_available(self) -> bool:
         """Whether the broker takes retained messages. With MQTT 3.1.1 it cannot say."""
         return self._client.retain_available
+
+    def certificate(self) -> dict[str, t.Any] | None:
+        """How long the broker's certificate lasts. None without TLS, and where it was not asked whether it is valid."""
+        found = self._client.certificate()
+        return _certificates.describe(found, time.time()) if found else None
 
     def vanish(self) -> None:
         """Cut the connection without DISCONNECT, which would take the will back."""

@@ -135,6 +135,12 @@ class Client(_Base):
         for connection in self.opened:
             connection.close()
 
+    def certificate(self) -> dict[str, t.Any] | None:
+        """What the broker showed, if it was found to be valid. Paho's own socket may be one of websockets, which has no such method."""
+        return (
+            next((one.getpeercert() for one in reversed(self.opened) if isinstance(one, ssl.SSLSocket)), None) or None
+        )
+
     def _addresses(self) -> list[tuple[t.Any, t.Any]]:
         if self.options["transport"] == "unix":
             return [(socket.AF_UNIX, self.options["socket"])]

@@ -39,12 +39,13 @@ class Verification:
         public_topics: t.Sequence[str],
         mark: str,
         probe: _verify.Publisher | None,
+        certificate_days: int = 14,
     ) -> None:
-        """Without a probe nothing is published."""
+        """Without a probe nothing is published. Certificates that last fewer days are warned of."""
         self.checks: list[Check] = []
         self._clients, self._ways, self._public_topics = clients, [*ways], public_topics
         self._mark, self._base = mark, f"firehose/verify/{mark}"
-        self._probe = probe
+        self._probe, self._certificate_days = probe, certificate_days
         self._stack = contextlib.ExitStack()
         self._watchers: dict[_verify.Way, _mqtt_client.Session] = {}
         # The same for the probe, which may read what the public may not.
@@ -141,6 +142,7 @@ class Verification:
             try:
                 if way.version == _verify.VERSIONS[-1]:
                     watchers[way] = self._watcher(way, [*topics, "$SYS/#"])
+                    self._certificate(way, watchers[way].certificate())
                 else:
                     with self._clients.session(way):
                         pass
@@ -148,6 +150,8 @@ class Verification:
                 self.checks.append(Check(name, PASSED))
             except _mqtt.Failure as exc:
                 self.checks.append(Check(name, FAILED, str(exc)))
+                if way.version == _verify.VERSIONS[-1]:
+                    self._certificate(way, None, str(exc) if exc.cause == "tls" else None)
         # A listener says what it takes with MQTT 5 only.
         limits = {way.port: {"max_qos": one.max_qos, "retain": one.retain_available} for way, one in watchers.items()}
         self._ways = [dataclasses.replace(way, **limits.get(way.port, {})) for way in served]
@@ -158,6 +162,10 @@ class Verification:
             self._readers = {way: self._watcher(way, topics, self._login) for way in self._watchers if self._probe}
         except _mqtt.Failure as exc:
             self._blind = str(exc)
+
+    def _certificate(self, way: _verify.Way, certificate: dict[str, t.Any] | None, problem: str | None = None) -> None:
+        if way.tls:
+            self.checks.append(_verify.certificate_check(way, certificate, problem, self._certificate_days))
 
     def _watcher(
         self, way: _verify.Way, topics: t.Sequence[str], login: tuple[str | None, str | None] = (None, None)

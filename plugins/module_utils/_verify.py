@@ -11,7 +11,9 @@ import dataclasses
 import json
 import typing as t
 
-PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not checked"
+from ansible_collections.opendev.firehose.plugins.module_utils import _certificates
+
+PASSED, WARNING, FAILED, NOT_CHECKED = "passed", "warning", "failed", "not checked"
 VERSIONS = ("3.1.1", "5")
 # Beside no password at all: what somebody might try who knows a publisher's name
 GUESSES = {"no password": None, "an empty password": "", "a wrong password": "not the password"}
@@ -38,9 +40,10 @@ class Way:
     version: str = "5"
     max_qos: int = 2
     retain: bool = True
+    tls: bool = False
 
     def __str__(self) -> str:
-        return f"port {self.port} ({self.protocol}, MQTT {self.version})"
+        return f"port {self.port} ({self.protocol}{', TLS' if self.tls else ''}, MQTT {self.version})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +138,11 @@ def single(way: Way) -> Mode:
 
 def ways(listeners: t.Iterable[t.Mapping[str, t.Any]], versions: t.Iterable[str] = VERSIONS) -> list[Way]:
     """All listeners with all versions."""
-    return [Way(listener["port"], listener["protocol"], version) for listener in listeners for version in versions]
+    return [
+        Way(listener["port"], listener["protocol"], version, tls=listener.get("tls", False))
+        for listener in listeners
+        for version in versions
+    ]
 
 
 def anonymous_attempts(
@@ -174,6 +181,17 @@ def numbered(attempts: t.Iterable[Attempt], start: int) -> list[Attempt]:
 def unchecked(listener: t.Mapping[str, t.Any], why: str) -> Check:
     """The line of a listener that is not tried."""
     return Check(f"port {listener['port']} ({listener['protocol']}) lets anyone in", NOT_CHECKED, why)
+
+
+def certificate_check(way: Way, certificate: t.Mapping[str, t.Any] | None, problem: str | None, days: int) -> Check:
+    """The line of a certificate: what is known of a valid one, or why it is not valid. Neither is known if nobody answered."""
+    name = f"port {way.port} ({way.protocol}, TLS) has a certificate that lasts"
+    if problem:
+        return Check(name, FAILED, problem)
+    if certificate is None:
+        return Check(name, NOT_CHECKED, "none was shown")
+    left = certificate["days_left"]
+    return Check(name, WARNING if left < days else PASSED, _certificates.lasts(certificate))
 
 
 def is_turned_away(attempt: Attempt, cause: str) -> bool:

@@ -40,9 +40,9 @@ def why_not_checked(host: str, listener: t.Mapping[str, t.Any]) -> str | None:
 class Clients:
     """Opens sessions with one host, until the time for all of them is over."""
 
-    def __init__(self, host: str, timeout: float, time_limit: float) -> None:
+    def __init__(self, host: str, timeout: float, time_limit: float, ca_file: str | None = None) -> None:
         self.timeout = timeout
-        self._host, self._time_limit = host, time_limit
+        self._host, self._time_limit, self._ca_file = host, time_limit, ca_file
         self._end = time.monotonic() + time_limit
 
     def deadline(self, seconds: float) -> float:
@@ -60,8 +60,10 @@ class Clients:
             raise _mqtt.Failure("time", f"the {self._time_limit:g} seconds that all of it may take are over")
         spec = {name: option.get("default") for name, option in _mqtt.argument_spec().items()}
         place = {"host": self._host, "port": way.port, "transport": {"mqtt": "tcp"}.get(way.protocol, way.protocol)}
+        tls = {"tls": True, "ca_path": self._ca_file} if way.tls else {}
         limits = {"protocol_version": way.version, "connect_timeout": self.timeout, "keepalive": KEEPALIVE[way.version]}
-        return _mqtt_client.Session({**spec, **place, **limits, "username": login[0], "password": login[1]}, will=will)
+        who = {"username": login[0], "password": login[1]}
+        return _mqtt_client.Session({**spec, **place, **tls, **limits, **who}, will=will)
 
     def make(self, attempt: _verify.Attempt, payload: str) -> int:
         """Make an attempt; return the broker's reason code, 0 if it gives none."""

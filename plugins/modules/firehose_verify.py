@@ -40,7 +40,7 @@ options:
     type: str
     required: true
   listeners:
-    description: The public listeners. Those with TLS or the PROXY protocol are not supported.
+    description: The public listeners. Those with pre-shared keys or the PROXY protocol are not supported.
     type: list
     elements: dict
     default:
@@ -57,6 +57,11 @@ options:
         type: str
         choices: [mqtt, websockets]
         default: mqtt
+      tls:
+        description: Whether the listener wants TLS. Its certificate has to be valid for O(host).
+        type: bool
+        default: false
+        version_added: 3.0.0
       address:
         description: The address that the listener is bound to. The listener is not checked if it is none of those of O(host).
         type: str
@@ -65,6 +70,17 @@ options:
         description: Why the listener is not checked, if it is not.
         type: str
         version_added: 2.1.0
+  ca_file:
+    description:
+      - A file with the certificates, in PEM format, of the authorities that are trusted to have signed the listeners' certificates. By default
+        those that the host trusts.
+    type: path
+    version_added: 3.0.0
+  certificate_days:
+    description: A certificate that lasts fewer days is warned of.
+    type: int
+    default: 14
+    version_added: 3.0.0
   probe:
     description:
       - An account that may write C(firehose/verify/#), and read C(#). It publishes what the others' silence is measured by, and sees also what
@@ -156,7 +172,7 @@ options:
       result:
         description: Whether it is.
         type: str
-        choices: [passed, failed, not checked]
+        choices: [passed, warning, failed, not checked]
         required: true
       cause:
         description: What was seen.
@@ -199,9 +215,9 @@ checks:
       type: str
       sample: $SYS is closed
     result:
-      description: Whether it is.
+      description: Whether it is. V(warning) says that it is, and for how little longer.
       type: str
-      choices: [passed, failed, not checked]
+      choices: [passed, warning, failed, not checked]
       sample: failed
     cause:
       description: What was seen, or why it was not checked.
@@ -242,10 +258,13 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {
             "port": {"type": "int", "required": True},
             "protocol": {"type": "str", "choices": ["mqtt", "websockets"], "default": "mqtt"},
+            "tls": {"type": "bool", "default": False},
             "address": {"type": "str"},
             "not_checked": {"type": "str"},
         },
     },
+    "ca_file": {"type": "path"},
+    "certificate_days": {"type": "int", "default": 14},
     "probe": {
         "type": "dict",
         "options": {
@@ -280,7 +299,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "check": {"type": "str", "required": True},
             "result": {
                 "type": "str",
-                "choices": [_verify.PASSED, _verify.FAILED, _verify.NOT_CHECKED],
+                "choices": [_verify.PASSED, _verify.WARNING, _verify.FAILED, _verify.NOT_CHECKED],
                 "required": True,
             },
             "cause": {"type": "str", "default": ""},
@@ -312,11 +331,12 @@ def main() -> t.NoReturn:
     reasons = [_verify_clients.why_not_checked(params["host"], listener) for listener in params["listeners"]]
     listeners = [*zip(params["listeners"], reasons)]
     with _verification.Verification(
-        _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"]),
+        _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
         _verify.ways([listener for listener, reason in listeners if not reason]),
         params["public_topics"],
         secrets.token_hex(4),
         probe,
+        params["certificate_days"],
     ) as verification:
         checks = [
             *(_verify.Check(**check) for check in params["other_checks"]),
@@ -330,6 +350,9 @@ def main() -> t.NoReturn:
                 feed_max_age=params["feed_max_age"],
             ),
         ]
+    for check in checks:
+        if check.result == _verify.WARNING:
+            module.warn(f"{check.check}: {check.cause}")
     module.exit_json(
         changed=False,
         checks=[vars(check) for check in checks],

@@ -26,6 +26,11 @@ options:
         Mosquitto before 2.0.18, it may take as long as the broker's C(sys_interval).
     type: float
     default: 15
+  certificate_warn_days:
+    description: With O(tls=true), a certificate of the broker's that lasts fewer days is warned of. With V(0) none is.
+    type: int
+    default: 14
+    version_added: 3.0.0
 seealso:
   - module: opendev.firehose.mqtt_publish
   - module: opendev.firehose.mqtt_subscribe
@@ -171,6 +176,32 @@ bytes:
       returned: success
       type: dict
       contains: *counter
+certificate:
+  description: The broker's certificate. V(null) without O(tls=true), and with O(validate_certs=false).
+  returned: success
+  type: dict
+  contains:
+    not_after:
+      description: When it expires, in UTC.
+      returned: success
+      type: str
+      sample: "2027-03-01T12:00:00Z"
+    days_left:
+      description: How many whole days are left until then.
+      returned: success
+      type: int
+      sample: 42
+    subject:
+      description: Whose it is. It may be empty, since names of hosts stand elsewhere in a certificate.
+      returned: success
+      type: str
+      sample: commonName=firehose01.example.org
+    issuer:
+      description: Who has signed it.
+      returned: success
+      type: str
+      sample: countryName=US, organizationName=Let's Encrypt, commonName=E8
+  version_added: 3.0.0
 cause:
   description:
     - What was wrong. C(msg) says it in words.
@@ -194,7 +225,7 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _mqtt_client, _sys_topics
+from ansible_collections.opendev.firehose.plugins.module_utils import _certificates, _mqtt, _mqtt_client, _sys_topics
 
 # The topics are retained, and a broker sends them one after the other: a pause of so many seconds is the end.
 PAUSE = 0.5
@@ -216,7 +247,11 @@ def read(session: _mqtt_client.Session, timeout: float) -> dict[str, str]:
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={**_mqtt.argument_spec(), "timeout": {"type": "float", "default": 15}},
+        argument_spec={
+            **_mqtt.argument_spec(),
+            "timeout": {"type": "float", "default": 15},
+            "certificate_warn_days": {"type": "int", "default": 14},
+        },
         supports_check_mode=True,
     )
     params = module.params
@@ -224,6 +259,7 @@ def main() -> t.NoReturn:
     _mqtt_client.check(module, [problem] if problem else [])
     try:
         with _mqtt_client.Session(params) as session:
+            certificate = session.certificate()
             topics = read(session, params["timeout"])
     except _mqtt.Failure as exc:
         module.fail_json(msg=str(exc), cause=exc.cause)
@@ -233,7 +269,9 @@ def main() -> t.NoReturn:
             "this account may not read it, or the broker does not publish it (sys_interval 0)",
             cause="silent",
         )
-    module.exit_json(changed=False, **_sys_topics.parse(topics))
+    if certificate and certificate["days_left"] < params["certificate_warn_days"]:
+        module.warn(f"{_mqtt.place(params)}: the broker's certificate: {_certificates.lasts(certificate)}")
+    module.exit_json(changed=False, certificate=certificate, **_sys_topics.parse(topics))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ description:
   - Connects to each listener from the host where the module runs, and waits until a broker answers there, by MQTT or by MQTT over websockets.
   - Any answer to the C(CONNECT) counts, also a refusal. Whether a client may log in or read is not asked.
   - An open port is not enough. Mosquitto 2.0.11, for one, is active and silent when it could not open a websocket listener.
-  - Listeners with TLS are not supported.
+  - Of a listener with TLS that asks clients for a certificate, its word that this one has none is an answer too.
 extends_documentation_fragment:
   - opendev.firehose._attributes
   - opendev.firehose._attributes.read_only
@@ -40,6 +40,19 @@ options:
         type: str
         choices: [mqtt, websockets]
         default: mqtt
+      tls:
+        description:
+          - Whether the listener wants TLS. Cannot be used with O(listeners[].socket).
+          - Without O(listeners[].ca_file) any certificate is taken, since what is asked is only whether the listener serves.
+        type: bool
+        default: false
+        version_added: 3.0.0
+      ca_file:
+        description:
+          - A file with the certificates, in PEM format, of the authorities that are trusted to have signed the listener's certificate, which
+            then has to be valid for O(listeners[].host). Needs O(listeners[].tls=true).
+        type: path
+        version_added: 3.0.0
   timeout:
     description: How many seconds the listeners have in all. With V(0) each is asked once.
     type: float
@@ -53,6 +66,12 @@ EXAMPLES = r"""
       - port: 1883
       - port: 80
         protocol: websockets
+
+- name: Wait until the listener with TLS serves
+  opendev.firehose.mqtt_wait_for:
+    listeners:
+      - port: 8883
+        tls: true
 """
 
 RETURN = r"""
@@ -81,14 +100,18 @@ PAUSE = 0.2
 
 def describe(listener: dict[str, t.Any]) -> str:
     place = listener["socket"] or f"{listener['host']} port {listener['port']}"
-    return f"{place} ({listener['protocol']})"
+    return f"{place} ({listener['protocol']}{', TLS' if listener['tls'] else ''})"
 
 
 def problems(params: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the options, so that there is no need to ask."""
     found = []
     for index, listener in enumerate(params["listeners"]):
+        if listener["ca_file"] is not None and not listener["tls"]:
+            found.append(f"listeners[{index}].ca_file needs tls=true")
         if listener["socket"] is not None:
+            if listener["tls"]:
+                found.append(f"listeners[{index}].tls makes no sense with a socket")
             continue
         problem = _mqtt.port_problem(f"listeners[{index}].port", listener["port"])
         if problem:
@@ -126,6 +149,8 @@ def main() -> t.NoReturn:
                     "port": {"type": "int"},
                     "socket": {"type": "path"},
                     "protocol": {"type": "str", "choices": ["mqtt", "websockets"], "default": "mqtt"},
+                    "tls": {"type": "bool", "default": False},
+                    "ca_file": {"type": "path"},
                 },
                 "required_one_of": [["port", "socket"]],
                 "mutually_exclusive": [["port", "socket"]],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto, _types
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto, _tls, _types
 
 Entry = t.Mapping[str, t.Any]
 # What the names of the accounts start with that verifying makes and removes
@@ -68,15 +68,30 @@ def found(publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry)
     }
 
 
+def listeners(tls: Entry, plain: bool) -> list[dict[str, t.Any]]:
+    """Those of a firehose for which nobody asks for others: with TLS where there is a certificate, and in the clear where that is wanted.
+
+    germqtt and other publishers on the host need no TLS.
+    """
+    clear = [{"port": 1883}, {"port": 80, "protocol": "websockets"}]
+    encrypted = [{"port": 8883, "tls": tls}, {"port": 443, "protocol": "websockets", "tls": tls}]
+    return [*(clear if plain else [{"port": 1883, "bind_address": LOOPBACK[0]}]), *(encrypted if tls else [])]
+
+
 def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """Those that others than the host itself reach. Says of those that do not begin with MQTT or a websocket upgrade that they do not."""
+    """Those that others than the host itself reach. Says of those that are not for everybody's clients why they are not checked."""
 
     def described(listener: Entry) -> dict[str, t.Any]:
         found = {"port": listener["port"], "protocol": listener.get("protocol", "mqtt")}
         if listener.get("bind_address", "") not in _mosquitto.ANY_ADDRESS:
             found["address"] = listener["bind_address"]
+        tls = listener.get("tls")
+        if tls:
+            found["tls"] = True
         if not _mosquitto.askable([listener]):
-            found["not_checked"] = "it wants TLS or the PROXY protocol, which is not tried"
+            found["not_checked"] = "it wants pre-shared keys or the PROXY protocol, which is not tried"
+        elif tls and tls.get("require_certificate"):
+            found["not_checked"] = "it wants certificates of clients, which the public does not have"
         return found
 
     return [
@@ -143,12 +158,24 @@ def _serves_germqtt(listener: Entry, port: int) -> bool:
     )
 
 
+def _tls_variable_problems(variables: Entry) -> t.Iterator[str]:
+    tls = variables.get("firehose_tls")
+    yield from _tls.problems(tls, "firehose_tls")
+    if tls is None and not variables["firehose_plain"]:
+        yield "firehose_plain: without firehose_tls there would be no listener for the public"
+    if tls is not None and all(listener.get("tls") != tls for listener in variables["firehose_listeners"]):
+        yield "firehose_tls: none of firehose_listeners uses it; give those that should the key tls"
+
+
 def problems(variables: Entry, options: Entry) -> list[str]:
     """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
 
     The options are those of the role's argument specs.
     """
-    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    wrong_types = [
+        *_types.type_problems(variables, options),
+        *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
+    ]
     if wrong_types:
         return wrong_types
     publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
@@ -158,6 +185,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_publisher_problems(publishers, "firehose_publishers"),
         *_reader_problems(readers),
         *_topic_problems(variables["firehose_public_topics"], "firehose_public_topics"),
+        *_tls_variable_problems(variables),
     ]
     both = [str(entry["name"]) for entry in (*publishers, *readers)]
     for name, first, again in _accounts.duplicates(both):

@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _topics
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _tls, _types
 
 Variables = t.Mapping[str, t.Any]
 
@@ -113,6 +113,15 @@ BRIDGE_OPTIONS = {
     "try_private",
     "username",
 }
+# What the template writes of a listener's TLS, and the keys that it takes it from.
+TLS_OPTIONS = {
+    "cafile": "ca",
+    "certfile": "certificate",
+    "ciphers": "ciphers",
+    "keyfile": "key",
+    "require_certificate": "require_certificate",
+    "tls_version": "minimum",
+}
 SECRET_OPTION = re.compile(r"psk|passw|secret|plugin_opt|kpass")
 # Options that Mosquitto 2.0 refuses to start with.
 OPTIONS_SINCE_2_1 = {
@@ -163,12 +172,14 @@ def _listener_problem(listener: Variables) -> str | None:
         return f"port {port} is not between 1 and 65535"
     if path and not SOCKET.fullmatch(path):
         return f"socket {path!r} is not an absolute path of letters, digits and ._-, below a directory"
-    if re.search(r"\s", listener.get("bind_address") or ""):
-        return "bind_address cannot have blanks"
+    if re.search(r"[\s/]", listener.get("bind_address") or ""):
+        return "bind_address cannot have blanks or slashes"
     if path and listener.get("bind_address"):
         return "a socket has no bind_address"
     if path and listener.get("protocol") == "websockets":
         return "Mosquitto has no websockets on a unix socket"
+    if path and listener.get("tls") is not None:
+        return "clients do not speak TLS through a unix socket"
     if any(char in (listener.get("mount_point") or "") for char in "+#"):
         return "mount_point cannot have wildcards"
     return None
@@ -197,6 +208,18 @@ def _options_problems(
             yield f"{path}.{name}: Mosquitto {'.'.join(map(str, version))} does not know this option"
 
 
+def _tls_option_problems(listener: Variables, path: str) -> t.Iterator[str]:
+    """Free options that have to do with TLS, beside those that the key tls is written as."""
+    options, tls = listener.get("options") or {}, listener.get("tls")
+    if "psk_hint" in options:
+        if tls is not None:
+            yield f"{path}.options.psk_hint: a listener has either pre-shared keys or, with tls, a certificate"
+        return
+    for name, key in TLS_OPTIONS.items():
+        if name in options:
+            yield f"{path}.options.{name}: the role writes this option itself, from {path}.tls.{key}"
+
+
 def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:
     """Listeners that cannot be, or not beside each other."""
     name = "mosquitto_listeners"
@@ -207,14 +230,24 @@ def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]
         if problem:
             yield f"{name}[{index}]: {problem}"
         yield from _options_problems(listener.get("options") or {}, f"{name}[{index}].options", version, BRIDGE_OPTIONS)
+        yield from _tls_option_problems(listener, f"{name}[{index}]")
+        yield from _tls.problems(listener.get("tls"), f"{name}[{index}].tls")
     for (first, one), (second, other) in itertools.combinations(enumerate(listeners), 2):
         if _overlap(one, other):
             place = one.get("socket") or f"port {one['port']}"
             yield f"{name}[{second}]: {name}[{first}] listens on {place} already"
-    if not version or version >= (2, 1):
-        return
+    if version and version < (2, 1):
+        yield from _old_websockets_problems(listeners, name)
+
+
+def _old_websockets_problems(listeners: t.Sequence[Variables], name: str) -> t.Iterator[str]:
+    """What Mosquitto before 2.1 cannot do with websockets."""
     for index, listener in enumerate(listeners):
         address = listener.get("bind_address")
+        tls = listener.get("tls") or {}
+        if listener.get("protocol") == "websockets" and str(tls.get("minimum", "1.2")) != "1.2":
+            # Its libwebsockets is not told of tls_version, and takes 1.2 too.
+            yield f"{name}[{index}].tls.minimum: Mosquitto before 2.1 cannot keep TLS 1.2 from a listener for websockets"
         if listener.get("protocol") == "websockets" and address and not _is_numeric(address):
             # Its libwebsockets binds every address unless the template can tell it the family of this one.
             yield f"{name}[{index}]: Mosquitto before 2.1 needs a numeric bind_address for websockets, not {address!r}"
@@ -300,7 +333,10 @@ def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str 
 
     The options are those of the role's argument specs. Without a version, what only some versions of Mosquitto refuse is let pass.
     """
-    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    wrong_types = [
+        *_types.type_problems(variables, options),
+        *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
+    ]
     if wrong_types:
         return wrong_types
     number = parse_version(version)
@@ -343,20 +379,6 @@ def has_secrets(variables: Variables) -> bool:
 
 
 def askable(listeners: t.Iterable[Variables]) -> list[Variables]:
-    """All listeners but those with TLS or the PROXY protocol."""
-    unknown = {"certfile", "psk_hint", "enable_proxy_protocol"}
+    """All listeners but those with pre-shared keys or the PROXY protocol."""
+    unknown = {"psk_hint", "enable_proxy_protocol"}
     return [listener for listener in listeners if not unknown & set(listener.get("options") or {})]
-
-
-def endpoints(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
-    """Where the host itself reaches those of its listeners that mqtt_wait_for can ask."""
-    found = []
-    for listener in askable(listeners):
-        if listener.get("socket"):
-            found.append({"socket": listener["socket"]})
-            continue
-        address = listener.get("bind_address") or ""
-        if address in ANY_ADDRESS:
-            address = "::1" if address == "::" else "127.0.0.1"
-        found.append({"host": address, "port": listener["port"], "protocol": listener.get("protocol") or "mqtt"})
-    return found

@@ -53,14 +53,18 @@ def _option_problems(value: t.Any, option: t.Mapping[str, t.Any], path: str) -> 
         yield from type_problems(value, option["options"], f"{path}.")
 
 
-def control_character_problems(value: t.Any, path: str = "") -> t.Iterator[str]:
-    """List the texts with a line break, which would write a line of its own into a file. Quotes no value."""
+def control_character_problems(value: t.Any, path: str = "", texts: t.Container[str] = ()) -> t.Iterator[str]:
+    """List the texts with a line break, which would write a line of its own into a file. Quotes no value.
+
+    What the keys in texts have is not looked at.
+    """
     if isinstance(value, str):
         if any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):
             yield f"{path}: has a line break or another control character"
     elif isinstance(value, t.Mapping):
         for key, item in value.items():
-            yield from control_character_problems(item, f"{path}.{key}" if path else str(key))
+            if key not in texts:
+                yield from control_character_problems(item, f"{path}.{key}" if path else str(key), texts)
     elif isinstance(value, t.Sequence):
         for index, item in enumerate(value):
-            yield from control_character_problems(item, f"{path}[{index}]")
+            yield from control_character_problems(item, f"{path}[{index}]", texts)

@@ -107,7 +107,7 @@ class Firehose:
         germqtt = {"name": "germqtt", "password": self._password, "topics": ["gerrit/#"]}
         connection = {"ansible_connection": "community.docker.docker", "ansible_user": "root"}
         # A broker that keeps a burst for a slow subscriber, or the fastest publisher would lose by it.
-        queue = {"mosquitto_max_queued_messages": 2 * BURST}
+        queue = {"firehose_max_queued_messages": 2 * BURST}
         variables = {"firehose_publishers": [germqtt], **queue, **self._germqtt, **variant.variables, **connection}
         inventory = {"firehose": {"hosts": {hosts.container("firehose"): {}}, "vars": variables}}
         self._inventory.write_text(yaml.safe_dump(inventory), encoding="utf-8")

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of the roles' refusals start from."""
+"""What tests of more than one part start from."""
 
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -47,3 +48,21 @@ def roles() -> dict[str, Role]:
         )
         for path in ROLES.iterdir()
     }
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Of 127.0.0.1, and its key."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=broker"
+    names = [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "keyUsage=digitalSignature,keyCertSign",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ]
+    subprocess.run([*command.split(), *names], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path / "cert.pem", tmp_path / "key.pem"

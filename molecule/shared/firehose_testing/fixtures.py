@@ -31,7 +31,7 @@ def _inventory() -> AnsibleRunner:
     return AnsibleRunner.get_runner(os.environ["MOLECULE_INVENTORY_FILE"])
 
 
-def _only_host(group: str) -> str:
+def only_host(group: str) -> str:
     [name] = _inventory().get_hosts(group)
     return name
 
@@ -102,7 +102,7 @@ def firehoses() -> Firehoses:
 @pytest.fixture(scope="session")
 def gerrit() -> Gerrit:
     """The Gerrit that the managed hosts follow."""
-    return Gerrit(testinfra.get_host(f"docker://{_only_host('gerrit')}"))
+    return Gerrit(testinfra.get_host(f"docker://{only_host('gerrit')}"))
 
 
 OpenClient = t.Callable[..., Subscriber]
@@ -111,7 +111,7 @@ OpenClient = t.Callable[..., Subscriber]
 @pytest.fixture(scope="session")
 def subscriber() -> str:
     """The container that has Mosquitto's own clients."""
-    return _only_host("subscriber")
+    return only_host("subscriber")
 
 
 @pytest.fixture(scope="session")

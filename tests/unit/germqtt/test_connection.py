@@ -9,7 +9,6 @@ import asyncio
 import gc
 import socket
 import ssl
-import subprocess
 import sys
 import time
 
@@ -215,15 +214,6 @@ def test_a_password_that_is_empty_is_none(broker):
 
 
 # ---- TLS -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """Of 127.0.0.1, and its key."""
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=broker"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*command.split(), *names], cwd=tmp_path, check=True, capture_output=True)
-    return tmp_path / "cert.pem", tmp_path / "key.pem"
 
 
 @pytest.fixture

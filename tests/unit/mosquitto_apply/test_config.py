@@ -64,10 +64,15 @@ def test_listeners_for_those_with_secrets_are_not_asked(option):
 
 
 def test_the_broker_gets_the_files_of_its_set():
-    text = config.in_set(TEXT, "/etc/mosquitto/live/files")
+    text = config.in_set(TEXT, "/etc/mosquitto/live/files", {})
     assert "\npassword_file /etc/mosquitto/live/files/etc/mosquitto/passwd\n" in text
     assert "\nbridge_cafile /etc/mosquitto/live/files/etc/ssl/ca.pem\n" in text
     assert "\nlistener 0 /run/mosquitto/broker.sock\n" in text
+
+
+def test_the_broker_gets_words_and_not_the_names_of_their_files():
+    text = config.in_set("remote_password @/etc/word\n", "/x", {"/etc/word": "secret"})
+    assert text == "remote_password secret\n"
 
 
 @pytest.mark.parametrize("line", ["include_dir /etc/mosquitto/conf.d", "port 1883", "acl_file acl", "certfile"])

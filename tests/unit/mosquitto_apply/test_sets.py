@@ -119,3 +119,29 @@ def test_a_lock_is_waited_for_and_then_given_up(live, monkeypatch):
     monkeypatch.setattr(sets, "LOCK_TIMEOUT", 0.2)
     with live.locked(), pytest.raises(Problem, match="another change"), live.locked():
         pass
+
+
+def test_a_word_that_nobody_has_to_know_is_made_once(instance):
+    path = instance.folder / "word"
+    with instance.config.open("a", encoding="utf-8") as file:
+        file.write(f"remote_password @{path}\n")
+    sets.find(instance)
+    assert not path.exists()
+    first = sets.find(instance, make=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sets.find(instance, make=True) == first
+    found = Sets(instance)
+    with found.locked():
+        found.turn(found.add(first))
+    text = (instance.live / "mosquitto.conf").read_text(encoding="utf-8")
+    assert f"remote_password {path.read_text(encoding='utf-8')}" in text
+
+
+@pytest.mark.parametrize("content", ["", "two words", "two\nlines\n"])
+def test_a_file_that_holds_no_word_is_refused(instance, content):
+    path = instance.folder / "word"
+    path.write_text(content, encoding="utf-8")
+    with instance.config.open("a", encoding="utf-8") as file:
+        file.write(f"remote_password @{path}\n")
+    with pytest.raises(Problem, match=f"line 16: remote_password: {path} does not hold one word"):
+        sets.find(instance)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 
@@ -15,14 +16,17 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
 
 
 @contextlib.contextmanager
-def server(answer: bytes | None):
+def server(answer: bytes | None, context: ssl.SSLContext | None = None):
     """Accept one connection on loopback; send an answer and close, or say nothing until the test is over."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         over = threading.Event()
 
         def serve() -> None:
             connection, _address = listening.accept()
-            with connection:
+            with (
+                contextlib.suppress(OSError),
+                connection if context is None else context.wrap_socket(connection, True) as connection,
+            ):
                 connection.recv(1024)
                 if answer is None:
                     over.wait(10)
@@ -61,7 +65,7 @@ def test_a_refused_login_is_an_answer():
 
 def test_a_refused_login_is_an_answer_also_if_the_broker_is_gone_right_behind_it(tmp_path, monkeypatch):
     """On a unix socket the client's next word then fails at once."""
-    path, receive = str(tmp_path / "socket"), _handshake._receive
+    path, receive = str(tmp_path / "socket"), _handshake.receive
 
     def serve(listening: socket.socket) -> None:
         connection, _address = listening.accept()
@@ -80,7 +84,7 @@ def test_a_refused_login_is_an_answer_also_if_the_broker_is_gone_right_behind_it
             thread.join(10)
             return data
 
-        monkeypatch.setattr(_handshake, "_receive", receive_and_wait)
+        monkeypatch.setattr(_handshake, "receive", receive_and_wait)
         _handshake.ask({"socket": path}, timeout=5)
 
 
@@ -126,3 +130,46 @@ def test_nobody_there(tmp_path):
         _handshake.ask({"host": "127.0.0.1", "port": port}, timeout=1)
     with pytest.raises(_handshake.Closed, match="No such file"):
         _handshake.ask({"socket": str(tmp_path / "none")}, timeout=1)
+
+
+@pytest.fixture
+def context(certificate):
+    """Of a server with TLS."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(*certificate)
+    return made
+
+
+def test_a_listener_with_tls_shows_its_certificate(context, certificate):
+    shown = ssl.PEM_cert_to_DER_cert(certificate[0].read_text())
+    for verified in ({}, {"ca_file": certificate[0]}):
+        with server(b"\x20\x02\x00\x05", context) as port:
+            assert _handshake.ask({"host": "127.0.0.1", "port": port, "tls": True, **verified}, timeout=5) == shown
+
+
+def test_that_a_client_needs_a_certificate_is_an_answer_too(context, certificate):
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certificate[0])
+    with server(b"", context) as port:
+        assert _handshake.ask({"host": "127.0.0.1", "port": port, "tls": True}, timeout=5)
+
+
+@pytest.mark.parametrize("answer", [b"", None, b"HTTP/1.1 400 Bad Request\r\n"])
+def test_wrong_answers_with_tls(context, answer):
+    with server(answer, context) as port, pytest.raises(_handshake.NoAnswer, match=r"closed|not answer|not speak MQTT"):
+        _handshake.ask({"host": "127.0.0.1", "port": port, "tls": True}, timeout=0.5)
+
+
+def test_a_certificate_that_is_not_valid(context, certificate, tmp_path):
+    with server(None, context) as port, pytest.raises(_handshake.NoAnswer, match=r"not valid: .*mismatch"):
+        _handshake.ask({"host": "localhost", "port": port, "tls": True, "ca_file": certificate[0]}, timeout=5)
+    with server(None, context) as port, pytest.raises(_handshake.NoAnswer, match=r"ca_file: .*none: No such file"):
+        _handshake.ask({"host": "127.0.0.1", "port": port, "tls": True, "ca_file": tmp_path / "none"}, timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"), [(b"SSH-2.0-OpenSSH\r\n", "TLS failed: "), (b"", "TLS failed: "), (None, "not answer")]
+)
+def test_somebody_without_tls(answer, why):
+    with server(answer) as port, pytest.raises(_handshake.NoAnswer, match=why):
+        _handshake.ask({"host": "127.0.0.1", "port": port, "tls": True}, timeout=0.5)

@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import re
 import socket
 import ssl
 import struct
@@ -345,3 +348,44 @@ def test_an_encrypted_key_asks_nobody(monkeypatch, tmp_path):
     )
     failure(tls=True, client_cert=str(tmp_path), port=1)
     assert asked == [False]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "websockets"])
+@pytest.mark.parametrize("verified", [True, False])
+def test_the_certificate_of_a_broker(certificate, transport, verified):
+    """Which of paho's sockets knows it depends on the transport."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    key = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _address = listening.accept()
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as encrypted:
+                heard, head = encrypted.recv(4096), b""
+                if transport == "websockets":
+                    [line] = re.findall(rb"(?i)sec-websocket-key: (\S+)", heard)
+                    accept = base64.b64encode(hashlib.sha1(line + key).digest())
+                    encrypted.sendall(
+                        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                        b"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+                    )
+                    encrypted.recv(4096)
+                    head = bytes([0x82, len(WELCOME["5"])])
+                encrypted.sendall(head + WELCOME["5"])
+                while encrypted.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        trust = {"ca_path": str(certificate[0])} if verified else {"validate_certs": False}
+        given = {"port": listening.getsockname()[1], "tls": True, "transport": transport, **trust}
+        with _mqtt_client.Session(options(**given, connect_timeout=5)) as session:
+            found = session.certificate()
+        thread.join(10)
+    assert (found["subject"], found["days_left"]) == ("commonName=broker", 1) if verified else found is None
+
+
+def test_without_tls_there_is_no_certificate():
+    with server(WELCOME["5"]) as (port, _heard), _mqtt_client.Session(options(port=port)) as session:
+        assert session.certificate() is None

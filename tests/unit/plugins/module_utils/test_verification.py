@@ -23,7 +23,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils import (
     _verify_clients,
 )
 from ansible_collections.opendev.firehose.plugins.module_utils._verification import ANONYMOUS, SAME, WORTHLESS
-from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED, WARNING
 
 MARK = "1f"
 PROBE = _verify.Publisher("probe", password="secret")
@@ -44,6 +44,7 @@ class Broker:
         self.readable = {None: ["#"], "probe": ["#"]}
         self.max_qos, self.retain_available = 2, True
         self.deaf_ports: set[int] = set()
+        self.certificates: dict[int, dict[str, t.Any]] = {}
         self.codes: dict[str | None, int] = {}
         self.on_login: t.Callable[[Session], str | None] = lambda _session: None
         self.on_publish: t.Callable[[Session], str | None] = lambda _session: None
@@ -114,6 +115,9 @@ class Session:
         code = self.broker.publish(self, topic, payload, retain)
         return code if qos and self.options["protocol_version"] == "5" else None
 
+    def certificate(self) -> dict[str, t.Any] | None:
+        return self.broker.certificates.get(self.options["port"])
+
     def vanish(self) -> None:
         assert self.will
         self.broker.publish(self, self.will[0], self.will[1], self.will[3])
@@ -136,10 +140,11 @@ def verify(
     probe: _verify.Publisher | None = PROBE,
     feed: str | None = None,
     time_limit: float = 60,
+    listeners: t.Sequence[dict[str, t.Any]] = LISTENERS,
 ) -> dict[str, tuple[str, str]]:
     """Result and cause of each check."""
-    clients = _verify_clients.Clients("host", 1, time_limit)
-    with _verification.Verification(clients, _verify.ways(LISTENERS), public_topics, MARK, probe) as verification:
+    clients = _verify_clients.Clients("host", 1, time_limit, "/ca.pem")
+    with _verification.Verification(clients, _verify.ways(listeners), public_topics, MARK, probe, 14) as verification:
         checks = verification.run(
             publishers, anonymous_topics, check_publishers=True, feed=feed, feed_timeout=0.01, feed_max_age=60
         )
@@ -334,6 +339,35 @@ def test_listeners_that_are_not_checked(monkeypatch, listener, why):
     monkeypatch.setattr(socket, "getaddrinfo", addresses)
     listener = {"port": 1883, "protocol": "mqtt", "address": None, "not_checked": None} | listener
     assert _verify_clients.why_not_checked("firehose", listener) == why
+
+
+TLS = [*LISTENERS, {"port": 8883, "protocol": "mqtt", "tls": True}]
+LASTS = "port 8883 (mqtt, TLS) has a certificate that lasts"
+
+
+@pytest.mark.parametrize(("days", "result"), [(14, PASSED), (13, WARNING)])
+def test_a_certificate_that_lasts(broker, days, result):
+    broker.certificates[8883] = {"days_left": days, "not_after": "2027-03-01T12:00:00Z"}
+    seen = set()
+    broker.on_login = lambda session: seen.add((session.options["tls"], session.options["ca_path"]))
+    found = verify(listeners=TLS)
+    assert failures(found) == {}
+    assert found[LASTS] == (result, f"{days} days left, until 2027-03-01T12:00:00Z")
+    assert "port 8883 (mqtt, TLS, MQTT 5)" in found[SAME][1]
+    assert seen == {(False, None), (True, "/ca.pem")}
+    assert not [name for name in found if "1883" in name and "certificate" in name]
+
+
+@pytest.mark.parametrize(("cause", "result"), [("tls", FAILED), ("unreachable", NOT_CHECKED)])
+def test_a_certificate_that_is_not_valid(broker, cause, result):
+    broker.on_login = lambda session: cause if session.options["port"] == 8883 else None
+    found = verify(listeners=TLS)
+    assert set(failures(found)) - {LASTS} == {
+        f"port 8883 (mqtt, TLS, MQTT {version}) lets anyone in" for version in _verify.VERSIONS
+    }
+    assert found[LASTS][0] == result
+    assert (cause in found[LASTS][1]) == (result == FAILED)
+    assert found[SAME][0] == PASSED
 
 
 def test_nobody_is_let_in(broker):

@@ -12,6 +12,7 @@ import json
 import typing as t
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.opendev.firehose.plugins.module_utils import _messages, _mqtt, _mqtt_client, _mqtt_paho
 from ansible_collections.opendev.firehose.plugins.modules import mqtt_info, mqtt_publish, mqtt_subscribe
@@ -33,6 +34,7 @@ class Session:
     silence: _mqtt.Failure | None = None
     arriving: t.Sequence[_messages.Message] = ()
     late: t.Sequence[_messages.Message] = ()
+    shown: t.Mapping[str, t.Any] | None = None
 
     def __init__(self, options: t.Mapping[str, t.Any]) -> None:
         self.done: list[tuple[t.Any, ...]] = []
@@ -46,6 +48,9 @@ class Session:
 
     def __exit__(self, *_exc_info: object) -> None:
         self.done.append(("close",))
+
+    def certificate(self) -> t.Mapping[str, t.Any] | None:
+        return self.shown
 
     def publish(self, *args: t.Any) -> int | None:
         self.done.append(("publish", *args))
@@ -224,7 +229,28 @@ def test_info(run, session):
     session.arriving = [message(b"mosquitto version 2.1.2", "$SYS/broker/version"), message(b"7", "$SYS/broker/uptime")]
     result = run(mqtt_info)
     assert (result["changed"], result["version"], result["uptime"]) == (False, "2.1.2", 7)
+    assert result["certificate"] is None
     assert session.latest.done == [("subscribe", ["$SYS/broker/#"], 0), ("close",)]
+
+
+@pytest.mark.parametrize(
+    ("days", "given", "warned"),
+    [
+        (14, {}, False),
+        (13, {}, True),
+        (13, {"certificate_warn_days": 13}, False),
+        (20, {"certificate_warn_days": 30}, True),
+    ],
+)
+def test_a_certificate_that_expires_soon_is_warned_of(run, session, monkeypatch, days, given, warned):
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, words: warnings.append(words))
+    session.shown = {"not_after": "2027-03-01T12:00:00Z", "days_left": days, "subject": "", "issuer": ""}
+    session.arriving = [message(b"7", "$SYS/broker/uptime")]
+    result = run(mqtt_info, tls=True, **given)
+    assert result["certificate"] == session.shown
+    words = f"localhost port 8883 (TLS): the broker's certificate: {days} days left, until 2027-03-01T12:00:00Z"
+    assert warnings == [words] * warned
 
 
 def test_a_broker_that_tells_nothing(run, session):

@@ -31,6 +31,8 @@ def run(capsys, tmp_path):
         ({"listeners": [{"port": 1}, {"port": 0}]}, "listeners[1].port: 0 is not between 1 and 65535"),
         ({"listeners": [{"port": 65536}]}, "listeners[0].port: 65536"),
         ({"listeners": [{"port": 1, "host": " "}]}, "listeners[0].host is empty"),
+        ({"listeners": [{"socket": "/s", "tls": True}]}, "listeners[0].tls makes no sense with a socket"),
+        ({"listeners": [{"port": 1, "ca_file": "/ca"}]}, "listeners[0].ca_file needs tls=true"),
         ({"listeners": [{"port": 1}], "timeout": -1}, "timeout: -1"),
         ({"listeners": [{"port": 1}], "timeout": "inf"}, "timeout: inf"),
         ({"listeners": [{"port": 1}], "timeout": "nan"}, "timeout: nan"),

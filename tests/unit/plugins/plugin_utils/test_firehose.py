@@ -14,11 +14,15 @@ FINE = {
     "firehose_publishers": [GERMQTT, {"name": "zuul", "password_hash": HASH, "topics": ["zuul/#", "jobs/+"]}],
     "firehose_readers": [{"name": "monitor", "password": "p", "sys": ["broker/clients/connected"]}],
     "firehose_public_topics": ["#"],
+    "firehose_listeners": [{"port": 1883}, {"port": 80, "protocol": "websockets"}],
     "firehose_germqtt": True,
     "firehose_germqtt_publisher": "germqtt",
     "germqtt_topic": "gerrit",
     "germqtt_mqtt_port": 1883,
 }
+
+
+TLS = {"certificate": "/c", "key": "/k"}
 
 
 @pytest.fixture
@@ -42,6 +46,8 @@ def test_nothing_is_wrong(problems):
         {"firehose_listeners": [{"port": 2883}], "firehose_germqtt": False},
         {"firehose_listeners": [{"port": 1883, "bind_address": "127.0.0.1"}]},
         {"firehose_publishers": [{**GERMQTT, "topics": ["+/#"]}]},
+        {"firehose_tls": TLS, "firehose_listeners": _firehose.listeners(TLS, True)},
+        {"firehose_tls": TLS, "firehose_listeners": _firehose.listeners(TLS, False), "firehose_plain": False},
         {"firehose_publishers": [{**GERMQTT, "name": 1}], "firehose_germqtt_publisher": "1"},
     ],
 )
@@ -96,6 +102,14 @@ def test_these_are_fine_too(problems, change):
         ({"firehose_listeners": [{"port": 2883}]}, "firehose_listeners", "1883"),
         ({"firehose_listeners": [{"port": 1883, "bind_address": "192.0.2.1"}]}, "firehose_listeners", "1883"),
         ({"firehose_public_topics": ["$SYS/#"]}, "firehose_public_topics[0]", "belong to the broker"),
+        ({"firehose_plain": False}, "firehose_plain", "without firehose_tls"),
+        ({"firehose_tls": TLS}, "firehose_tls", "none of firehose_listeners uses it"),
+        (
+            {"firehose_tls": {"key": "/k"}, "firehose_listeners": _firehose.listeners({"key": "/k"}, True)},
+            "firehose_tls",
+            "needs certificate too",
+        ),
+        ({"firehose_tls": "/c"}, "firehose_tls", "a dictionary"),
     ],
 )
 def test_problems(problems, change, where, why):
@@ -158,21 +172,46 @@ def test_one_publisher(roles, publisher, problem):
     assert all(line.startswith(problem) for line in found)
 
 
+@pytest.mark.parametrize(
+    ("tls", "plain", "places"),
+    [
+        ({}, True, [(None, 1883), (None, 80)]),
+        (TLS, True, [(None, 1883), (None, 80), (None, 8883), (None, 443)]),
+        (TLS, False, [("127.0.0.1", 1883), (None, 8883), (None, 443)]),
+    ],
+)
+def test_listeners(tls, plain, places):
+    found = _firehose.listeners(tls, plain)
+    assert [(listener.get("bind_address"), listener["port"]) for listener in found] == places
+    assert all(listener.get("tls") == (TLS if listener["port"] in (8883, 443) else None) for listener in found)
+    assert all((listener.get("protocol") == "websockets") == (listener["port"] in (80, 443)) for listener in found)
+
+
 def test_public_listeners():
     listeners = [
         {"port": 1883},
         {"port": 80, "protocol": "websockets", "bind_address": "192.0.2.1"},
         {"port": 1884, "bind_address": "127.0.0.1"},
         {"socket": "/run/mosquitto/broker.sock"},
-        {"port": 8883, "bind_address": "0.0.0.0", "options": {"certfile": "/c"}},
+        {"port": 8883, "bind_address": "0.0.0.0", "tls": {"certificate": "/c", "key": "/k"}},
+        {"port": 8884, "tls": {"certificate": "/c", "key": "/k", "ca": "/a", "require_certificate": True}},
         {"port": 1885, "options": {"enable_proxy_protocol": 2}},
     ]
-    why = "it wants TLS or the PROXY protocol, which is not tried"
     assert _firehose.public_listeners(listeners) == [
         {"port": 1883, "protocol": "mqtt"},
         {"port": 80, "protocol": "websockets", "address": "192.0.2.1"},
-        {"port": 8883, "protocol": "mqtt", "not_checked": why},
-        {"port": 1885, "protocol": "mqtt", "not_checked": why},
+        {"port": 8883, "protocol": "mqtt", "tls": True},
+        {
+            "port": 8884,
+            "protocol": "mqtt",
+            "tls": True,
+            "not_checked": "it wants certificates of clients, which the public does not have",
+        },
+        {
+            "port": 1885,
+            "protocol": "mqtt",
+            "not_checked": "it wants pre-shared keys or the PROXY protocol, which is not tried",
+        },
     ]
 
 

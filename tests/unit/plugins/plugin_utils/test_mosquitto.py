@@ -27,6 +27,9 @@ LONG_SALT = f"$7$1000${base64.b64encode(bytes(64)).decode()}${base64.b64encode(b
 ARGON2 = "$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
 
 
+TLS = {"certificate": "/etc/letsencrypt/live/x/fullchain.pem", "key": "/etc/letsencrypt/live/x/privkey.pem"}
+
+
 @pytest.fixture
 def problems(roles):
     role = roles["mosquitto"]
@@ -82,6 +85,25 @@ def test_versions(version, numbers):
             "mosquitto_listeners[0].options.websockets_origin",
             "2.0.21",
         ),
+        ([{"socket": "/run/x", "tls": TLS}], "mosquitto_listeners[0]", "unix socket"),
+        ([{"port": 1, "bind_address": "../x"}], "mosquitto_listeners[0]", "slashes"),
+        ([{"port": 1, "tls": {}}], "mosquitto_listeners[0].tls", "needs certificate"),
+        (
+            [{"port": 1}, {"port": 2, "protocol": "websockets", "tls": {**TLS, "minimum": "1.3"}}],
+            "mosquitto_listeners[1].tls.minimum",
+            "before 2.1",
+        ),
+        (
+            [{"port": 1, "options": {"certfile": "/c"}}],
+            "mosquitto_listeners[0].options.certfile",
+            "from mosquitto_listeners[0].tls.certificate",
+        ),
+        ([{"port": 1, "options": {"tls_version": "tlsv1.1"}}], "mosquitto_listeners[0].options.tls_version", "minimum"),
+        (
+            [{"port": 1, "tls": TLS, "options": {"psk_hint": "x"}}],
+            "mosquitto_listeners[0].options.psk_hint",
+            "either pre-shared keys or",
+        ),
     ],
 )
 def test_listeners(problems, listeners, where, why):
@@ -96,10 +118,17 @@ def test_listeners(problems, listeners, where, why):
     [
         [{"port": 1883, "bind_address": "127.0.0.1"}, {"port": 1883, "bind_address": "10.0.0.1"}],
         [{"port": 1883}, {"socket": "/run/x"}, {"socket": "/run/y"}],
+        [{"port": 8883, "tls": {**TLS, "minimum": 1.3}}, {"port": 443, "protocol": "websockets", "tls": TLS}],
+        [{"port": 8884, "options": {"psk_hint": "x", "ciphers": "PSK", "tls_version": "tlsv1.2"}}],
     ],
 )
 def test_listeners_beside_each_other(problems, listeners):
     assert problems(mosquitto_listeners=listeners) == []
+
+
+def test_websockets_with_tls_1_3_alone_are_fine_since_2_1(problems):
+    listeners = [{"port": 443, "protocol": "websockets", "tls": {**TLS, "minimum": "1.3"}}]
+    assert problems("2.1.2-3", mosquitto_listeners=listeners) == []
 
 
 def test_only_websockets_is_fine_since_2_1(problems):
@@ -241,19 +270,3 @@ def test_a_line_break_is_refused_wherever_it_is_and_not_quoted(problems):
     (problem,) = problems(mosquitto_bridges=[bridge])
     assert problem.startswith("mosquitto_bridges[0].password: ")
     assert "secret" not in problem
-
-
-def test_endpoints():
-    listeners = [
-        {"port": 1},
-        {"port": 2, "bind_address": "::", "protocol": "websockets"},
-        {"port": 3, "bind_address": "10.0.0.1"},
-        {"socket": "/s"},
-        {"port": 4, "options": {"certfile": "/c"}},
-    ]
-    assert _mosquitto.endpoints(listeners) == [
-        {"host": "127.0.0.1", "port": 1, "protocol": "mqtt"},
-        {"host": "::1", "port": 2, "protocol": "websockets"},
-        {"host": "10.0.0.1", "port": 3, "protocol": "mqtt"},
-        {"socket": "/s"},
-    ]

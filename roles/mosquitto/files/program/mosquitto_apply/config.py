@@ -45,6 +45,8 @@ UNFIT_OPTIONS = {
     "port": "write 'listener PORT'",
 }
 ANY_ADDRESS = ("", "0.0.0.0", "::")
+# What stands before the path of a file that holds a value.
+WORD = "@/"
 
 
 class Line(t.NamedTuple):
@@ -123,17 +125,27 @@ def files(lines: t.Iterable[Line]) -> list[Line]:
     return [line for line in lines if line.option in FILE_OPTIONS]
 
 
+def words(lines: t.Iterable[Line]) -> list[Line]:
+    """The lines whose value is the word that a file holds: a password, or a client id that nobody is to guess."""
+    return [line for line in lines if line.value.startswith(WORD)]
+
+
 def values(lines: t.Iterable[Line], option: str) -> list[str]:
     """All values that an option has."""
     return [line.value for line in lines if line.option == option]
 
 
-def in_set(text: str, folder: str) -> str:
-    """The configuration as the broker gets it: the files are those below a folder."""
+def in_set(text: str, folder: str, word: t.Mapping[str, str]) -> str:
+    """The configuration as the broker gets it: the files are those below a folder, and the words stand where their files are named."""
     changed = []
     for line in text.splitlines():
         option, _space, value = line.strip().partition(" ")
-        changed.append(f"{option} {folder}{value.strip()}" if option in FILE_OPTIONS else line)
+        if option in FILE_OPTIONS:
+            changed.append(f"{option} {folder}{value.strip()}")
+        elif value.strip().startswith(WORD):
+            changed.append(f"{option} {word[value.strip()[1:]]}")
+        else:
+            changed.append(line)
     return "\n".join(changed) + "\n"
 
 

@@ -33,8 +33,8 @@ class Answers(t.NamedTuple):
         return {**self.closed, **self.silent}
 
 
-def ask(listeners: t.Iterable[Listener], timeout: float) -> Answers:
-    """Ask each listener until it answers, all of them within so many seconds."""
+def ask(listeners: t.Iterable[Listener], timeout: float, is_alive: t.Callable[[], bool] = lambda: True) -> Answers:
+    """Ask each listener until it answers, all of them within so many seconds, and while there is anybody who could answer."""
     deadline = time.monotonic() + timeout
     answers = Answers({}, {})
     for listener in listeners:
@@ -46,7 +46,7 @@ def ask(listeners: t.Iterable[Listener], timeout: float) -> Answers:
                 _handshake.ask(listener.endpoint, max(left, PAUSE))
                 break
             except _handshake.NoAnswer as exc:
-                if left <= PAUSE:
+                if left <= PAUSE or not is_alive():
                     (answers.closed if isinstance(exc, _handshake.Closed) else answers.silent)[str(listener)] = str(exc)
                     break
                 time.sleep(PAUSE)

@@ -16,6 +16,8 @@ import json
 import os
 import pathlib
 import pwd
+import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -86,8 +88,24 @@ def _read(path: pathlib.Path, named_by: str = "") -> File:
         raise Problem(f"{named_by}{path} cannot be read: {exc.strerror}") from None
 
 
-def find(instance: Instance) -> Files:
-    """What stands in the instance's folder, and wherever else its mosquitto.conf points to."""
+def _word(path: pathlib.Path, named_by: str, *, make: bool) -> File:
+    """A file with one word, which nobody has to know."""
+    if not path.exists():
+        word = File(f"{secrets.token_hex(16)}\n".encode(), 0, 0, 0o600)
+        if not make:
+            return word
+        try:
+            _write(path, *word)
+        except OSError as exc:
+            raise Problem(f"{named_by}{path} cannot be written: {exc.strerror}") from None
+    word = _read(path, named_by)
+    if not re.fullmatch(rb"[!-~]+\n?", word.content):
+        raise Problem(f"{named_by}{path} does not hold one word")
+    return word
+
+
+def find(instance: Instance, *, make: bool = False) -> Files:
+    """What stands in the instance's folder, and wherever else its mosquitto.conf points to. Words that are missing can be made."""
     path = str(instance.config)
     by_path = {path: _read(instance.config)}
     try:
@@ -98,6 +116,10 @@ def find(instance: Instance) -> Files:
     config.check(lines, path)
     for line in config.files(lines):
         by_path[line.value] = _read(pathlib.Path(line.value), f"{path}, line {line.number}: {line.option}: ")
+    for line in config.words(lines):
+        by_path[line.value[1:]] = _word(
+            pathlib.Path(line.value[1:]), f"{path}, line {line.number}: {line.option}: ", make=make
+        )
     by_path[str(instance.unit_file)] = _read(instance.unit_file)
     return Files(instance, by_path)
 
@@ -117,7 +139,10 @@ def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
 
 def _for_broker(files: Files) -> bytes:
     """The configuration as the broker gets it."""
-    return config.in_set(files.text, f"{files.instance.live}/files").encode()
+    words = {
+        line.value[1:]: files.by_path[line.value[1:]].content.decode().strip() for line in config.words(files.lines)
+    }
+    return config.in_set(files.text, f"{files.instance.live}/files", words).encode()
 
 
 def _inside(folder: pathlib.Path, path: str) -> pathlib.Path:

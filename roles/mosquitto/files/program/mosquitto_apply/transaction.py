@@ -87,7 +87,7 @@ class Transaction:
             live = sets.load(self.instance, self.sets.live())
             wanted = None
             try:
-                wanted = sets.find(self.instance)
+                wanted = sets.find(self.instance, make=not check)
                 rights.read(wanted)
                 outcome = Outcome(self._action(wanted), wanted != live, not self.service.is_enabled)
                 if check:

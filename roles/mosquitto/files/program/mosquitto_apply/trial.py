@@ -9,17 +9,17 @@ memory instead of the disk. It runs as the same user and with the same capabilit
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import ipaddress
 import json
 import os
 import pathlib
 import pwd
+import re
+import socket
 import stat
 import subprocess
 import sys
-import time
 import typing as t
 
 from mosquitto_apply import config, probe, rights
@@ -30,6 +30,7 @@ from mosquitto_apply.sets import BROKER, CONFIG, Files, load
 ARGUMENT = "--inside-trial"
 SET = pathlib.Path("/run/trial-set")
 LOG = pathlib.Path("/run/trial-log")
+HOSTS = pathlib.Path("/run/trial-hosts")
 CAPABILITY = "-all,+net_bind_service"
 # What the unit's sandbox hides from the broker, or makes a new one for it.
 HIDDEN = ("/tmp", "/home", "/root")
@@ -41,7 +42,14 @@ def run(files: Files, folder: pathlib.Path, timeout: float) -> None:
     command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", sys.executable, sys.argv[0]]
     command += [ARGUMENT, str(folder), f"--timeout={timeout}", *([files.instance.name] if files.instance.name else [])]
     try:
-        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout * 3 + 10)
+        result = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout * 3 + 10,
+            input=json.dumps(_addresses(files.listeners)),
+        )
     except subprocess.TimeoutExpired:
         raise Problem("the trial of the new configuration did not come to an end") from None
     try:
@@ -57,8 +65,10 @@ def inside(instance: Instance, folder: pathlib.Path, timeout: float) -> str:
     files = load(instance, folder)
     if files is None:
         return f"{folder} is no set of files"
-    _network(files.listeners)
+    addresses = json.load(sys.stdin)
+    _network(addresses)
     _mounts(files, folder)
+    _names(addresses)
     return _serve(files, timeout)
 
 
@@ -68,13 +78,38 @@ def _tell(*command: str) -> None:
         raise Problem(f"{' '.join(command)}: {result.stderr.strip()}")
 
 
-def _network(listeners: t.Iterable[config.Listener]) -> None:
+def _addresses(listeners: t.Iterable[config.Listener]) -> dict[str, list[str]]:
+    """What listeners are bound to, and the addresses behind it: the trial has nobody who would know."""
+    found = {}
+    for name in {listener.address for listener in listeners} - set(config.ANY_ADDRESS):
+        try:
+            found[name] = sorted({place[4][0] for place in socket.getaddrinfo(name, None)})
+        except OSError as exc:
+            raise Problem(f"{name}, which a listener is bound to: {exc.strerror}") from None
+    return found
+
+
+def _network(addresses: dict[str, list[str]]) -> None:
     _tell("ip", "link", "set", "lo", "up")
-    for address in {listener.address for listener in listeners}:
-        with contextlib.suppress(ValueError):
-            number = ipaddress.ip_address(address)
-            if not (number.is_loopback or number.is_unspecified):
-                _tell("ip", "address", "add", f"{number}/{number.max_prefixlen}", "dev", "lo")
+    for address in {address for behind in addresses.values() for address in behind}:
+        number = ipaddress.ip_address(address)
+        if not number.is_loopback:
+            duplicates = ["nodad"] if number.version == 6 else []
+            _tell("ip", "address", "add", f"{number}/{number.max_prefixlen}", "dev", "lo", *duplicates)
+
+
+def _names(addresses: dict[str, list[str]]) -> None:
+    lines = [f"{address} {name}\n" for name, behind in addresses.items() if not _is_known(name) for address in behind]
+    HOSTS.write_text("".join(lines) + pathlib.Path("/etc/hosts").read_text(encoding="utf-8"), encoding="utf-8")
+    HOSTS.chmod(0o644)
+    _tell("mount", "--bind", str(HOSTS), "/etc/hosts")
+
+
+def _is_known(name: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(name, None))
+    except OSError:
+        return False
 
 
 def _writable_folders(files: Files) -> dict[pathlib.Path, os.stat_result]:
@@ -131,21 +166,15 @@ def _serve(files: Files, timeout: float) -> str:
             broker.terminate()
             broker.wait()
         log.seek(0)
-        errors = [line.strip() for line in log if "Error" in line]
+        errors = [line.strip() for line in log if re.match(r"(\d+: )?Error", line)]
     if problem and errors:
         return f"{problem}: {' '.join(errors)[:WORDS]}"
     return problem
 
 
 def _problem(broker: subprocess.Popen[bytes], files: Files, timeout: float) -> str:
-    deadline = time.monotonic() + timeout
-    while True:
-        if broker.poll() is not None:
-            return f"it ended with status {broker.returncode}"
-        answers = probe.ask(files.listeners, 0)
-        if not answers.all:
-            break
-        if time.monotonic() > deadline:
-            return "; ".join(f"{listener}: {why}" for listener, why in answers.all.items())
-        time.sleep(probe.PAUSE)
-    return "; ".join(probe.trespass(files.listeners, rights.read(files), timeout))
+    answers = probe.ask(files.listeners, timeout, lambda: broker.poll() is None).all
+    if broker.poll() is not None:
+        return f"it ended with status {broker.returncode}"
+    problems = [f"{listener}: {why}" for listener, why in answers.items()]
+    return "; ".join(problems or probe.trespass(files.listeners, rights.read(files), timeout))

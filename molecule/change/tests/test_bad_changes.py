@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A change that a broker cannot take fails, says why, and leaves everything as it was."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from firehose_testing.changes.bad import BAD
+from firehose_testing.changes.change import Change
+from firehose_testing.changes.plugin import Changes, chosen
+
+
+@pytest.mark.parametrize("change", chosen(BAD))
+def test_a_bad_change(changes: Changes, change: Change) -> None:
+    for name, outcome in changes.make(change).items():
+        assert outcome.failed, name
+        assert re.search(change.cause, outcome.said), (name, outcome.said)
+        assert not outcome.losses, (name, outcome.losses)
+        assert outcome.opened == [], name
+        assert outcome.action == "", (name, outcome.action)
+        assert outcome.files[0] == outcome.files[1], name

@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever the public does, it cannot publish, and nobody else notices."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+from firehose_testing.hostile.attack import Attack
+from firehose_testing.hostile.plugin import LONG, ROWS, Battle
+from firehose_testing.hostile.scoring import failures
+
+
+def test_whoever_watches_would_see_it(battle: Battle) -> None:
+    """An account publishes what no reader expects: each of them tells of it."""
+    assert battle.control().through == 1
+    told = {record["who"] for record in battle.records if record["kind"] == "foreign"}
+    assert told == {*battle.readers, "watcher"}
+
+
+def test_attack(battle: Battle, attack: Attack) -> None:
+    row = battle.fight(attack)
+    assert row.tried > 0
+    assert failures(row, battle.most_memory, strict=LONG) == []
+
+
+def test_newcomers_are_served(battle: Battle) -> None:
+    """In all attacks together, on each transport."""
+    by_transport = [row.newcomers for row in ROWS]
+    for transport in by_transport[0].keys() | by_transport[-1].keys():
+        served = functools.reduce(operator.add, (one[transport] for one in by_transport if transport in one))
+        assert served.enough, [
+            record for record in battle.records if record["kind"] == "newcomer" and (record["seconds"] or 9) > 2
+        ]

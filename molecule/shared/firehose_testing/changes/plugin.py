@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pytest plugin of the scenario change: one change at a time, with a crowd at each broker."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+
+import pytest
+
+from firehose_testing.brokers import ACCOUNTS, TCP, WEBSOCKETS, Broker, Brokers, Role
+from firehose_testing.clients import ANONYMOUS, Account
+
+from .change import Change
+from .crowd import Crowd, Losses
+
+pytest_plugins = ["firehose_testing.brokers"]
+
+LONG = os.environ.get("CHANGE") == "long"
+STATE = """
+cd /etc/mosquitto && find . /etc/systemd/system/mosquitto.service* -type f ! -path './sets/*' ! -name '*example' -exec stat --format '%n %a %U %G' {} + |
+sort && find . -type f ! -path './sets/*' -exec sha256sum {} + | sort && readlink live && sha256sum /etc/systemd/system/mosquitto.service
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a change at one broker."""
+
+    failed: bool
+    said: str
+    losses: Losses
+    files: tuple[str, str]
+    process: tuple[str, str]
+    loaded: tuple[str, str]
+    opened: list[str]
+
+    @property
+    def action(self) -> str:
+        """What the broker did."""
+        if self.process[0] != self.process[1]:
+            return "restart"
+        return "reload" if self.loaded[0] != self.loaded[1] else ""
+
+
+def _opened(broker: Broker) -> list[str]:
+    """What strangers can do that they should not."""
+    found = []
+    for port, way in ((1883, TCP), (80, WEBSOCKETS)):
+        if broker.lets_in(Account("feed", None), port=port, way=way):
+            found.append(f"a claimed name gets in at {port}")
+        with broker.session("stranger/#") as watcher, broker.session(account=ANONYMOUS, port=port, way=way) as stranger:
+            stranger.publish("stranger/a", "mine")
+            watcher.fence()
+            if watcher.got("mine"):
+                found.append(f"anybody can publish at {port}")
+    return found
+
+
+class Changes:
+    """Brings changes to all brokers at once."""
+
+    def __init__(self, brokers: Brokers, role: Role, crowds: dict[str, Crowd]) -> None:
+        self._brokers, self._role, self._crowds = brokers, role, crowds
+
+    def _bring(self, change: Change) -> dict[str, tuple[bool, str]]:
+        """Whether it failed, and what was said, by broker."""
+        if change.command:
+            results = self._brokers.each(lambda broker: broker.host.run(change.command))
+            return {name: (result.rc != 0, result.stdout + result.stderr) for name, result in results.items()}
+        run = self._role.run(**change.variables)
+        return {name: (name in run.failed_hosts, "\n".join(run.failures[name])) for name in self._brokers}
+
+    def make(self, change: Change) -> dict[str, Outcome]:
+        """Make a change from where all is well; return what became of it, by broker."""
+        self._role.ensure()
+        for crowd in self._crowds.values():
+            crowd.settle()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._brokers.each, lambda broker: broker.host.check_output(change.afterwards))
+            self._brokers.each(lambda broker: broker.host.check_output(change.before))
+            before = self._brokers.each(_look)
+            brought = self._bring(change)
+            after = self._brokers.each(_look)
+            losses = {name: crowd.losses for name, crowd in self._crowds.items()}
+            opened = self._brokers.each(_opened)
+        return {
+            name: Outcome(*brought[name], losses[name], *zip(before[name], after[name], strict=True), opened[name])
+            for name in self._brokers
+        }
+
+
+def _look(broker: Broker) -> tuple[str, str, str]:
+    return broker.host.check_output(STATE), broker.show("MainPID"), broker.loaded()
+
+
+@pytest.fixture(scope="session")
+def changes(brokers: Brokers, role: Role) -> t.Iterator[Changes]:
+    """Changes, while a crowd is connected to each broker."""
+    feed = ACCOUNTS["feed"]
+    role.ensure()
+    with contextlib.ExitStack() as stack:
+        crowds = {
+            name: stack.enter_context(Crowd(broker.address, feed.name, str(feed.password)))
+            for name, broker in brokers.items()
+        }
+        yield Changes(brokers, role, crowds)
+
+
+def chosen(changes: t.Iterable[Change]) -> list[t.Any]:
+    """Those that the form of the scenario has, as parameters."""
+    return [pytest.param(change, id=change.name) for change in changes if LONG or change.short]

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The register of attacks, and the program that runs one of them in the attackers' container."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import typing as t
+
+from . import report
+from .field import Field
+from .target import make_target
+
+Run = t.Callable[[Field], t.Awaitable[None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """An attack. If it is `forbidden`, nothing of it may get through; else only others must not notice it."""
+
+    name: str
+    run: Run
+    forbidden: bool
+    seconds: float
+    sources: int
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def attack(name: str, *, forbidden: bool = False, seconds: float = 6, sources: int = 8) -> t.Callable[[Run], Run]:
+    """Register an attack. The short form gives it some seconds, and some addresses to come from."""
+
+    def register(run: Run) -> Run:
+        ATTACKS[name] = Attack(name, run, forbidden, seconds, sources)
+        return run
+
+    return register
+
+
+async def _run(told: t.Mapping[str, t.Any]) -> None:
+    target = make_target(told["target"], told["host"])
+    field = Field(target, told["sources"], told["seconds"], told["long"], told["seed"])
+    await ATTACKS[told["attack"]].run(field)
+    report.tell("outcome", tried=field.tried, through=field.through, notes=field.notes)
+
+
+def main() -> None:
+    asyncio.run(_run(report.told()))

@@ -1,0 +1,5 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All attacks, in the order in which they are made."""
+
+from . import publishing, names, sessions, reading, floods, subscriptions, sizes, http, fuzz  # noqa: F401, I001

@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the attackers must not be able to: publish. It shows that those who watch would see it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+from . import packets, report, wire
+from .target import make_target
+
+TOPIC = "gerrit/hostile/control"
+
+
+async def main() -> None:
+    told = report.told()
+    login = make_target(told["target"], told["host"]).publisher
+    login = dataclasses.replace(login, client_id=f"{login.client_id}-control")
+    connection = await wire.connect(login.listener)
+    hello = packets.connect(packets.V3, login.client_id, username=login.username, password=login.password)
+    await wire.log_in(connection, packets.V3, hello)
+    await connection.send(packets.publish(packets.V3, TOPIC, b"hostile control", qos=1))
+    await connection.until(4)
+    report.tell("outcome", tried=1, through=0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The honest publisher's events. Pure functions."""
+
+from __future__ import annotations
+
+import time
+
+TOPIC = "gerrit/openstack/nova/comment-added"
+MARK = b"honest "
+SIZE = 2048
+
+
+def event(number: int) -> bytes:
+    """An event of an ordinary size, which says when it was made."""
+    return (MARK + f"{number} {time.time()} ".encode()).ljust(SIZE, b"x")
+
+
+def read(payload: bytes) -> tuple[int, float] | None:
+    """Number and time of an honest event, or None if it is something else."""
+    if not payload.startswith(MARK):
+        return None
+    number, moment = payload.split(b" ", 3)[1:3]
+    return int(number), float(moment)

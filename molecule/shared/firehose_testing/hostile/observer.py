@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""On the firehose's host: how much memory its services take, and whether they are still the same processes."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import threading
+import time
+
+from . import report
+
+EVERY = 0.1
+
+
+def main_process(service: str) -> int:
+    command = ["systemctl", "show", "--property", "MainPID", "--value", service]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def memory(process: int) -> int | None:
+    """The resident memory in KiB, or None if there is no such process any more."""
+    try:
+        status = pathlib.Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    found = re.search(r"VmRSS:\s+(\d+)", status)
+    return int(found[1]) if found else None
+
+
+def observe(services: list[str]) -> None:
+    """Tell for ever."""
+    processes = {service: main_process(service) for service in services}
+    while True:
+        peaks = dict.fromkeys(services, 0)
+        for _time in range(5):
+            for service, process in processes.items():
+                now = memory(process)
+                if now is None:
+                    processes[service] = main_process(service)
+                    if processes[service]:
+                        report.tell("restarted", service=service)
+                peaks[service] = max(peaks[service], now or 0)
+            time.sleep(EVERY)
+        report.tell("memory", peaks=peaks)
+
+
+def main() -> None:
+    threading.Thread(target=observe, args=(report.told()["target"]["services"],), daemon=True).start()
+    report.ended()
+
+
+if __name__ == "__main__":
+    main()

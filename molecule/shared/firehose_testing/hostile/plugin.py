@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pytest plugin of the scenario hostile: parts that run in containers, what they tell, and the table of the attacks."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import json
+import os
+import pathlib
+import subprocess
+import threading
+import time
+import typing as t
+
+import pytest
+
+from ..fixtures import evaluated, only_host
+from . import attacks  # noqa: F401 (registers them)
+from .attack import ATTACKS, Attack
+from .scoring import Row, make_row, table
+
+pytest_plugins = ["firehose_testing.fixtures"]
+
+PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+RELEASE = os.environ.get("HOSTILE_RELEASE", "13")
+TABLE = PROJECT / f".cache/hostile-{RELEASE}.md"
+LONG = os.environ.get("HOSTILE") == "long"
+# In the long form twenty newcomers come during each attack.
+LONG_SECONDS = 101
+SEED = int(os.environ.get("HOSTILE_SEED", "20161026"))
+PACKAGE = pathlib.Path(__file__).parents[1]
+FOLDER = "/srv/testing"
+ROWS: list[Row] = []
+
+
+def in_container(name: str, *command: str) -> str:
+    """Run a command in a container, and return what it says."""
+    return subprocess.run(["docker", "exec", name, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@functools.cache
+def install(name: str) -> None:
+    """Bring this package into a container."""
+    in_container(name, "mkdir", "--parents", FOLDER)
+    subprocess.run(["docker", "cp", "--quiet", str(PACKAGE), f"{name}:{FOLDER}"], check=True)
+
+
+def network(name: str) -> ipaddress.IPv4Interface:
+    """A container's address, with its network."""
+    [interface] = json.loads(in_container(name, "ip", "-json", "-4", "address", "show", "eth0"))
+    first = interface["addr_info"][0]
+    return ipaddress.ip_interface(f"{first['local']}/{first['prefixlen']}")
+
+
+def add_addresses(name: str, first: int, count: int) -> list[str]:
+    """Give a container more addresses, from the end of its network, where Docker gives none."""
+    own = network(name)
+    found = [str(own.network.broadcast_address - first - place) for place in range(count)]
+    script = "; ".join(f"ip address replace {address}/{own.network.prefixlen} dev eth0" for address in found)
+    in_container(name, "sh", "-ec", script)
+    return found
+
+
+class Part:
+    """A program of this package that runs in a container, and what it has told."""
+
+    def __init__(self, container: str, module: str, order: dict[str, t.Any], limit: float | None = None) -> None:
+        install(container)
+        program = ["python3", "-B", "-m", f"firehose_testing.hostile{module}"]
+        self._name = f"{module or 'attack'} in {container}"
+        self._process = subprocess.Popen(
+            ["docker", "exec", "--interactive", "--env", f"PYTHONPATH={FOLDER}", container]
+            + (["timeout", str(int(limit))] if limit else [])
+            + program,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.records: list[dict[str, t.Any]] = []
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.records.append(json.loads(line))
+
+    def told(self, kind: str, **what: t.Any) -> bool:
+        """Whether it has told of something. That it ended is an error."""
+        assert self._process.poll() is None, f"{self._name} has ended with {self._process.returncode}"
+        return any(record["kind"] == kind and what.items() <= record.items() for record in list(self.records))
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        self._thread.join()
+        assert self._process.wait() == 0, f"{self._name} has ended with {self._process.returncode}"
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self.wait()
+
+
+def wait_until(done: t.Callable[[], bool], what: str, timeout: float = 20) -> None:
+    deadline = time.monotonic() + timeout
+    while not done():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.1)
+
+
+class Battle:
+    """The firehose, everybody who uses it honestly, and the attackers."""
+
+    def __init__(self) -> None:
+        self._firehose, self._public, self._attacker = map(only_host, ("firehose", "public", "attacker"))
+        self._data = evaluated("firehose", "hostile_target")[self._firehose]["hostile_target"]
+        self._host = str(network(self._firehose).ip)
+        self._sources = add_addresses(self._attacker, 2, 64)
+        [newcomers] = add_addresses(self._public, 80, 1)
+        public, watch = {"watch": False, "source": newcomers}, {"watch": True}
+        self._parts = [
+            self._part(self._firehose, ".observer"),
+            self._part(self._firehose, ".publisher"),
+            self._part(self._public, ".reader", **public),
+            self._part(self._firehose, ".reader", **watch),
+        ]
+        self.readers = [f"{listener['transport']} {listener['port']}" for listener in self._data["listeners"]]
+
+    def _part(self, container: str, module: str, limit: float | None = None, **what: t.Any) -> Part:
+        return Part(container, module, {"target": self._data, "host": self._host, **what}, limit)
+
+    @property
+    def most_memory(self) -> int:
+        return self._data["most_memory"]
+
+    @property
+    def records(self) -> list[dict[str, t.Any]]:
+        """What everybody has told up to now."""
+        return [record for part in self._parts for record in list(part.records)]
+
+    def begin(self) -> None:
+        """Wait until everybody is connected, and has been for long enough to say what the memory is like."""
+        [observer, publisher, public, watcher] = self._parts
+        wait_until(lambda: publisher.told("publisher connected"), "the publisher is connected")
+        for reader in self.readers:
+            wait_until(lambda who=reader: public.told("reader connected", who=who), f"{reader} is read")
+        wait_until(lambda: watcher.told("reader connected"), "the watcher is connected")
+        wait_until(
+            lambda: len([record for record in observer.records if record["kind"] == "memory"]) > 4, "memory is known"
+        )
+
+    def end(self) -> None:
+        for part in self._parts:
+            part.end()
+
+    def fight(self, attack: Attack) -> Row:
+        """Attack, wait until nobody waits for anything that came of it, and account for it."""
+        seconds = LONG_SECONDS if LONG else attack.seconds
+        sources = self._sources[: attack.sources]
+        start = time.time()
+        order = {"attack": attack.name, "sources": sources, "seconds": seconds, "long": LONG, "seed": SEED}
+        attacking = self._part(self._attacker, "", limit=4 * seconds + 60, **order)
+        attacking.wait()
+        row = self.account(attack.name, attack.forbidden, attacking.records[-1], start)
+        if row.memory_peak > self.most_memory * 1024:
+            self._restart()
+        return row
+
+    def _restart(self) -> None:
+        """Give the next attack services that have the memory of a fresh start, or it would be blamed for this one's."""
+        since = time.time()
+        in_container(self._firehose, "systemctl", "restart", *self._data["services"])
+        for kind, who in (("publisher connected", {}), *(("reader connected", {"who": who}) for who in self.readers)):
+            wait_until(
+                lambda kind=kind, who=who: any(
+                    record["kind"] == kind and record["time"] > since and who.items() <= record.items()
+                    for record in self.records
+                ),
+                f"{kind} again",
+            )
+        time.sleep(3)
+
+    def control(self) -> Row:
+        """Publish with the right to, which everybody has to notice."""
+        start = time.time()
+        part = self._part(self._firehose, ".control", limit=30)
+        part.wait()
+        return self.account("none: with the right to publish", False, part.records[-1], start)
+
+    def account(self, name: str, forbidden: bool, outcome: dict[str, t.Any], start: float) -> Row:
+        # What was published in vain may be on its way.
+        time.sleep(1.5)
+        row, end, deadline = None, time.time(), time.monotonic() + 20
+        while row is None or ((row.missed or self._waiting(start, end)) and time.monotonic() < deadline):
+            time.sleep(1)
+            row = make_row(name, forbidden, outcome, self.records, self.readers, start, end)
+        ROWS.append(row)
+        return row
+
+    def _waiting(self, start: float, end: float) -> bool:
+        """Whether there are newcomers that do not know yet whether they are served."""
+        moments = [(record["kind"], record.get("begun", record["time"])) for record in self.records]
+        begun, ended = (
+            sum(kind == wanted and start <= moment < end for kind, moment in moments)
+            for wanted in ("newcomer begins", "newcomer")
+        )
+        return begun > ended
+
+
+@pytest.fixture(scope="session")
+def battle() -> t.Iterator[Battle]:
+    """Everything, with the honest side at work."""
+    found = Battle()
+    try:
+        found.begin()
+        yield found
+    finally:
+        found.end()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `attack` once for each."""
+    if "attack" in metafunc.fixturenames:
+        metafunc.parametrize("attack", ATTACKS.values(), ids=lambda attack: attack.name.replace(" ", "-"))
+
+
+def pytest_terminal_summary(terminalreporter: t.Any) -> None:
+    """Show the table, and write it where it is not wrapped."""
+    if ROWS:
+        terminalreporter.write_sep("=", f"attacks on Debian {RELEASE} (also in {TABLE})")
+        terminalreporter.write_line(table(ROWS))
+        TABLE.write_text(table(ROWS) + "\n", encoding="utf-8")

@@ -1,0 +1,25 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a part that runs in a container tells of itself: a line of JSON each, on its standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import typing as t
+
+
+def tell(kind: str, **what: t.Any) -> None:
+    """All containers have the same clock."""
+    print(json.dumps({"kind": kind, "time": time.time(), **what}), flush=True)
+
+
+def told() -> t.Any:
+    """What a part is to do stands in the first line of its standard input."""
+    return json.loads(sys.stdin.readline())
+
+
+def ended() -> None:
+    """Return when it is to end: a signal to `docker exec` would not reach into the container."""
+    sys.stdin.read()

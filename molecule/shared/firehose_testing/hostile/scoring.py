@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of an attack, and of everybody else meanwhile: pure functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+Record = t.Mapping[str, t.Any]
+SERVED_WITHIN = 2.0
+SERVED_SHARE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """Newcomers of one transport: how many came, and how many were served in time."""
+
+    tries: int = 0
+    served: int = 0
+
+    def __add__(self, other: Served) -> Served:
+        return Served(self.tries + other.tries, self.served + other.served)
+
+    def __str__(self) -> str:
+        return f"{self.served}/{self.tries}"
+
+    @property
+    def enough(self) -> bool:
+        return self.served >= SERVED_SHARE * self.tries
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One attack. `received` has the readers' numbers of events, `slowest` the longest way of one in seconds."""
+
+    attack: str
+    tried: int
+    through: int
+    forbidden: bool
+    sent: int
+    received: dict[str, int]
+    slowest: float
+    newcomers: dict[str, Served]
+    publisher_lost: int
+    memory_before: int
+    memory_peak: int
+    restarts: int
+
+    @property
+    def missed(self) -> dict[str, int]:
+        """How many events each reader has not got."""
+        return {who: self.sent - count for who, count in self.received.items() if count < self.sent}
+
+
+def within(records: t.Iterable[Record], kind: str, start: float, end: float, moment: str = "time") -> list[Record]:
+    return [record for record in records if record["kind"] == kind and start <= record[moment] < end]
+
+
+def memory(records: t.Iterable[Record], start: float, end: float) -> int:
+    """The most that all services together took, in KiB."""
+    return max((sum(record["peaks"].values()) for record in within(records, "memory", start, end)), default=0)
+
+
+def served(records: t.Iterable[Record], start: float, end: float) -> dict[str, Served]:
+    """The newcomers that came within a time, by transport."""
+    found: dict[str, Served] = {}
+    for record in within(records, "newcomer", start, end, "begun"):
+        seconds = record["seconds"]
+        one = Served(1, int(seconds is not None and seconds <= SERVED_WITHIN))
+        found[record["transport"]] = found.get(record["transport"], Served()) + one
+    return found
+
+
+def foreign(records: t.Iterable[Record], start: float, end: float) -> set[tuple[str, str]]:
+    """What somebody has received that no honest publisher has sent: topics and payloads."""
+    return {(record["topic"], record["payload"]) for record in within(records, "foreign", start, end)}
+
+
+def make_row(
+    name: str,
+    forbidden: bool,
+    outcome: Record,
+    records: t.Sequence[Record],
+    readers: t.Iterable[str],
+    start: float,
+    end: float,
+) -> Row:
+    """Account for an attack between two moments. Records have to reach further than that: events take their time."""
+    numbers = {
+        number
+        for record in records
+        if record["kind"] == "sent"
+        for number, moment in record["events"]
+        if start <= moment < end
+    }
+    received: dict[str, set[int]] = {who: set() for who in readers}
+    slowest = 0.0
+    for record in records:
+        if record["kind"] == "got" and record["who"] in received:
+            received[record["who"]].update(numbers.intersection(record["numbers"]))
+            if numbers.intersection(record["numbers"]):
+                slowest = max(slowest, record["slowest"])
+    lost = len(within(records, "publisher lost", start, end))
+    return Row(
+        attack=name,
+        tried=outcome["tried"],
+        through=outcome["through"] + len(foreign(records, start, end)) + (lost if forbidden else 0),
+        forbidden=forbidden,
+        sent=len(numbers),
+        received={who: len(got) for who, got in received.items()},
+        slowest=slowest,
+        newcomers=served(records, start, end),
+        publisher_lost=lost,
+        memory_before=memory(records, start - 2, start),
+        memory_peak=memory(records, start, end),
+        restarts=len(within(records, "restarted", start, end)),
+    )
+
+
+def failures(row: Row, most_memory: int, strict: bool) -> list[str]:
+    """What an attack has done that it must not be able to. Only in its long form one sees enough newcomers to judge by."""
+    found = []
+    if row.forbidden and row.through:
+        found.append(f"{row.through} got through")
+    found += [f"{who} missed {count} of {row.sent} events" for who, count in row.missed.items()]
+    if not row.sent:
+        found.append("the publisher sent nothing")
+    if row.publisher_lost:
+        found.append(f"the publisher was cut off {row.publisher_lost} times")
+    if row.restarts:
+        found.append(f"{row.restarts} restarts")
+    if row.memory_peak > most_memory * 1024:
+        found.append(f"{row.memory_peak // 1024} MiB are more than {most_memory}")
+    if strict:
+        found += [f"{who}: newcomers served {one}" for who, one in row.newcomers.items() if not one.enough]
+    return found
+
+
+def table(rows: t.Sequence[Row]) -> str:
+    """All attacks, as Markdown."""
+    transports = sorted({transport for row in rows for transport in row.newcomers})
+    readers = sorted({reader for row in rows for reader in row.received})
+    titles = [
+        "attack",
+        "tried",
+        "got through",
+        "events sent",
+        *(f"received, {reader}" for reader in readers),
+        "slowest, s",
+    ]
+    titles += [
+        *(f"newcomers, {transport}" for transport in transports),
+        "publisher cut off",
+        "MiB before",
+        "at peak",
+        "restarts",
+    ]
+    lines = [titles, ["---", *(["--:"] * (len(titles) - 1))]]
+    for row in rows:
+        lines.append(
+            [
+                row.attack,
+                str(row.tried),
+                f"{row.through}{'' if row.forbidden else ' (may)'}",
+                str(row.sent),
+                *(str(row.received.get(reader, "")) for reader in readers),
+                f"{row.slowest:.2f}",
+                *(str(row.newcomers.get(transport, "")) for transport in transports),
+                str(row.publisher_lost),
+                f"{row.memory_before / 1024:.1f}",
+                f"{row.memory_peak / 1024:.1f}",
+                str(row.restarts),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

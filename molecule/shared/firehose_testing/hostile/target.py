@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is attacked, as data: nothing else here knows how the firehose is laid out."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+
+@dataclasses.dataclass(frozen=True)
+class Listener:
+    """A place where clients connect."""
+
+    host: str
+    port: int
+    transport: t.Literal["tcp", "websockets"] = "tcp"
+    tls: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.transport}{'+tls' if self.tls else ''} {self.port}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Login:
+    """An account, the client id that it uses, and the place where it may log in."""
+
+    listener: Listener
+    username: str
+    password: str
+    client_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A firehose, as the scenario's variables describe it."""
+
+    listeners: tuple[Listener, ...]
+    publisher: Login
+    watcher: Login
+    watched: tuple[str, ...]
+    names: tuple[str, ...]
+    client_ids: tuple[str, ...]
+    services: tuple[str, ...]
+    most_memory: int
+
+    def of(self, transport: str) -> list[Listener]:
+        """The public listeners of one transport."""
+        return [listener for listener in self.listeners if listener.transport == transport]
+
+
+def _login(data: t.Mapping[str, t.Any]) -> Login:
+    own = {key: data[key] for key in ("username", "password", "client_id")}
+    return Login(Listener(data["host"], data["port"], "tcp", data.get("tls", False)), **own)
+
+
+def make_target(data: t.Mapping[str, t.Any], host: str) -> Target:
+    """Read the scenario's variable, for whoever reaches the firehose at this address."""
+    return Target(
+        listeners=tuple(Listener(host, **listener) for listener in data["listeners"]),
+        publisher=_login(data["publisher"]),
+        watcher=_login(data["watcher"]),
+        watched=tuple(data["watched"]),
+        names=tuple(data["names"]),
+        client_ids=tuple(data["client_ids"]),
+        services=tuple(data["services"]),
+        most_memory=data["most_memory"],
+    )

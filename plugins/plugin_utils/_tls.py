@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection and may change at any time.
+
+"""A listener's TLS: what is refused of it, and which files it is made of."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import typing as t
+
+Variables = t.Mapping[str, t.Any]
+
+# Texts that have more than one line
+PEM_KEYS = ("certificate_pem", "key_pem")
+PATH_KEYS = ("certificate", "key")
+PATH = re.compile(r"(/[^\s/]+)+")
+BLOCK = re.compile(r"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?$(.*?)^-----END \1-----", re.DOTALL | re.MULTILINE)
+KEY_LABELS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
+# OpenSSL writes the curve's name before such a key.
+BESIDE_KEYS = ("EC PARAMETERS",)
+
+
+def _is_der(text: str) -> bool:
+    """Whether what stands in a block of PEM is the Base64 of a sequence of ASN.1, which keys and certificates are."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)[:1] == b"\x30"
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _certificate_problem(text: str) -> str | None:
+    """Say why a text is no certificate with those of its authorities behind it, or None. Does not quote it."""
+    blocks = BLOCK.findall(text)
+    if not blocks or text.count("-----BEGIN") != len(blocks):
+        return "this is not a certificate in PEM format, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"
+    if any(label != "CERTIFICATE" for label, _body in blocks):
+        return "there is something else than certificates in it; the key belongs into key_pem"
+    if not all(_is_der(body) for _label, body in blocks):
+        return "what stands between BEGIN and END is no certificate"
+    return None
+
+
+def _key_problem(text: str) -> str | None:
+    """Say why a text is no private key that the broker can read by itself, or None. Does not quote it."""
+    if "ENCRYPTED" in text:
+        return "a key with a passphrase cannot be used by a daemon"
+    blocks = [(label, body) for label, body in BLOCK.findall(text) if label not in BESIDE_KEYS]
+    if [label for label, _body in blocks if label in KEY_LABELS] != [label for label, _body in blocks] or not blocks:
+        return "this is not a private key in PEM format, from -----BEGIN PRIVATE KEY----- to -----END PRIVATE KEY-----"
+    if len(blocks) > 1 or not _is_der(blocks[0][1]):
+        return "what stands between BEGIN and END is not one private key"
+    return None
+
+
+def _pair_problems(tls: Variables) -> t.Iterator[tuple[str, str]]:
+    """What is wrong with the certificate and its key."""
+    paths, texts = ([key for key in keys if tls.get(key) is not None] for keys in (PATH_KEYS, PEM_KEYS))
+    if paths and texts:
+        yield "", f"has {paths[0]} and {texts[0]}: either both certificate and key are paths, or both are texts"
+    elif not paths and not texts:
+        yield "", "needs certificate and key, or certificate_pem and key_pem"
+    elif len(paths or texts) == 1:
+        [missing] = {*(PATH_KEYS if paths else PEM_KEYS)} - {*paths, *texts}
+        yield "", f"has {[*paths, *texts][0]}, and needs {missing} too"
+    for key, look in (("certificate_pem", _certificate_problem), ("key_pem", _key_problem)):
+        problem = look(str(tls[key])) if key in texts else None
+        if problem:
+            yield f".{key}", problem
+
+
+def problems(tls: Variables | None, path: str) -> t.Iterator[str]:
+    """What the broker could not serve TLS with, each line with its place. Quotes no secret."""
+    if tls is None:
+        return
+    for key, problem in _pair_problems(tls):
+        yield f"{path}{key}: {problem}"
+    for key in (*PATH_KEYS, "ca"):
+        if tls.get(key) is not None and not PATH.fullmatch(str(tls[key])):
+            yield f"{path}.{key}: this is not the absolute path of a file, without blanks"
+    if tls.get("require_certificate") and tls.get("ca") is None:
+        yield f"{path}.require_certificate: needs ca, which says whose certificates are taken"
+    if tls.get("ca") is not None and not tls.get("require_certificate"):
+        yield f"{path}.ca: only with require_certificate; what leads to the broker's own certificate belongs behind that one"
+    ciphers = tls.get("ciphers")
+    if ciphers is not None and not re.fullmatch(r"\S+", str(ciphers)):
+        yield f"{path}.ciphers: cannot be empty, or have blanks"
+    elif "@SECLEVEL=0" in str(ciphers):
+        yield f"{path}.ciphers: with @SECLEVEL=0 OpenSSL lets clients in that speak less than TLS 1.2"
+
+
+def with_paths(listeners: t.Iterable[Variables], directory: str) -> list[Variables]:
+    """The same listeners; those whose certificates are texts also with the paths of the files that hold them below a directory."""
+
+    def placed(listener: Variables) -> Variables:
+        tls = listener.get("tls")
+        if not tls or tls.get("key_pem") is None:
+            return listener
+        address = listener.get("bind_address")
+        folder = f"{directory}/{listener['port']}{f'-{address}' if address else ''}"
+        return {**listener, "tls": {**tls, **{key: f"{folder}/{key}.pem" for key in PATH_KEYS}}}
+
+    return [placed(listener) for listener in listeners]
