@@ -24,16 +24,31 @@ LOCK_TIMEOUT = 30.0
 LOCK_PAUSE = 0.1
 
 
+def missing_owner(options: t.Mapping[str, t.Any]) -> str:
+    """Say which owner or group among the options is not there, in one sentence, which is empty if both are."""
+    for option, look_up in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
+        name = options.get(option)
+        if name and not name.isdigit():
+            try:
+                look_up(name)
+            except KeyError:
+                return f"{option} {name!r} does not exist on this host"
+    return ""
+
+
 class TextFile:
-    """A UTF-8 file at a module's ``path``: its content, or None if there is none.
+    """A UTF-8 file at the ``path`` among a module's options, or in others that are given: its content, or None if there is none.
 
     Entering it reads. Whoever means to write holds a lock from then until it leaves, so that no other module's change is
     lost in between. Anything that is no plain readable file in an existing directory fails the module.
     """
 
-    def __init__(self, module: AnsibleModule, *, lock: bool = True) -> None:
+    def __init__(
+        self, module: AnsibleModule, options: t.Mapping[str, t.Any] | None = None, *, lock: bool = True
+    ) -> None:
         self.module = module
-        self.path: str = module.params["path"]
+        self.options = module.params if options is None else options
+        self.path: str = self.options["path"]
         self._directory = os.path.dirname(os.path.abspath(self.path))
         self._lock = lock and not module.check_mode
 
@@ -73,7 +88,7 @@ class TextFile:
 
     def _stat(self) -> tuple[int, int, int] | None:
         if os.path.islink(self.path):
-            self.fail("is a symbolic link, which Mosquitto 2.1 refuses to follow; name the file itself")
+            self.fail("is a symbolic link, which is not followed; name the file itself")
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
@@ -99,7 +114,7 @@ class TextFile:
             self.fail(f", line {line}: not UTF-8")
 
     def put(self, content: str) -> tuple[bool, dict[str, t.Any]]:
-        """Have the file hold this text, with the module's owner, group and mode. Say whether that changed it, and which attributes.
+        """Have the file hold this text, with the owner, group and mode of the options. Say whether that changed it, and which attributes.
 
         In check mode nothing is changed. Nobody can read the new text whom the attributes do not let, at any moment: a new
         file is its owner's alone until it has them, and another has them before it has the text.
@@ -118,18 +133,14 @@ class TextFile:
         return self._set_attributes(diff) or changed, diff
 
     def _set_attributes(self, diff: dict[str, t.Any], **instead: t.Any) -> bool:
-        attributes = self.module.load_file_common_arguments(self.module.params, path=self.path)
+        attributes = self.module.load_file_common_arguments(self.options, path=self.path)
         return self.module.set_fs_attributes_if_different({**attributes, **instead}, False, diff)
 
     def _check_owners(self) -> None:
         """Fail for an owner or a group that is not there before the file is touched."""
-        for option, look_up in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
-            name = self.module.params[option]
-            if name and not name.isdigit():
-                try:
-                    look_up(name)
-                except KeyError:
-                    self.fail(f"was not changed: {option} {name!r} does not exist on this host")
+        missing = missing_owner(self.options)
+        if missing:
+            self.fail(f"was not changed: {missing}")
 
     def _replace(self, content: str, diff: dict[str, t.Any]) -> None:
         encoded = content.encode()
@@ -149,4 +160,4 @@ class TextFile:
         if self._status is not None:
             # A file that is replaced hands its owner and mode down. What chattr does could keep it from being replaced.
             self._set_attributes(diff, attributes=None)
-        self.module.atomic_move(temporary, self.path, unsafe_writes=self.module.params["unsafe_writes"])
+        self.module.atomic_move(temporary, self.path, unsafe_writes=self.options.get("unsafe_writes", False))

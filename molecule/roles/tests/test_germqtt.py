@@ -148,6 +148,6 @@ def test_a_gerrit_without_a_known_key_is_not_asked(
     finally:
         run = role.run(germqtt.name)
     assert run.worked, run.failures
-    assert "Write the host keys that germqtt knows Gerrit by" in run.changed[germqtt.name]
+    assert "Write the keys, the configuration and the unit" in run.changed[germqtt.name]
     wait_until_heard(germqtt, gerrit, subscriber)
     assert unheard not in {message.topic for message in subscriber.messages}

@@ -41,7 +41,7 @@ def changed_acl() -> dict[str, t.Any]:
 def test_rules_that_an_interrupted_run_wrote_are_loaded_by_the_next(brokers: Brokers, role: Role) -> None:
     role.ensure()
     before = processes(brokers)
-    role.interrupt("Write the configuration", **changed_acl())
+    role.interrupt(SERVICE, **changed_acl())
     assert brokers.each(reads_later) == brokers.all(False)
     run = role.run(**changed_acl())
     assert run.worked, run.failures

@@ -16,7 +16,7 @@ PASSWORDS, RULES, FEED = FILES
 
 WRITTEN = ["Write the accounts", "Write the access rules"]
 RELOADED = "Have the broker run what is on disk"
-FEED_WRITTEN = "Write the configuration"
+FEED_WRITTEN = "Write the keys, the configuration and the unit"
 FEED_RESTARTED = "Have germqtt run what is on disk"
 
 
