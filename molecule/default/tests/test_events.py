@@ -12,7 +12,7 @@ import time
 import typing as t
 
 import pytest
-from firehose_testing.clients import WAYS, Message, PahoSubscriber, Subscriber
+from firehose_testing.clients import TLS_WAYS, WAYS, Message, PahoSubscriber, Subscriber
 from firehose_testing.fixtures import Firehoses, OpenClient
 from firehose_testing.gerrit import Gerrit, is_own, topic_of
 from paho.mqtt.client import topic_matches_sub
@@ -21,7 +21,7 @@ FIXTURE = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "tests/fixtures
 LINES = FIXTURE.read_text(encoding="utf-8").splitlines()
 EVENTS = [json.loads(line) for line in LINES]
 
-CLIENTS = [f"paho-{way}" for way in WAYS]
+CLIENTS = [f"paho-{way}" for way in (*WAYS, *TLS_WAYS)]
 CLIENTS += ["mqttjs-websockets-3.1.1", "mqttjs-websockets-5", "mosquitto_sub-tcp-3.1.1", "mosquitto_sub-tcp-5"]
 
 FILTERS = [

@@ -44,7 +44,7 @@ def test_no_unit_has_failed(host: Host) -> None:
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
-@pytest.mark.parametrize("port", [1883, 80])
+@pytest.mark.parametrize("port", [1883, 80, 8883, 443])
 def test_port_belongs_to_the_broker(host: Host, port: int) -> None:
     ss = f"ss --no-header --listening --tcp --numeric --extended 'sport = :{port}'"
     listeners = host.check_output(ss).splitlines()

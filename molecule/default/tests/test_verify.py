@@ -11,7 +11,7 @@ import subprocess
 import typing as t
 
 import pytest
-from firehose_testing.clients import PahoSubscriber, Way
+from firehose_testing.clients import PahoSubscriber, Way, ca_file
 from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
 
@@ -22,9 +22,11 @@ SAME = "all listeners deliver the same message"
 FEED = "events arrive below 'gerrit'"
 ANYONE = {
     f"port {place}, MQTT {version}) lets anyone in"
-    for place in ("1883 (mqtt", "80 (websockets")
+    for place in ("1883 (mqtt", "80 (websockets", "8883 (mqtt, TLS", "443 (websockets, TLS")
     for version in ("3.1.1", "5")
 }
+LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
+PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE | LASTS
 FILES = "/etc/mosquitto/passwd /etc/mosquitto/acl /etc/mosquitto/mosquitto.conf"
 
 
@@ -34,6 +36,7 @@ class Verified:
     def __init__(self, firehoses: Firehoses, **variables: t.Any) -> None:
         addresses = {name: firehose.address for name, firehose in firehoses.items()}
         host = {"addresses": addresses, "firehose_verify_host": "{{ addresses[inventory_hostname] }}"}
+        host["firehose_verify_ca_file"] = ca_file()
         command = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "-vvv"]
         command += ["--extra-vars", json.dumps(host | variables)]
         settings = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_LOG_PATH": "/dev/null"}
@@ -87,9 +90,7 @@ def test_a_good_firehose_passes(firehoses: Firehoses, good: Verified) -> None:
     assert good.passed == dict.fromkeys(firehoses, True), good.message
     for name in firehoses:
         results = good.results(name)
-        assert {
-            check: results.get(check) for check in {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE
-        } == dict.fromkeys({NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE, "passed")
+        assert {check: results.get(check) for check in PROMISES} == dict.fromkeys(PROMISES, "passed")
 
 
 def test_each_publisher_is_checked_whose_password_is_known(firehoses: Firehoses, good: Verified) -> None:
@@ -123,9 +124,10 @@ BREAKS = {
         "sed -i '/^acl_file/d' /etc/mosquitto/live/mosquitto.conf && systemctl restart mosquitto",
         {NOTHING, CLOSED},
     ),
-    "no password file": (
-        "sed -i '/^password_file/d' /etc/mosquitto/live/mosquitto.conf && systemctl restart mosquitto",
-        {WORTHLESS},
+    "no password file, and a certificate that has expired": (
+        "sed -i '/^password_file/d; s: /.*/good: /srv/certificates/expired:' /etc/mosquitto/live/mosquitto.conf"
+        " && systemctl restart mosquitto",
+        {WORTHLESS, *LASTS, *(check for check in ANYONE if "TLS" in check)},
     ),
     "no feed, no websockets": (
         "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/live/mosquitto.conf"
@@ -161,10 +163,16 @@ def test_a_bad_firehose_fails_where_it_is_bad(bad: dict[str, tuple[set[str], dic
     assert {check for check, result in results.items() if result == "failed"} == expected
     assert all(check in message for check in expected)
     assert ("germqtt.service" in message) == (FEED in expected)
+    assert message.count("certificate has expired") == len([check for check in expected if "TLS" in check])
 
 
 @pytest.mark.usefixtures("bad")
 def test_afterwards_all_is_well_again(firehoses: Firehoses, gerrit: Gerrit) -> None:
     with gerrit.events():
-        again = Verified(firehoses)
+        again = Verified(firehoses, firehose_verify_certificate_days=31)
     assert again.passed == dict.fromkeys(firehoses, True), again.message
+    for name in firehoses:
+        found = {check["check"]: check["cause"] for check in again.checks[name] if check["result"] == "warning"}
+        assert set(found) == LASTS
+        assert all(cause.startswith(("29 days left", "30 days left")) for cause in found.values())
+    assert "[WARNING]: port 8883 (mqtt, TLS) has a certificate that lasts: " in again.output

@@ -294,5 +294,23 @@ def test_the_broker_tells_of_itself(results: Results) -> None:
         assert result["messages"]["retained"] > 20
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_how_long_the_brokers_certificate_lasts(results: Results, way: str) -> None:
+    looked = [
+        by_name[f"{way} 5 info"]
+        for hosts in results.found.values()
+        for by_name in hosts.values()
+        if f"{way} 5 info" in by_name
+    ]
+    assert len(looked) == (3 if way == "unix" else 6)
+    for result in looked:
+        found = result["certificate"]
+        if WAYS[way].get("tls"):
+            assert found["days_left"] in (29, 30)
+            assert (found["subject"], found["issuer"]) == ("commonName=good", "commonName=only for tests")
+        else:
+            assert found is None
+
+
 def test_no_password_is_shown(results: Results) -> None:
     assert not [password for password in PASSWORDS.values() if password in results.output]

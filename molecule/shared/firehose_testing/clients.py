@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import json
 import os
+import pathlib
 import socket
 import subprocess
 import threading
@@ -18,17 +19,24 @@ import paho.mqtt.client as paho
 
 TIMEOUT = 20
 PORTS = {"tcp": 1883, "websockets": 80}
+TLS_PORTS = {"tcp": 8883, "websockets": 443}
 
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """A transport and a version of the protocol."""
+    """A transport and a version of the protocol, in the clear or with TLS."""
 
     transport: t.Literal["tcp", "websockets"]
     version: t.Literal["3.1.1", "5"]
+    tls: bool = False
 
     def __str__(self) -> str:
-        return f"{self.transport}-{self.version}"
+        return f"{self.transport}-{self.version}{'-tls' if self.tls else ''}"
+
+    @property
+    def port(self) -> int:
+        """Where a firehose serves it."""
+        return (TLS_PORTS if self.tls else PORTS)[self.transport]
 
     @property
     def level(self) -> paho.MQTTProtocolVersion:
@@ -37,6 +45,7 @@ class Way:
 
 
 WAYS = [Way(transport, version) for transport in PORTS for version in ("3.1.1", "5")]
+TLS_WAYS = [dataclasses.replace(way, tls=True) for way in WAYS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +74,11 @@ class Message:
     retain: bool = False
 
 
+def ca_file() -> str:
+    """The file with the certificate of the authority that signs the scenario's others."""
+    return str(pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ca.pem"))
+
+
 def paho_client(account: Account, way: Way, client_id: str = "") -> paho.Client:
     """Make a client that has not connected yet."""
     client = paho.Client(
@@ -76,6 +90,8 @@ def paho_client(account: Account, way: Way, client_id: str = "") -> paho.Client:
     )
     if account.name is not None:
         client.username_pw_set(account.name, account.password)
+    if way.tls:
+        client.tls_set(ca_file())
     return client
 
 
@@ -167,7 +183,7 @@ class PahoSubscriber(Subscriber):
             client.subscribe([(topic, 2) for topic in self._filters])
 
     def _open(self) -> None:
-        self._client.connect(self._address, PORTS[self._way.transport])
+        self._client.connect(self._address, self._way.port)
         self._client.loop_start()
 
     def _close(self) -> None:
@@ -215,7 +231,7 @@ class LineSubscriber(Subscriber):
 def mqttjs_subscriber(folder: str, address: str, way: Way, filters: t.Sequence[str] = ("#",)) -> LineSubscriber:
     """mqtt.js in Node; browsers run the same library."""
     scheme = {"tcp": "mqtt", "websockets": "ws"}[way.transport]
-    url = f"{scheme}://{address}:{PORTS[way.transport]}"
+    url = f"{scheme}://{address}:{way.port}"
     command = ["node", f"{folder}/subscribe.mjs", url, str(int(way.level)), *filters]
     return LineSubscriber(command, "ready", lambda line: Message(**json.loads(line)))
 
@@ -223,7 +239,7 @@ def mqttjs_subscriber(folder: str, address: str, way: Way, filters: t.Sequence[s
 def mosquitto_sub(container: str, address: str, way: Way, filters: t.Sequence[str] = ("#",)) -> LineSubscriber:
     """Debian's mosquitto_sub in a container; before 2.1 it knows no websockets."""
     version = {"3.1.1": "mqttv311", "5": "mqttv5"}[way.version]
-    options = ["-h", address, "-p", str(PORTS[way.transport]), "-V", version, "-q", "2", "-d", "-F", "%j"]
+    options = ["-h", address, "-p", str(way.port), "-V", version, "-q", "2", "-d", "-F", "%j"]
     options += itertools.chain.from_iterable(("-t", topic) for topic in filters)
     # The shell watches the standard input, which mosquitto_sub does not read. Without stdbuf "Subscribed" stays in a buffer.
     script = 'stdbuf -oL mosquitto_sub "$@" & read -r _; kill $!'
@@ -289,7 +305,7 @@ def publish(address: str, account: Account, way: Way, mode: Mode, messages: t.Ma
     if mode.will:
         [(topic, payload)] = messages.items()
         client.will_set(topic, payload, mode.qos, mode.retain)
-    client.connect(address, PORTS[way.transport])
+    client.connect(address, way.port)
     sent = [] if mode.will else [client.publish(topic, text, mode.qos, mode.retain) for topic, text in messages.items()]
     client.loop_start()
     try:

@@ -18,7 +18,7 @@ import testinfra
 import testinfra.host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
-from .clients import WAYS, Account, PahoSubscriber, Subscriber, Way, mosquitto_sub, mqttjs_subscriber
+from .clients import TLS_WAYS, WAYS, Account, PahoSubscriber, Subscriber, Way, mosquitto_sub, mqttjs_subscriber
 from .gerrit import Gerrit
 
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
@@ -133,7 +133,7 @@ def clients(subscriber: str) -> dict[str, OpenClient]:
         return lambda address, filters=("#",): mosquitto_sub(subscriber, address, way, filters)
 
     return (
-        {f"paho-{way}": with_paho(way) for way in WAYS}
+        {f"paho-{way}": with_paho(way) for way in (*WAYS, *TLS_WAYS)}
         | {f"mqttjs-{way}": with_mqttjs(way) for way in WAYS if way.transport == "websockets"}
         | {f"mosquitto_sub-{way}": with_mosquitto_sub(way) for way in WAYS if way.transport == "tcp"}
     )

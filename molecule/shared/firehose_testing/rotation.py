@@ -15,7 +15,7 @@ import pytest
 import yaml
 from testinfra.utils.ansible_runner import AnsibleRunner
 
-from .clients import PORTS, QOS1, WAYS, Account, PahoSubscriber, Way, publish
+from .clients import QOS1, WAYS, Account, PahoSubscriber, Way, publish
 from .gerrit import Gerrit
 from .runs import Run, run_playbook
 from .sessions import Session, count
@@ -124,7 +124,7 @@ def state(firehose: Firehose) -> State:
 
 def session(firehose: Firehose, account: Account, way: Way) -> Session:
     """A client that stays, and may publish."""
-    return Session(firehose.address, PORTS[way.transport], account, [], way, 60)
+    return Session(firehose.address, way.port, account, [], way, 60)
 
 
 @dataclasses.dataclass

@@ -23,6 +23,10 @@ FINE = {
 
 
 TLS = {"certificate": "/c", "key": "/k"}
+TEXTS = {
+    "certificate_pem": "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+    "key_pem": "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
+}
 
 
 @pytest.fixture
@@ -47,6 +51,7 @@ def test_nothing_is_wrong(problems):
         {"firehose_listeners": [{"port": 1883, "bind_address": "127.0.0.1"}]},
         {"firehose_publishers": [{**GERMQTT, "topics": ["+/#"]}]},
         {"firehose_tls": TLS, "firehose_listeners": _firehose.listeners(TLS, True)},
+        {"firehose_tls": TEXTS, "firehose_listeners": _firehose.listeners(TEXTS, True)},
         {"firehose_tls": TLS, "firehose_listeners": _firehose.listeners(TLS, False), "firehose_plain": False},
         {"firehose_publishers": [{**GERMQTT, "name": 1}], "firehose_germqtt_publisher": "1"},
     ],

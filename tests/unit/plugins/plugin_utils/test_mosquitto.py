@@ -28,6 +28,10 @@ ARGON2 = "$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA
 
 
 TLS = {"certificate": "/etc/letsencrypt/live/x/fullchain.pem", "key": "/etc/letsencrypt/live/x/privkey.pem"}
+TEXTS = {
+    "certificate_pem": "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+    "key_pem": "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
+}
 
 
 @pytest.fixture
@@ -119,6 +123,7 @@ def test_listeners(problems, listeners, where, why):
         [{"port": 1883, "bind_address": "127.0.0.1"}, {"port": 1883, "bind_address": "10.0.0.1"}],
         [{"port": 1883}, {"socket": "/run/x"}, {"socket": "/run/y"}],
         [{"port": 8883, "tls": {**TLS, "minimum": 1.3}}, {"port": 443, "protocol": "websockets", "tls": TLS}],
+        [{"port": 8883, "tls": TEXTS}],
         [{"port": 8884, "options": {"psk_hint": "x", "ciphers": "PSK", "tls_version": "tlsv1.2"}}],
     ],
 )

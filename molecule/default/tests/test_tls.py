@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TLS for the public: what is spoken, and a firehose that speaks nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+import typing as t
+
+import pytest
+from firehose_testing.clients import TLS_PORTS, TLS_WAYS, PahoSubscriber, Way
+from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.gerrit import Gerrit
+from firehose_testing.runs import Run, run_playbook
+from firehose_testing.tls import VERSIONS, allow, spoken
+
+
+def test_the_client_that_asks_speaks_all_versions(firehoses: Firehoses, tmp_path: t.Any) -> None:
+    """Else it would prove nothing that a broker does not."""
+    [firehose, *_others] = firehoses.values()
+    for name in ("good.pem", "good-key.pem"):
+        (tmp_path / name).write_text(firehose.host.file(f"/srv/certificates/{name}").content_string, encoding="utf-8")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "good.pem", tmp_path / "good-key.pem")
+    allow(context, *VERSIONS)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for _version in VERSIONS:
+                connection, _address = listening.accept()
+                with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as encrypted:
+                    encrypted.recv(1)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert spoken("127.0.0.1", listening.getsockname()[1])[0] == set(VERSIONS)
+        thread.join(10)
+
+
+@pytest.mark.parametrize("port", TLS_PORTS.values())
+def test_only_tls_1_2_and_1_3_are_spoken(firehoses: Firehoses, name: str, port: int) -> None:
+    assert spoken(firehoses[name].address, port)[0] == {"1.2", "1.3"}
+
+
+@pytest.mark.parametrize("way", TLS_WAYS, ids=str)
+def test_an_authority_that_a_client_does_not_know_is_not_enough(
+    firehoses: Firehoses, name: str, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firehose_testing.clients.ca_file", lambda: None)
+    with (
+        pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"),
+        PahoSubscriber(firehoses[name].address, way),
+    ):
+        pass
+
+
+@pytest.fixture(scope="module")
+def without_plain(firehoses: Firehoses) -> t.Iterator[Run]:
+    """A run that closes the ports without TLS."""
+    assert firehoses
+    try:
+        yield run_playbook("--extra-vars", json.dumps({"firehose_plain": False}))
+    finally:
+        run_playbook()
+
+
+@pytest.mark.usefixtures("without_plain")
+def test_ports_without_tls_can_be_closed(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    """And events still flow."""
+
+    def open_ports(firehose: Firehose) -> set[int]:
+        found = set()
+        for port in (1883, 80, 8883, 443):
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection((firehose.address, port), 10):
+                found.add(port)
+        return found
+
+    assert firehoses.each(open_ports) == {name: {8883, 443} for name in firehoses}
+    with contextlib.ExitStack() as stack:
+        subscribers = [
+            stack.enter_context(PahoSubscriber(firehose.address, way))
+            for firehose in firehoses.values()
+            for way in TLS_WAYS
+        ]
+        gerrit.wait_until_heard(subscribers)
