@@ -21,8 +21,6 @@ from . import attacks  # noqa: F401 (registers them)
 from .attack import ATTACKS, Attack
 from .scoring import Row, make_row, table
 
-pytest_plugins = ["firehose_testing.fixtures"]
-
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 RELEASE = os.environ.get("HOSTILE_RELEASE", "13")
 TABLE = PROJECT / f".cache/hostile-{RELEASE}.md"
