@@ -168,8 +168,11 @@ class Battle:
         )
 
     def end(self) -> None:
+        """End everybody, and leave all that was told for those who want to know more than the table has."""
         for part in self._parts:
             part.end()
+        lines = (json.dumps(record) + "\n" for record in sorted(self.records, key=lambda record: record["time"]))
+        TABLE.with_suffix(".jsonl").write_text("".join(lines), encoding="utf-8")
 
     def fight(self, attack: Attack) -> Row:
         """Attack, wait until nobody waits for anything that came of it, and account for it."""
