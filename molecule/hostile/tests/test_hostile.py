@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import operator
 
+import pytest
 from firehose_testing.hostile.attack import Attack
 from firehose_testing.hostile.plugin import LONG, ROWS, Battle
 from firehose_testing.hostile.scoring import failures
@@ -21,8 +22,14 @@ def test_whoever_watches_would_see_it(battle: Battle) -> None:
 
 def test_attack(battle: Battle, attack: Attack) -> None:
     row = battle.fight(attack)
-    assert row.tried > 0
+    assert row.tried >= (attack.least if LONG else 1)
     assert failures(row, battle.most_memory, strict=LONG) == []
+
+
+@pytest.mark.parametrize(("name", "addresses"), [("flood of connections", 8), ("flood from one IPv6 network", 1)])
+def test_an_address_has_its_share_and_no_more(battle: Battle, name: str, addresses: int) -> None:
+    [row] = [row for row in ROWS if row.attack == name]
+    assert row.through == addresses * battle.source_connections
 
 
 def test_newcomers_are_served(battle: Battle) -> None:

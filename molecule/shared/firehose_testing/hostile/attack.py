@@ -24,16 +24,24 @@ class Attack:
     forbidden: bool
     seconds: float
     sources: int
+    ipv6: bool
+    least: int
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
-def attack(name: str, *, forbidden: bool = False, seconds: float = 6, sources: int = 8) -> t.Callable[[Run], Run]:
-    """Register an attack. The short form gives it some seconds, and some addresses to come from."""
+def attack(
+    name: str, *, forbidden: bool = False, seconds: float = 4, sources: int = 8, ipv6: bool = False, least: int = 1
+) -> t.Callable[[Run], Run]:
+    """Register an attack.
+
+    The short form gives it some seconds. It comes from some addresses, or from as many of one IPv6 network. The long form has at least
+    so many tries.
+    """
 
     def register(run: Run) -> Run:
-        ATTACKS[name] = Attack(name, run, forbidden, seconds, sources)
+        ATTACKS[name] = Attack(name, run, forbidden, seconds, sources, ipv6, least)
         return run
 
     return register

@@ -36,7 +36,7 @@ class Field:
         self.random = random.Random(self.seed)
         self._sources = itertools.cycle(self.sources)
         self._ends = time.monotonic() + self.seconds
-        # In the short form no attack takes much longer than it should, and each way is tried once.
+        # Each attempt is made once, whatever time that takes, but no attack lasts for ever.
         self._ends_at_last = time.monotonic() + 3 * self.seconds + 10
 
     @property
@@ -64,9 +64,10 @@ class Field:
         attempts: t.Sequence[Attempt],
         function: t.Callable[[Attempt], t.Awaitable[None]],
         at_once: int = 16,
-        again: bool = True,
+        again: bool | None = None,
     ) -> None:
-        """Call a function for each attempt, and then for all of them again while there is time."""
+        """Call a function for each attempt, and then, in the long form or if told to, for all of them again while there is time."""
+        again = self.long if again is None else again
         waiting = iter(itertools.cycle(attempts) if again else attempts)
         first = iter(range(len(attempts)))
 

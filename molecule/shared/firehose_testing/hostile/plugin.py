@@ -21,8 +21,6 @@ from . import attacks  # noqa: F401 (registers them)
 from .attack import ATTACKS, Attack
 from .scoring import Row, make_row, table
 
-pytest_plugins = ["firehose_testing.fixtures"]
-
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 RELEASE = os.environ.get("HOSTILE_RELEASE", "13")
 TABLE = PROJECT / f".cache/hostile-{RELEASE}.md"
@@ -32,6 +30,8 @@ LONG_SECONDS = 101
 SEED = int(os.environ.get("HOSTILE_SEED", "20161026"))
 PACKAGE = pathlib.Path(__file__).parents[1]
 FOLDER = "/srv/testing"
+# Networks of a size that a subscriber of a provider gets, and addresses in them.
+IPV6 = "fd00:f1e:0:{network}::{host:x}"
 ROWS: list[Row] = []
 
 
@@ -54,13 +54,18 @@ def network(name: str) -> ipaddress.IPv4Interface:
     return ipaddress.ip_interface(f"{first['local']}/{first['prefixlen']}")
 
 
-def add_addresses(name: str, first: int, count: int) -> list[str]:
-    """Give a container more addresses, from the end of its network, where Docker gives none."""
-    own = network(name)
-    found = [str(own.network.broadcast_address - first - place) for place in range(count)]
-    script = "; ".join(f"ip address replace {address}/{own.network.prefixlen} dev eth0" for address in found)
-    in_container(name, "sh", "-ec", script)
-    return found
+def add_addresses(name: str, addresses: list[str], prefix: int) -> list[str]:
+    """Give a container more addresses of a network that all are in."""
+    script = "; ".join(f"ip address replace {address}/{prefix} dev eth0 nodad" for address in addresses)
+    in_container(name, "sh", "-ec", script.replace("nodad", "nodad" if ":" in addresses[0] else ""))
+    return addresses
+
+
+def last_addresses(name: str, first: int, count: int) -> list[str]:
+    """Give a container addresses from the end of its network, where Docker gives none."""
+    whole = network(name).network
+    found = [str(whole.broadcast_address - first - place) for place in range(count)]
+    return add_addresses(name, found, whole.prefixlen)
 
 
 class Part:
@@ -120,8 +125,12 @@ class Battle:
         self._firehose, self._public, self._attacker = map(only_host, ("firehose", "public", "attacker"))
         self._data = evaluated("firehose", "hostile_target")[self._firehose]["hostile_target"]
         self._host = str(network(self._firehose).ip)
-        self._sources = add_addresses(self._attacker, 2, 64)
-        [newcomers] = add_addresses(self._public, 80, 1)
+        self._sources = last_addresses(self._attacker, 2, 64)
+        [self._host6] = add_addresses(self._firehose, [IPV6.format(network=0, host=1)], 48)
+        self._sources6 = add_addresses(
+            self._attacker, [IPV6.format(network=1, host=number) for number in range(1, 65)], 48
+        )
+        [newcomers] = last_addresses(self._public, 80, 1)
         public, watch = {"watch": False, "source": newcomers}, {"watch": True}
         self._parts = [
             self._part(self._firehose, ".observer"),
@@ -133,6 +142,10 @@ class Battle:
 
     def _part(self, container: str, module: str, limit: float | None = None, **what: t.Any) -> Part:
         return Part(container, module, {"target": self._data, "host": self._host, **what}, limit)
+
+    @property
+    def source_connections(self) -> int:
+        return self._data["source_connections"]
 
     @property
     def most_memory(self) -> int:
@@ -155,15 +168,19 @@ class Battle:
         )
 
     def end(self) -> None:
+        """End everybody, and leave all that was told for those who want to know more than the table has."""
         for part in self._parts:
             part.end()
+        lines = (json.dumps(record) + "\n" for record in sorted(self.records, key=lambda record: record["time"]))
+        TABLE.with_suffix(".jsonl").write_text("".join(lines), encoding="utf-8")
 
     def fight(self, attack: Attack) -> Row:
         """Attack, wait until nobody waits for anything that came of it, and account for it."""
         seconds = LONG_SECONDS if LONG else attack.seconds
-        sources = self._sources[: attack.sources]
+        sources, host = (self._sources6, self._host6) if attack.ipv6 else (self._sources, self._host)
         start = time.time()
-        order = {"attack": attack.name, "sources": sources, "seconds": seconds, "long": LONG, "seed": SEED}
+        order = {"attack": attack.name, "sources": sources[: attack.sources], "host": host}
+        order |= {"seconds": seconds, "long": LONG, "seed": SEED}
         attacking = self._part(self._attacker, "", limit=4 * seconds + 60, **order)
         attacking.wait()
         row = self.account(attack.name, attack.forbidden, attacking.records[-1], start)
@@ -194,10 +211,10 @@ class Battle:
 
     def account(self, name: str, forbidden: bool, outcome: dict[str, t.Any], start: float) -> Row:
         # What was published in vain may be on its way.
-        time.sleep(1.5)
+        time.sleep(1)
         row, end, deadline = None, time.time(), time.monotonic() + 20
         while row is None or ((row.missed or self._waiting(start, end)) and time.monotonic() < deadline):
-            time.sleep(1)
+            time.sleep(0.6)
             row = make_row(name, forbidden, outcome, self.records, self.readers, start, end)
         ROWS.append(row)
         return row

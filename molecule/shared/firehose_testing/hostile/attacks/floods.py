@@ -84,6 +84,12 @@ async def flood_of_connections(field: Field) -> None:
     await flood(field, field.target.listeners, many(field, 2000, 12000), log_in)
 
 
+@attack("flood from one IPv6 network", sources=64, ipv6=True)
+async def flood_from_one_ipv6_network(field: Field) -> None:
+    """The same from many addresses, all of which anybody may have who has one."""
+    await flood_of_connections(field)
+
+
 @attack("flood of silent connections")
 async def flood_of_silent_connections(field: Field) -> None:
     """No byte, or the first ones of a CONNECT, and then nothing."""
@@ -127,7 +133,7 @@ async def flood_of_upgrades(field: Field) -> None:
         field.through += 1
         connection.vanish()
 
-    await field.each(field.target.of("websockets"), upgrade, at_once=64)
+    await field.each(field.target.of("websockets"), upgrade, at_once=64, again=True)
 
 
 @attack("flood of wrong passwords")
@@ -147,7 +153,7 @@ async def flood_of_wrong_passwords(field: Field) -> None:
         finally:
             connection.vanish()
 
-    await field.each(field.target.listeners, guess, at_once=64)
+    await field.each(field.target.listeners, guess, at_once=64, again=True)
 
 
 @attack("subscribers that never read", seconds=10)

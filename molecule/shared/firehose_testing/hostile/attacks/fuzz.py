@@ -14,7 +14,7 @@ from ..target import Listener
 MOST = 250_000
 
 
-@attack("malformed packets", forbidden=True, seconds=8, sources=64)
+@attack("malformed packets", forbidden=True, seconds=6, sources=64, least=200_000)
 async def malformed_packets(field: Field) -> None:
     """From many addresses, since there may be limits on how often one may connect."""
     grammar = Grammar(field.seed)
@@ -33,4 +33,4 @@ async def malformed_packets(field: Field) -> None:
         finally:
             connection.vanish()
 
-    await field.each(list(itertools.islice(itertools.cycle(field.target.listeners), 64)), send, at_once=64)
+    await field.each(list(itertools.islice(itertools.cycle(field.target.listeners), 64)), send, at_once=64, again=True)

@@ -39,7 +39,7 @@ REQUESTS = (
 )
 
 
-@attack("plain HTTP", forbidden=True)
+@attack("plain HTTP", forbidden=True, seconds=3)
 async def plain_http(field: Field) -> None:
     """On each port. An answer that is a success would be somebody's page: it got through."""
 

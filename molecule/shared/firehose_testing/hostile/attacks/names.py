@@ -34,7 +34,7 @@ ODD_NAMES = (
 )
 
 
-@attack("publish as a publisher", forbidden=True)
+@attack("publish as a publisher", forbidden=True, seconds=2, sources=16)
 async def publish_as_a_publisher(field: Field) -> None:
     """With a publisher's name, and not with its password."""
     tries = []
@@ -47,7 +47,7 @@ async def publish_as_a_publisher(field: Field) -> None:
     await attempt_all(field, tries)
 
 
-@attack("publish with odd names", forbidden=True)
+@attack("publish with odd names", forbidden=True, seconds=2, sources=16)
 async def publish_with_odd_names(field: Field) -> None:
     """Names and client ids that are no names, or nearly a publisher's; a password without a name."""
     tries = []

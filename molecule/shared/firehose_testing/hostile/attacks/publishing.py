@@ -72,7 +72,7 @@ def message(
     return data + (packets.acknowledge(packets.PUBREL, 7) if qos == 2 else b"")
 
 
-@attack("publish", forbidden=True)
+@attack("publish", forbidden=True, seconds=2, sources=16)
 async def publish(field: Field) -> None:
     """Each QoS, retained or not."""
     modes = list(itertools.product(TOPICS, (0, 1, 2), (False, True)))
@@ -85,7 +85,7 @@ async def publish(field: Field) -> None:
     )
 
 
-@attack("publish by will", forbidden=True)
+@attack("publish by will", forbidden=True, seconds=2, sources=16)
 async def publish_by_will(field: Field) -> None:
     """A will of each QoS, retained or not, at once or delayed, of clients that vanish or say that it is to be sent."""
     modes = itertools.product((*TOPICS[:2], *DOLLAR_TOPICS[:1], *DOLLAR_TOPICS[3:6]), (0, 1, 2), (False, True))
@@ -101,7 +101,7 @@ async def publish_by_will(field: Field) -> None:
     await attempt_all(field, tries)
 
 
-@attack("publish on $ and shared topics", forbidden=True)
+@attack("publish on $ and shared topics", forbidden=True, seconds=2, sources=16)
 async def publish_on_dollar(field: Field) -> None:
     """What belongs to the broker, and names of shared subscriptions."""
     topics = (*DOLLAR_TOPICS, *SHARED_TOPICS)
@@ -120,7 +120,7 @@ def aliased(field: Field, alias: int, topic: str, then: t.Sequence[str]) -> byte
     return b"".join(message(field, V5, each, 0, False, named) for each in (topic, *then))
 
 
-@attack("publish by alias", forbidden=True)
+@attack("publish by alias", forbidden=True, seconds=2, sources=16)
 async def publish_by_alias(field: Field) -> None:
     """Topic aliases that are set on what is denied, never set, out of range, or set again."""
     sets = [
@@ -141,7 +141,7 @@ async def publish_by_alias(field: Field) -> None:
     await attempt_all(field, tries)
 
 
-@attack("publish out of order", forbidden=True)
+@attack("publish out of order", forbidden=True, seconds=2, sources=16)
 async def publish_out_of_order(field: Field) -> None:
     """Before CONNECT, after a second one, behind DISCONNECT, with flags that do not exist, on topics that are none."""
     tries = []

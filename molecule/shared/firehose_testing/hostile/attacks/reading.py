@@ -27,9 +27,9 @@ CLOSED = (
 )
 
 
-@attack("read what is closed", forbidden=True, seconds=11)
+@attack("read what is closed", forbidden=True, seconds=5)
 async def read_what_is_closed(field: Field) -> None:
-    """Longer than the broker takes to write its own topics anew. One subscription each: a refused one may end the connection."""
+    """Longer than the broker takes here to write its own topics anew. One subscription each: a refused one may end the connection."""
 
     async def read(listener: Listener, version: int, topic: str) -> None:
         connection = await field.insist(listener)

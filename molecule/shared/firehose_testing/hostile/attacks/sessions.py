@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 from .. import packets, wire
 from ..attack import attack
@@ -72,14 +73,14 @@ async def take_all(field: Field, client_ids: list[str]) -> None:
     await asyncio.gather(*(go_on(client_id) for client_id in client_ids))
 
 
-@attack("take over by a guess", forbidden=True)
+@attack("take over by a guess", forbidden=True, seconds=3, sources=16)
 async def take_over_by_a_guess(field: Field) -> None:
     """Client ids that others might have chosen."""
     names = field.target.names
     await take_all(field, sorted({guess.format(name=name) for guess in GUESSES for name in names}))
 
 
-@attack("take over by the client id", forbidden=True)
+@attack("take over by the client id", forbidden=True, seconds=3, sources=16)
 async def take_over_by_the_client_id(field: Field) -> None:
     """The client ids that publishers and bridges have, as if somebody had told them."""
     await take_all(field, list(field.target.client_ids))
@@ -91,7 +92,7 @@ async def leave_sessions(field: Field) -> None:
 
     async def leave(number: int) -> None:
         version, listener = (packets.V3, packets.V5)[number % 2], field.target.listeners[0]
-        hello = packets.connect(version, f"left-{field.seed}-{number}", clean=False, expiry=2**32 - 1)
+        hello = packets.connect(version, f"left-{time.time()}-{number}", clean=False, expiry=2**32 - 1)
         field.tried += 1
         for _time in range(2):
             connection = await field.connect(listener)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 from .. import frames, packets
@@ -30,7 +31,7 @@ def beginnings() -> list[bytes]:
     ]
 
 
-@attack("oversized packets", seconds=8)
+@attack("oversized packets", seconds=6)
 async def oversized_packets(field: Field) -> None:
     """Some megabytes of each, and then nothing more. What got through are megabytes that were taken."""
     most = 64 if field.long else 8
@@ -42,7 +43,7 @@ async def oversized_packets(field: Field) -> None:
         try:
             await connection.send(beginning)
             while field.left and taken < most * 1024 * 1024:
-                await connection.send(CHUNK)
+                await asyncio.wait_for(connection.send(CHUNK), max(field.left, 0.1))
                 taken += len(CHUNK)
             await field.hold()
         finally:
@@ -69,7 +70,7 @@ async def oversized_frames(field: Field) -> None:
             for _chunk in range(256):
                 piece = CHUNK if claim is not None else frames.frame(CHUNK, opcode=0 if first else 2, first=0)
                 first = 1
-                await connection.send_raw(piece)
+                await asyncio.wait_for(connection.send_raw(piece), max(field.left, 0.1))
             await field.hold()
             field.through += 1
         finally:

@@ -45,7 +45,7 @@ async def subscribe_to(
     await field.each(list(range(clients)), client, at_once=clients, again=False)
 
 
-@attack("thousands of subscriptions", seconds=8)
+@attack("thousands of subscriptions", seconds=6)
 async def thousands_of_subscriptions(field: Field) -> None:
     """Filters that match nothing, of one level or of many."""
     count = 20000 if field.long else 2000
@@ -66,13 +66,13 @@ def matching() -> list[str]:
     return sorted({*whole, *parts})
 
 
-@attack("filters that all match", seconds=8)
+@attack("filters that all match", seconds=6)
 async def filters_that_all_match(field: Field) -> None:
     """Each event is for a client as often as it has filters that match."""
     await subscribe_to(field, 40, lambda _number: matching())
 
 
-@attack("shared subscriptions that all match", seconds=8)
+@attack("shared subscriptions that all match", seconds=6)
 async def shared_subscriptions_that_all_match(field: Field) -> None:
     """Each group of a shared subscription gets every event, and anybody may have as many groups as there are names."""
     count = 5000 if field.long else 1000
