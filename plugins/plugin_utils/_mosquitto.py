@@ -287,6 +287,19 @@ def _bridge_topic_problem(topic: Variables) -> str | None:
     return _topics.rule_problem(str(topic["pattern"]))
 
 
+def _bridge_word_problems(bridge: Variables) -> t.Iterator[str]:
+    """The same for its password and client id, which can stand in files of their own."""
+    for value, file in (("password", "password_file"), ("client_id", "client_id_file")):
+        if bridge.get(value) is not None and bridge.get(file) is not None:
+            yield f"{file}: give either this or {value}"
+        if bridge.get(file) is not None and not FILE.fullmatch(bridge[file]):
+            yield f"{file}: {bridge[file]!r} is not an absolute path of letters, digits and ._-"
+        if str(bridge.get(value) or "").startswith("@/"):
+            yield f"{value}: cannot start with '@/', which stands for a file"
+    if (bridge.get("password") or bridge.get("password_file")) and not bridge.get("username"):
+        yield "password: needs a username"
+
+
 def _bridge_problems(bridge: Variables) -> t.Iterator[str]:
     """What is wrong with a bridge: the key, and why."""
     for key in ("name", "client_id", "username", "password"):
@@ -303,15 +316,7 @@ def _bridge_problems(bridge: Variables) -> t.Iterator[str]:
         problem = _bridge_topic_problem(topic)
         if problem:
             yield f"topics[{number}]: {problem}"
-    for value, file in (("password", "password_file"), ("client_id", "client_id_file")):
-        if bridge.get(value) is not None and bridge.get(file) is not None:
-            yield f"{file}: give either this or {value}"
-        if bridge.get(file) is not None and not FILE.fullmatch(bridge[file]):
-            yield f"{file}: {bridge[file]!r} is not an absolute path of letters, digits and ._-"
-        if str(bridge.get(value) or "").startswith("@/"):
-            yield f"{value}: cannot start with '@/', which stands for a file"
-        if value == "password" and (bridge.get(value) or bridge.get(file)) and not bridge.get("username"):
-            yield "password: needs a username"
+    yield from _bridge_word_problems(bridge)
 
 
 def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:

@@ -38,8 +38,7 @@ def listeners(*more: dict[str, t.Any], without: int = 0) -> dict[str, t.Any]:
 
 def tls(certificate: str, key: str) -> dict[str, t.Any]:
     """The variables with another certificate for MQTT."""
-    files = {"certfile": certificate, "keyfile": key}
-    return listeners({"port": 8883, "options": files}, without=8883)
+    return listeners({"port": 8883, "tls": {"certificate": certificate, "key": key}}, without=8883)
 
 
 def users(*more: dict[str, t.Any], without: str = "") -> dict[str, t.Any]:

@@ -79,7 +79,7 @@ def test_these_are_fine_too(problems, change):
         (
             {"firehose_publishers": [GERMQTT, {"name": "a", "topics": ["a"]}]},
             "firehose_publishers[1] (a)",
-            "needs password",
+            "needs one of password",
         ),
         (
             {"firehose_publishers": [GERMQTT, {"name": "a", "password": "p", "topics": ["a/#/b"]}]},
@@ -158,7 +158,7 @@ def test_acl():
         ({"name": "zuul", "password": "p", "topics": ["zuul/#"]}, None),
         ({"name": "zuul", "state": "absent"}, None),
         ({"name": "zuul", "password": "p"}, "firehose_publisher (zuul): needs topics"),
-        ({"name": "zuul", "topics": ["zuul/#"]}, "firehose_publisher (zuul): needs password"),
+        ({"name": "zuul", "topics": ["zuul/#"]}, "firehose_publisher (zuul): needs one of password"),
         ({"name": "zuul", "password": "p", "topics": ["zuul/#/x"]}, "firehose_publisher.topics[0]: 'zuul/#/x'"),
         ({"name": "zuul", "password": "p", "topics": ["$SYS/#"]}, "firehose_publisher.topics[0]: '$SYS/#'"),
         ({"name": "zuul", "password": "p", "topics": "zuul/#"}, "firehose_publisher.topics: has to be a list"),

@@ -179,7 +179,7 @@ def test_a_rule_that_lets_anybody_publish_has_to_be_allowed(problems, rules):
     [
         ({"name": "a", "password": "p", "rules": [{"topic": "a/#", "access": "write"}]}, None),
         ({"name": "a", "state": "absent"}, None),
-        ({"name": "a"}, "mosquitto_account (a): needs password"),
+        ({"name": "a"}, "mosquitto_account (a): needs one of password"),
         ({"name": "a", "password_hash": ARGON2}, "mosquitto_account (a): Mosquitto before 2.1"),
         ({"name": "a", "password": "p", "rules": [{"topic": "a#"}]}, "mosquitto_account.rules[0]: 'a#'"),
         ({"name": "a", "password": "p", "rules": "a"}, "mosquitto_account.rules: has to be a list"),
