@@ -16,6 +16,9 @@ Entry = t.Mapping[str, t.Any]
 # germqtt 0.1.0 cannot use another one.
 # What the names of the accounts start with that verifying makes and removes
 PROBE = "firehose-verify"
+# The smallest and the largest value of each limit for one address; nftables counts in 32 bits.
+RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
+RANGES["firehose_source_kilobytes"] = (1, 2**22)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
@@ -96,6 +99,12 @@ def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
             yield f"{path}[{index}]: {topic!r}: topics that start with '$' belong to the broker"
 
 
+def _range_problems(variables: Entry) -> t.Iterator[str]:
+    for name, (least, most) in RANGES.items():
+        if not least <= variables[name] <= most:
+            yield f"{name}: {variables[name]} is not between {least} and {most}"
+
+
 def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
     for index, publisher in enumerate(publishers):
         path = f"{variable}[{index}]"
@@ -159,6 +168,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_publisher_problems(publishers, "firehose_publishers"),
         *_reader_problems(readers),
         *_topic_problems(variables["firehose_public_topics"], "firehose_public_topics"),
+        *_range_problems(variables),
     ]
     both = [str(entry["name"]) for entry in (*publishers, *readers)]
     for name, first, again in _accounts.duplicates(both):

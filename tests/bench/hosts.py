@@ -19,6 +19,7 @@ LABEL = f"opendev-firehose.checkout={CHECKOUT}"
 # As in molecule/default/molecule.yml.
 LIKE_A_HOST = [
     "--cap-add=SYS_ADMIN",
+    "--cap-add=NET_ADMIN",
     "--security-opt=seccomp=unconfined",
     "--cgroupns=host",
     "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
