@@ -10,7 +10,7 @@ import pytest
 import testinfra
 import testinfra.host
 from firehose_testing.fixtures import only_host
-from firehose_testing.hostile.plugin import LONG
+from firehose_testing.hostile.plugin import LONG, wait_until
 from firehose_testing.runs import run_playbook
 
 TABLE = "inet firehose_limits"
@@ -31,7 +31,7 @@ def test_they_outlive_debians_nftables(host: testinfra.host.Host, verb: str) -> 
     host.check_output("systemctl start nftables && systemctl start firehose-limits && nft add table inet others")
     host.check_output("systemctl %s nftables", verb)
     assert "inet others" not in tables(host)
-    assert TABLE in tables(host)
+    wait_until(lambda: TABLE in tables(host), "the limits are back")
     assert host.service("firehose-limits").is_running
 
 
