@@ -3,13 +3,14 @@
 
 .DEFAULT_GOAL := help
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export MOLECULE_GLOB := molecule/*/molecule.yml
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOLECULE_JOBS ?= 2
+HOSTILE_RELEASES ?= 12 13 14
 RESOLVE := uv pip compile --quiet --universal --no-header --no-emit-index-url --no-emit-find-links
 
 help: ## show the targets
@@ -61,6 +62,11 @@ tables: ## write the tables of variables in the roles' READMEs
 
 faults: setup ## the scenario faults in its long form: 10,000 events for each fault (FAULTS_RELEASE=13)
 	@FAULTS=long molecule test --scenario-name faults
+
+hostile: setup ## the scenario hostile in its long form, on each Debian: 20 newcomers for each attack (HOSTILE_RELEASES="12 13 14")
+	@failed=; for release in $(HOSTILE_RELEASES); do \
+		HOSTILE=long HOSTILE_RELEASE=$$release molecule test --scenario-name hostile || failed+=" $$release"; \
+	done; [ -z "$$failed" ] || { echo "failed on Debian$$failed"; exit 1; }
 
 bench-converge bench-germqtt: bench-%: setup
 	@tools/bench $*

@@ -15,6 +15,9 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto
 Entry = t.Mapping[str, t.Any]
 # What the names of the accounts start with that verifying makes and removes
 PROBE = "firehose-verify"
+# The smallest and the largest value of each limit for one address; nftables counts in 32 bits.
+RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
+RANGES["firehose_source_kilobytes"] = (1, 2**22)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
@@ -110,6 +113,12 @@ def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
             yield f"{path}[{index}]: {topic!r}: topics that start with '$' belong to the broker"
 
 
+def _range_problems(variables: Entry) -> t.Iterator[str]:
+    for name, (least, most) in RANGES.items():
+        if not least <= variables[name] <= most:
+            yield f"{name}: {variables[name]} is not between {least} and {most}"
+
+
 def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
     for index, publisher in enumerate(publishers):
         path = f"{variable}[{index}]"
@@ -186,6 +195,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_reader_problems(readers),
         *_topic_problems(variables["firehose_public_topics"], "firehose_public_topics"),
         *_tls_variable_problems(variables),
+        *_range_problems(variables),
     ]
     both = [str(entry["name"]) for entry in (*publishers, *readers)]
     for name, first, again in _accounts.duplicates(both):

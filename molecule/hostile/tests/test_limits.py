@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The limits for each address stay in force, and leave other tables alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import testinfra
+import testinfra.host
+from firehose_testing.fixtures import only_host
+from firehose_testing.hostile.plugin import LONG, wait_until
+from firehose_testing.runs import run_playbook
+
+TABLE = "inet firehose_limits"
+
+
+@pytest.fixture
+def host() -> testinfra.host.Host:
+    return testinfra.get_host(f"docker://{only_host('firehose')}")
+
+
+def tables(host: testinfra.host.Host) -> set[str]:
+    return {line.removeprefix("table ") for line in host.check_output("nft list tables").splitlines()}
+
+
+@pytest.mark.parametrize("verb", ["reload", "restart"])
+def test_they_outlive_debians_nftables(host: testinfra.host.Host, verb: str) -> None:
+    """It removes all tables, and loads those of its own configuration."""
+    host.check_output("systemctl start nftables && systemctl start firehose-limits && nft add table inet others")
+    host.check_output("systemctl %s nftables", verb)
+    assert "inet others" not in tables(host)
+    wait_until(lambda: TABLE in tables(host), "the limits are back")
+    assert host.service("firehose-limits").is_running
+
+
+def test_they_come_with_the_host(host: testinfra.host.Host) -> None:
+    assert host.service("firehose-limits").is_enabled
+
+
+def test_they_touch_no_other_table(host: testinfra.host.Host) -> None:
+    host.check_output("nft add table inet others")
+    try:
+        for verb in ("reload", "restart"):
+            host.check_output("systemctl %s firehose-limits", verb)
+            assert {"inet others", TABLE} <= tables(host)
+        host.check_output("systemctl stop firehose-limits")
+        assert "inet others" in tables(host)
+        assert TABLE not in tables(host)
+    finally:
+        host.check_output("nft delete table inet others; systemctl start firehose-limits")
+
+
+if LONG:  # it takes three runs of the playbook
+
+    def test_they_can_be_taken_back(host: testinfra.host.Host) -> None:
+        [changed] = run_playbook("--extra-vars", json.dumps({"firehose_nftables": False})).changed.values()
+        assert len(changed) == 2, changed
+        assert TABLE not in tables(host)
+        assert not host.file("/etc/systemd/system/firehose-limits.service").exists
+        [changed] = run_playbook("--extra-vars", json.dumps({"firehose_nftables": False})).changed.values()
+        assert changed == []
+        [changed] = run_playbook().changed.values()
+        assert len(changed) == 2, changed
+        assert TABLE in tables(host)
