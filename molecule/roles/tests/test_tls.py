@@ -46,9 +46,7 @@ def test_no_version_below_the_minimum_is_spoken(broker: Broker, port: int, versi
 
 
 def test_texts_are_files_of_root_alone(broker: Broker) -> None:
-    found = broker.host.check_output(
-        "stat --format '%%n %%a %%U %%G' /etc/mosquitto/tls/8884 /etc/mosquitto/tls/8884/*"
-    )
+    found = broker.host.check_output("stat --format '%n %a %U %G' /etc/mosquitto/tls/8884 /etc/mosquitto/tls/8884/*")
     assert found.splitlines() == [
         "/etc/mosquitto/tls/8884 700 root root",
         "/etc/mosquitto/tls/8884/certificate.pem 600 root root",
