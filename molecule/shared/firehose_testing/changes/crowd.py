@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import threading
 import time
@@ -16,6 +17,8 @@ from firehose_testing.hostile.target import Listener
 
 SIZE = 200
 EVERY = 0.25
+# Nobody here says that it is still there.
+KEEPALIVE = 7200
 FEED = "feed/number"
 # Of ten subscribers so many come this way.
 MIX = [("tcp", 1883, False)] * 7 + [("websockets", 80, False)] + [("tcp", 8883, True)] + [("websockets", 443, True)]
@@ -83,32 +86,30 @@ class Crowd:
     async def _publish(self) -> None:
         number = 0
         while True:
-            try:
+            with self._losing():
                 connection = await wire.connect(Listener(self._address, 1883))
-                hello = packets.connect(packets.V3, username=self._name, password=self._password)
-                await wire.log_in(connection, packets.V3, hello)
-                while True:
-                    number += 1
-                    await connection.send(packets.publish(packets.V3, FEED, b"%d" % number))
-                    await asyncio.sleep(EVERY)
-            except wire.FAILURES as exc:
-                self._lose(exc)
-                await asyncio.sleep(0.5)
+                with vanishing(connection):
+                    hello = packets.connect(packets.V3, username=self._name, password=self._password)
+                    await wire.log_in(connection, packets.V3, hello)
+                    while True:
+                        number += 1
+                        await connection.send(packets.publish(packets.V3, FEED, b"%d" % number))
+                        await asyncio.sleep(EVERY)
+            await asyncio.sleep(0.5)
 
     async def _subscribe(self, listener: Listener) -> None:
         while True:
-            try:
+            with self._losing():
                 connection = await wire.connect(listener, timeout=60)
-                await wire.log_in(connection, packets.V3, packets.connect(packets.V3, keepalive=0), [FEED])
-                await connection.until(packets.SUBACK)
-                self._connected += 1
-                try:
-                    await self._read(connection)
-                finally:
-                    self._connected -= 1
-            except wire.FAILURES as exc:
-                self._lose(exc)
-                await asyncio.sleep(0.5)
+                with vanishing(connection):
+                    await wire.log_in(connection, packets.V3, packets.connect(packets.V3, keepalive=KEEPALIVE), [FEED])
+                    await connection.until(packets.SUBACK)
+                    self._connected += 1
+                    try:
+                        await self._read(connection)
+                    finally:
+                        self._connected -= 1
+            await asyncio.sleep(0.5)
 
     async def _read(self, connection: wire.Connection) -> t.NoReturn:
         last = 0
@@ -120,6 +121,19 @@ class Crowd:
                 self._received += 1
                 last = number
 
-    def _lose(self, exc: BaseException) -> None:
-        self._losses.connections += 1
-        self._losses.reasons[repr(exc)[:80]] += 1
+    @contextlib.contextmanager
+    def _losing(self) -> t.Iterator[None]:
+        try:
+            yield
+        except wire.FAILURES as exc:
+            self._losses.connections += 1
+            self._losses.reasons[repr(exc)[:80]] += 1
+
+
+@contextlib.contextmanager
+def vanishing(connection: wire.Connection) -> t.Iterator[None]:
+    """Leave no connection open behind a failure."""
+    try:
+        yield
+    finally:
+        connection.vanish()
