@@ -65,6 +65,7 @@ class Changes:
 
     def __init__(self, brokers: Brokers, role: Role, crowds: dict[str, Crowd]) -> None:
         self._brokers, self._role, self._crowds = brokers, role, crowds
+        self._all_is_well = True
 
     def _bring(self, change: Change) -> dict[str, tuple[bool, str]]:
         """Whether it failed, and what was said, by broker."""
@@ -76,7 +77,9 @@ class Changes:
 
     def make(self, change: Change) -> dict[str, Outcome]:
         """Make a change from where all is well; return what became of it, by broker."""
-        self._role.ensure()
+        if not self._all_is_well:
+            self._role.ensure()
+        self._all_is_well = False
         for crowd in self._crowds.values():
             crowd.settle()
         with contextlib.ExitStack() as stack:
@@ -87,10 +90,12 @@ class Changes:
             after = self._brokers.each(_look)
             losses = {name: crowd.losses for name, crowd in self._crowds.items()}
             opened = self._brokers.each(_opened)
-        return {
+        outcomes = {
             name: Outcome(*brought[name], losses[name], *zip(before[name], after[name], strict=True), opened[name])
             for name in self._brokers
         }
+        self._all_is_well = all(it.files[0] == it.files[1] and not it.action for it in outcomes.values())
+        return outcomes
 
 
 def _look(broker: Broker) -> tuple[str, str, str]:
