@@ -138,20 +138,20 @@ class Verification:
         served = []
         watchers: dict[_verify.Way, _mqtt_client.Session] = {}
         for way in self._ways:
-            name = f"{way} lets anyone in"
+            name, problem = f"{way} lets anyone in", None
             try:
                 if way.version == _verify.VERSIONS[-1]:
                     watchers[way] = self._watcher(way, [*topics, "$SYS/#"])
-                    self._certificate(way, watchers[way].certificate())
                 else:
                     with self._clients.session(way):
                         pass
                 served.append(way)
                 self.checks.append(Check(name, PASSED))
             except _mqtt.Failure as exc:
+                problem = str(exc) if exc.cause == "tls" else None
                 self.checks.append(Check(name, FAILED, str(exc)))
-                if way.version == _verify.VERSIONS[-1]:
-                    self._certificate(way, None, str(exc) if exc.cause == "tls" else None)
+            if way.tls and way.version == _verify.VERSIONS[-1]:
+                self._certificate(way, watchers.get(way), problem)
         # A listener says what it takes with MQTT 5 only.
         limits = {way.port: {"max_qos": one.max_qos, "retain": one.retain_available} for way, one in watchers.items()}
         self._ways = [dataclasses.replace(way, **limits.get(way.port, {})) for way in served]
@@ -163,9 +163,9 @@ class Verification:
         except _mqtt.Failure as exc:
             self._blind = str(exc)
 
-    def _certificate(self, way: _verify.Way, certificate: dict[str, t.Any] | None, problem: str | None = None) -> None:
-        if way.tls:
-            self.checks.append(_verify.certificate_check(way, certificate, problem, self._certificate_days))
+    def _certificate(self, way: _verify.Way, session: _mqtt_client.Session | None, problem: str | None) -> None:
+        shown = session.certificate() if session else None
+        self.checks.append(_verify.certificate_check(way, shown, problem, self._certificate_days))
 
     def _watcher(
         self, way: _verify.Way, topics: t.Sequence[str], login: tuple[str | None, str | None] = (None, None)
