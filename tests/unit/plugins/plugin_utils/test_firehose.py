@@ -96,6 +96,8 @@ def test_these_are_fine_too(problems, change):
         ({"firehose_listeners": [{"port": 2883}]}, "firehose_listeners", "1883"),
         ({"firehose_listeners": [{"port": 1883, "bind_address": "192.0.2.1"}]}, "firehose_listeners", "1883"),
         ({"firehose_public_topics": ["$SYS/#"]}, "firehose_public_topics[0]", "belong to the broker"),
+        ({"firehose_source_connections": 0}, "firehose_source_connections", "between 1"),
+        ({"firehose_source_kilobytes": 2**23}, "firehose_source_kilobytes", "between 1"),
     ],
 )
 def test_problems(problems, change, where, why):
