@@ -32,7 +32,7 @@ ATTACKS: dict[str, Attack] = {}
 
 
 def attack(
-    name: str, *, forbidden: bool = False, seconds: float = 4, sources: int = 8, ipv6: bool = False, least: int = 1
+    name: str, *, forbidden: bool = False, seconds: float = 3, sources: int = 8, ipv6: bool = False, least: int = 1
 ) -> t.Callable[[Run], Run]:
     """Register an attack.
 

@@ -115,6 +115,8 @@ def test_these_are_fine_too(problems, change):
             "needs certificate too",
         ),
         ({"firehose_tls": "/c"}, "firehose_tls", "a dictionary"),
+        ({"firehose_source_connections": 0}, "firehose_source_connections", "between 1"),
+        ({"firehose_source_kilobytes": 2**23}, "firehose_source_kilobytes", "between 1"),
     ],
 )
 def test_problems(problems, change, where, why):
