@@ -52,8 +52,8 @@ class Crowd:
         parts = [
             self._subscribe(Listener(self._address, port, way, tls)) for way, port, tls in MIX * (SIZE // len(MIX))
         ]
-        for part in [self._publish(), *parts]:
-            asyncio.run_coroutine_threadsafe(part, self._loop)
+        # A loop alone does not keep its tasks from being collected as garbage.
+        self._tasks = [asyncio.run_coroutine_threadsafe(part, self._loop) for part in (self._publish(), *parts)]
         return self
 
     def __exit__(self, *_exc: object) -> None:
