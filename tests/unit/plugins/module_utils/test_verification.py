@@ -29,7 +29,7 @@ MARK = "1f"
 PROBE = _verify.Publisher("probe", password="secret")
 ZUUL = _verify.Publisher("zuul", ("zuul/#",), "secret")
 CLOSED = "$SYS is closed"
-LISTENERS = [{"port": 1883, "protocol": "mqtt"}, {"port": 80, "protocol": "websockets"}]
+LISTENERS = ({"port": 1883, "protocol": "mqtt"}, {"port": 80, "protocol": "websockets"})
 
 
 class Broker:
