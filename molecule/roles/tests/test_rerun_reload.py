@@ -15,7 +15,7 @@ import json
 import typing as t
 
 import pytest
-from firehose_testing.brokers import ACCOUNTS, VARIABLES, Broker, Brokers, Role, Run
+from firehose_testing.brokers import ACCOUNTS, VARIABLES, WITHOUT_LIMITS, Broker, Brokers, Role, Run
 from firehose_testing.clients import Account
 from firehose_testing.sessions import Session, count, delivered
 
@@ -27,12 +27,6 @@ def add_foreign_account(broker: Broker) -> None:
     """Add an account that the role knows nothing of, with the hash of one that it knows."""
     [stored] = [user["password_hash"] for user in VARIABLES["mosquitto_users"] if user["name"] == "hashed"]
     broker.host.check_output("printf '%%s\\n' %s >>/etc/mosquitto/passwd", f"{FOREIGN.name}:{stored}")
-
-
-# With others a broker before 2.1 is restarted instead, since a reload would lift the limits.
-WITHOUT_LIMITS = [
-    listener for listener in VARIABLES["mosquitto_listeners"] if not {"max_connections", "max_qos"} & set(listener)
-]
 
 
 def changed_variables() -> dict[str, t.Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
-from firehose_testing.brokers import VARIABLES, WEBSOCKETS, Broker, Brokers, Role
+from firehose_testing.brokers import VARIABLES, WEBSOCKETS, WITHOUT_LIMITS, Broker, Brokers, Role
 from firehose_testing.clients import ANONYMOUS
 from firehose_testing.sessions import delivered
 
@@ -39,11 +39,12 @@ def changed_acl() -> dict[str, t.Any]:
 
 
 def test_rules_that_an_interrupted_run_wrote_are_loaded_by_the_next(brokers: Brokers, role: Role) -> None:
-    role.ensure()
+    role.ensure(mosquitto_listeners=WITHOUT_LIMITS)
     before = processes(brokers)
-    role.interrupt(SERVICE, **changed_acl())
+    wanted = {**changed_acl(), "mosquitto_listeners": WITHOUT_LIMITS}
+    role.interrupt(SERVICE, **wanted)
     assert brokers.each(reads_later) == brokers.all(False)
-    run = role.run(**changed_acl())
+    run = role.run(**wanted)
     assert run.worked, run.failures
     assert run.changed == brokers.all([SERVICE])
     assert brokers.each(reads_later) == brokers.all(True)

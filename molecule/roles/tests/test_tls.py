@@ -12,7 +12,7 @@ import ssl
 import typing as t
 
 import pytest
-from firehose_testing.brokers import TCP, VARIABLES, WEBSOCKETS, Broker, Brokers, Role
+from firehose_testing.brokers import TCP, WEBSOCKETS, WITHOUT_LIMITS, Broker, Brokers, Role
 from firehose_testing.clients import Way
 from firehose_testing.sessions import Session, delivered
 from firehose_testing.tls import spoken
@@ -82,8 +82,9 @@ def put_back(brokers: Brokers, role: Role) -> t.Iterator[None]:
 
 @pytest.mark.usefixtures("put_back")
 def test_a_text_that_is_renewed_is_reloaded_and_not_shown(brokers: Brokers, role: Role) -> None:
+    role.ensure(mosquitto_listeners=WITHOUT_LIMITS)
     before = processes(brokers)
-    listeners = copy.deepcopy(VARIABLES["mosquitto_listeners"])
+    listeners = copy.deepcopy(WITHOUT_LIMITS)
     [tls] = [listener["tls"] for listener in listeners if listener.get("port") in BY_TEXT]
     tls |= {key: tls[key].replace("-good", "-renewed") for key in ("certificate_pem", "key_pem")}
     with connected(brokers, BY_PATH | BY_TEXT) as are_connected:

@@ -28,6 +28,10 @@ pytest_plugins = ["firehose_testing.fixtures"]
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 VARIABLES = yaml.safe_load((SCENARIO / "group_vars/broker.yml").read_text(encoding="utf-8"))
+# Where a broker before 2.1 has others it is not reloaded but restarted, since a reload would lift the limits.
+WITHOUT_LIMITS = [
+    listener for listener in VARIABLES["mosquitto_listeners"] if not {"max_connections", "max_qos"} & set(listener)
+]
 ACCOUNTS = {
     user["name"]: Account(user["name"], user.get("password", VARIABLES["password_of_hash"]))
     for user in VARIABLES["mosquitto_users"]
