@@ -61,7 +61,7 @@ def test_a_refused_login_is_an_answer():
 
 def test_a_refused_login_is_an_answer_also_if_the_broker_is_gone_right_behind_it(tmp_path, monkeypatch):
     """On a unix socket the client's next word then fails at once."""
-    path, receive = str(tmp_path / "socket"), _handshake._receive
+    path, receive = str(tmp_path / "socket"), _handshake.receive
 
     def serve(listening: socket.socket) -> None:
         connection, _address = listening.accept()
@@ -80,7 +80,7 @@ def test_a_refused_login_is_an_answer_also_if_the_broker_is_gone_right_behind_it
             thread.join(10)
             return data
 
-        monkeypatch.setattr(_handshake, "_receive", receive_and_wait)
+        monkeypatch.setattr(_handshake, "receive", receive_and_wait)
         _handshake.ask({"socket": path}, timeout=5)
 
 

@@ -190,10 +190,33 @@ def test_who_else_may_publish():
     zuul = {"name": "zuul", "password": "p", "topics": ["zuul/#"]}
     assert _firehose.found([zuul, {"name": "gone", "state": "absent"}], accounts, rules) == {
         "publishers": [
-            zuul,
+            {"name": "zuul", "topics": ["zuul/#"], "publishes": True},
             {"name": "wiki", "topics": ["wiki/#"]},
             {"name": "monitor", "topics": []},
             {"name": "gone", "topics": []},
         ],
         "anonymous_topics": ["chat/#", "all"],
     }
+
+
+def test_what_is_published_from_the_host():
+    writers = [
+        {"name": "zuul", "topics": ["zuul/#"]},
+        {"name": "monitor", "topics": []},
+        {"name": "1", "topics": ["a"]},
+    ]
+    found = {"publishers": writers, "anonymous_topics": ["chat/#"]}
+    publishers = [{"name": "monitor", "password": "m"}, {"name": 1, "password": "p"}, {"name": "zuul"}]
+    assert _firehose.beacon(found, "1f", ["#"], publishers) == {
+        "topic": "firehose/verify/1f/beacon",
+        "watched": [
+            "zuul/firehose-verify-1f",
+            "a",
+            "chat/firehose-verify-1f",
+            "firehose/verify/1f/beacon",
+            "firehose/verify/1f/anonymous",
+            "firehose/verify/1f/claim",
+        ],
+        "publishers": [{"number": 2, "name": "1", "password": "p", "topic": "a"}],
+    }
+    assert _firehose.beacon(found, "1f", ["#"])["publishers"] == []
