@@ -78,6 +78,10 @@ def state(firehose: Firehose) -> str:
     return firehose.host.run(stat).stdout
 
 
+def beacons(firehose: Firehose) -> str:
+    return firehose.host.run(BEACONS).stdout
+
+
 @pytest.fixture(scope="module")
 def before(firehoses: Firehoses) -> dict[str, str]:
     return firehoses.each(state)
@@ -185,6 +189,8 @@ def bad(
     try:
         with gerrit.events():
             verified = Verified(firehoses, firehose_verify_feed_timeout=20)
+        # A broker that knows no passwords ends no session for want of one.
+        assert [left for left in firehoses.each(beacons).values() if left] == []
     finally:
         converge = ["ansible-playbook", "playbooks/firehose.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
         subprocess.run(converge, cwd=PROJECT, check=True, capture_output=True)
@@ -221,10 +227,6 @@ REMOVE = """
           name: "{{ left[inventory_hostname] }}"
           state: absent
 """
-
-
-def beacons(firehose: Firehose) -> str:
-    return firehose.host.run(BEACONS).stdout
 
 
 def wait_for(condition: t.Callable[[], bool], seconds: float) -> bool:

@@ -76,9 +76,10 @@ def test_what_it_tells(name, work, told):
 
 def test_whoever_reads_the_output_of_the_first_process_is_not_kept_waiting():
     code = f"""
-import sys, time
-sys.path[:] = {sys.path!r}
-from ansible_collections.opendev.firehose.plugins.module_utils import _detached
+import importlib.util, time
+spec = importlib.util.spec_from_file_location("detached", {_detached.__file__!r})
+_detached = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(_detached)
 def work(tell):
     tell("ready")
     time.sleep(60)

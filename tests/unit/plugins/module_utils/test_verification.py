@@ -124,7 +124,7 @@ class Session:
     def subscribe(self, filters: list[str], _qos: int) -> None:
         self.filters += filters
         for topic, payload in self.broker.retained.items():
-            if payload:
+            if payload and any(_topics.matches(topic_filter, topic) for topic_filter in filters):
                 self.take(topic, payload, True)
 
     def unsubscribe(self, _filters: list[str]) -> None:
@@ -221,6 +221,22 @@ def test_whoever_may_write_is_found_and_leaves_nothing(broker, limits):
     assert set(found) == {ANONYMOUS}
     assert "attempts reached subscribers" in found[ANONYMOUS]
     assert "taken back" not in found[ANONYMOUS]
+    assert set(broker.retained.values()) <= {""}
+
+
+def test_what_waits_for_a_subscriber_that_comes_later_is_found(broker, monkeypatch):
+    take = Session.take
+
+    def retained_only(session: Session, topic: str, payload: str, retain: bool) -> None:
+        if retain or "attempt" not in _verify.said(payload.encode(), MARK):
+            take(session, topic, payload, retain)
+
+    monkeypatch.setattr(Session, "take", retained_only)
+    broker.readable["beacon"] = []
+    broker.writable[None] = ["#"]
+    found = failures(verify())
+    assert set(found) == {ANONYMOUS}
+    assert "1 of 25 attempts reached subscribers" in found[ANONYMOUS]
     assert set(broker.retained.values()) <= {""}
 
 
@@ -331,7 +347,7 @@ def test_the_fence_stands_behind_all_attempts(broker):
         patch.setattr(_verification.Verification, "fence", watched)
         found = failures(verify(public_topics=["firehose/#"]))
     [(before, beacon)] = seen
-    assert beacon.number == before + _verification.FENCES
+    assert beacon.number >= before + 2
     assert "attempts reached subscribers" in found[ANONYMOUS]
 
 
