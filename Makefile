@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
@@ -62,6 +62,9 @@ tables: ## write the tables of variables in the roles' READMEs
 
 faults: setup ## the scenario faults in its long form: 10,000 events for each fault (FAULTS_RELEASE=13)
 	@FAULTS=long molecule test --scenario-name faults
+
+change: setup ## the scenario change in its long form: all bad changes and all good ones
+	@CHANGE=long molecule test --scenario-name change
 
 hostile: setup ## the scenario hostile in its long form, on each Debian: 20 newcomers for each attack (HOSTILE_RELEASES="12 13 14")
 	@failed=; for release in $(HOSTILE_RELEASES); do \

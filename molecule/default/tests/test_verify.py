@@ -170,7 +170,8 @@ BREAKS = {
         {NOTHING, CLOSED},
     ),
     "no password file, and a certificate that has expired": (
-        "sed -i '/^password_file/d; s: /.*/good: /srv/certificates/expired:' /etc/mosquitto/live/mosquitto.conf"
+        "chmod 0644 /srv/certificates/expired-key.pem"
+        " && sed -i '/^password_file/d; s: /.*/good: /srv/certificates/expired:' /etc/mosquitto/live/mosquitto.conf"
         " && systemctl restart mosquitto",
         {WORTHLESS, *LASTS, *(check for check in ANYONE if "TLS" in check)},
     ),

@@ -1,15 +1,14 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Neither Ansible's output nor a host's journal shows a password or a hash, old or new."""
+"""Neither Ansible's output nor a host's journal, nor arguments or environments of its processes, show a password or a hash."""
 
 from __future__ import annotations
 
 import pytest
 from firehose_testing.fixtures import Firehoses
 from firehose_testing.rotation import AFTER, AFTER_FILE, BEFORE, Story
+from firehose_testing.rotation import SECRET_MARKS as MARKS
 
-# what all passwords begin with, and all hashes that the role makes
-MARKS = ["only-for-tests", "$7$"]
 MODULE = "opendev.firehose.mosquitto_users"
 
 
@@ -49,3 +48,9 @@ def test_a_journal_shows_none(story: Story, firehoses: Firehoses, name: str) -> 
     journal = firehoses[name].host.check_output("journalctl --no-pager")
     assert f"ansible-{MODULE}" in journal
     assert found(story, journal) == []
+
+
+def test_no_process_has_one_in_its_arguments_or_environment(story: Story, name: str) -> None:
+    control = [said for part, said in story.exposed[name] if f"{MARKS[0]}-control" in said]
+    assert control, "the sampler finds nothing"
+    assert [entry for entry in story.exposed[name] if f"{MARKS[0]}-control" not in entry[1]] == []

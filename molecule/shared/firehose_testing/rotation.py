@@ -18,6 +18,7 @@ from testinfra.utils.ansible_runner import AnsibleRunner
 from .clients import QOS1, WAYS, Account, PahoSubscriber, Way, publish
 from .gerrit import Gerrit
 from .runs import Run, run_playbook
+from .sampling import sampling
 from .sessions import Session, count
 
 if t.TYPE_CHECKING:  # pytest has to import its plugins itself
@@ -29,6 +30,8 @@ SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 AFTER_FILE = SCENARIO / "vars/after.yml"
 FILES = ["/etc/mosquitto/passwd", "/etc/mosquitto/acl", "/etc/germqtt/germqtt.conf"]
 TCP = Way("tcp", "3.1.1")
+# What all passwords begin with, and all hashes that the role makes.
+SECRET_MARKS = ["only-for-tests", "$7$"]
 FENCE = "ci"  # an account that nothing happens to
 
 
@@ -158,6 +161,8 @@ class Story:
     public: dict[str, list[PahoSubscriber]]
     counters: dict[str, list[Counter]]
     connected: dict[str, dict[tuple[str, Way], Session]]
+    # arguments and environments of processes that had a secret
+    exposed: dict[str, list[list[str]]]
 
 
 @pytest.fixture(scope="session")
@@ -194,6 +199,7 @@ def story(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> t.Iterator[S
             lambda host: [publishing.enter_context(_counting(host, way)) for way in (TCP, Way("websockets", "5"))]
         )
 
+        sampled = firehoses.each(lambda host: publishing.enter_context(sampling(host.host, SECRET_MARKS)))
         states = [firehoses.each(state)]
         runs = []
         for options in (["--check"], [], []):
@@ -201,6 +207,9 @@ def story(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> t.Iterator[S
             states.append(firehoses.each(state))
             for counter in (counter for of_host in counters.values() for counter in of_host):
                 counter.mark()
+        # One that the samplers have to find.
+        firehoses.each(lambda host: host.host.check_output(f"timeout 1 sh -c 'sleep 5' {SECRET_MARKS[0]}-control || :"))
+        exposed = {name: found() for name, found in sampled.items()}
         publishing.close()
         yield Story(
             *runs,
@@ -209,4 +218,5 @@ def story(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> t.Iterator[S
             public=public,
             counters=counters,
             connected=connected,
+            exposed=exposed,
         )

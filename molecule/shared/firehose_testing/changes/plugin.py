@@ -95,6 +95,7 @@ class Changes:
             for name in self._brokers
         }
         self._all_is_well = all(it.files[0] == it.files[1] and not it.action for it in outcomes.values())
+        _note(change, outcomes)
         return outcomes
 
 
@@ -113,6 +114,30 @@ def changes(brokers: Brokers, role: Role) -> t.Iterator[Changes]:
             for name, broker in brokers.items()
         }
         yield Changes(brokers, role, crowds)
+
+
+ROWS: list[str] = []
+
+
+def _note(change: Change, outcomes: dict[str, Outcome]) -> None:
+    """Keep what a table says of a change."""
+    for name, it in outcomes.items():
+        said = it.said.splitlines()[0][:90] if it.failed and it.said else ""
+        lost = f"{it.losses.connections} connections, {it.losses.events} events"
+        same = "as before" if it.files[0] == it.files[1] else "changed"
+        ROWS.append(
+            f"| {change.name} | {name} | {'failed' if it.failed else it.action or 'nothing'} | {lost} | {len(it.opened)} | {same} | {said} |"
+        )
+
+
+def pytest_terminal_summary(terminalreporter: t.Any) -> None:
+    """Show what became of each change."""
+    if ROWS:
+        terminalreporter.write_sep("=", "changes")
+        terminalreporter.write_line("| change | broker | outcome | lost | rights opened | files | said |")
+        terminalreporter.write_line("|---|---|---|---|---|---|---|")
+        for row in ROWS:
+            terminalreporter.write_line(row)
 
 
 def chosen(changes: t.Iterable[Change]) -> list[t.Any]:

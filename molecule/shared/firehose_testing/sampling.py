@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watch the arguments and environments of a host's processes for words that should never be in them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import typing as t
+
+import testinfra.host
+
+FOUND = "/run/sampler"
+# It is given the words in pieces, for it must not find itself.
+PROGRAM = """
+import json, pathlib, time
+words = ["".join(pieces).encode() for pieces in {pieces}]
+found = set()
+pathlib.Path("{found}").write_text("[]")
+while True:
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        for part in ("cmdline", "environ"):
+            try:
+                content = (process / part).read_bytes()
+            except OSError:
+                continue
+            found |= {{(part, content.replace(b"\\0", b" ").decode(errors="replace")[:300]) for word in words if word in content}}
+    pathlib.Path("{found}").write_text(json.dumps(sorted(found)))
+    time.sleep(0.02)
+"""
+
+
+@contextlib.contextmanager
+def sampling(host: testinfra.host.Host, words: t.Sequence[str]) -> t.Iterator[t.Callable[[], list[list[str]]]]:
+    """Watch while it is entered. What is yielded tells what was found: where, and how it reads."""
+    pieces = [[word[:3], word[3:]] for word in words]
+    program = PROGRAM.format(pieces=pieces, found=FOUND)
+    # By its standard input, since arguments are what it looks at.
+    name = host.backend.name
+    subprocess.run(
+        ["docker", "exec", "--interactive", name, "dd", f"of={FOUND}.py"], input=program, text=True, check=True
+    )
+    host.check_output("systemd-run --quiet --unit sampler python3 %s", f"{FOUND}.py")
+    try:
+        yield lambda: json.loads(host.check_output("cat %s", FOUND))
+    finally:
+        host.check_output("systemctl stop sampler")
