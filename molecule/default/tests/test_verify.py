@@ -166,18 +166,16 @@ def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
 # What is done to a host, and what of the table has to fail then
 BREAKS = {
     "no rules": (
-        "sed -i '/^acl_file/d' /etc/mosquitto/live/mosquitto.conf && systemctl restart mosquitto",
+        "sed -i '/^acl_file/d' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
         {NOTHING, CLOSED},
     ),
     "no password file, and a certificate that has expired": (
-        "chmod 0644 /srv/certificates/expired-key.pem"
-        " && sed -i '/^password_file/d; s: /.*/good: /srv/certificates/expired:' /etc/mosquitto/live/mosquitto.conf"
-        " && systemctl restart mosquitto",
+        "sed -i '/^password_file/d; s:/good:/expired:' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
         {WORTHLESS, *LASTS, *(check for check in ANYONE if "TLS" in check)},
     ),
     "no feed, no websockets": (
-        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/live/mosquitto.conf"
-        " && systemctl restart mosquitto",
+        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/mosquitto.conf"
+        " && mosquitto-apply",
         {FEED, *(check for check in ANYONE if "80" in check)},
     ),
 }
