@@ -22,6 +22,7 @@ import typing as t
 CONNECT = bytes([0x10, 12, 0, 4]) + b"MQTT" + bytes([4, 0x02, 0, 10, 0, 0])
 DISCONNECT = bytes([0xE0, 0])
 CONNACK = 0x20
+BINARY = 2
 
 
 class NoAnswer(Exception):
@@ -79,9 +80,16 @@ def _upgrade(connection: socket.socket, host: str, deadline: float) -> None:
         raise NoAnswer(f"it answered {status!r} to a websocket upgrade")
 
 
-def frame(payload: bytes) -> bytes:
-    """A masked binary websocket frame. The mask is zero: it hides nothing from anyone here."""
-    return bytes([0x82, 0x80 | len(payload)]) + bytes(4) + payload
+def frame(payload: bytes, kind: int = BINARY) -> bytes:
+    """A masked websocket frame. The mask is zero: it hides nothing from anyone here."""
+    length = len(payload)
+    if length < 126:
+        size = bytes([0x80 | length])
+    elif length < 1 << 16:
+        size = bytes([0x80 | 126]) + length.to_bytes(2, "big")
+    else:
+        size = bytes([0x80 | 127]) + length.to_bytes(8, "big")
+    return bytes([0x80 | kind]) + size + bytes(4) + payload
 
 
 def _encrypted(connection: socket.socket, listener: dict, deadline: float) -> ssl.SSLSocket:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 import typing as t
 
@@ -24,8 +25,9 @@ from ansible_collections.opendev.firehose.plugins.module_utils._verify import FA
 SAME = "all listeners deliver the same message"
 ANONYMOUS = "clients without a name publish nothing"
 WORTHLESS = "a publisher's name is worth nothing without its password"
+UNKNOWN = "what would reach subscribers is not known"
 # A broker that finds the end of one connection and a message of another at once may take the message first, so that a will
-# comes after the first message that was sent later.
+# comes after the first message that was sent later. And what comes to the beacon is in its next message.
 FENCES = 2
 
 
@@ -38,21 +40,24 @@ class Verification:
         ways: t.Sequence[_verify.Way],
         public_topics: t.Sequence[str],
         mark: str,
-        probe: _verify.Publisher | None,
+        problem: str | None,
         certificate_days: int = 14,
     ) -> None:
-        """Without a probe nothing is published. Certificates that last fewer days are warned of."""
+        """The problem is why there is no beacon that the others' silence could be measured by, or None.
+
+        Certificates that last fewer days are warned of.
+        """
         self.checks: list[Check] = []
         self._clients, self._ways, self._public_topics = clients, [*ways], public_topics
-        self._mark, self._base = mark, f"firehose/verify/{mark}"
-        self._probe, self._certificate_days = probe, certificate_days
+        self._mark, self._certificate_days = mark, certificate_days
+        self._blind: Check | None = None
+        if problem is not None:
+            self._blind = Check(SAME, FAILED, problem)
+        elif not _verify.may_read(public_topics, self._place(_verify.BEACON)):
+            self._blind = Check(SAME, NOT_CHECKED, "the public may read no topic that nobody else uses")
         self._stack = contextlib.ExitStack()
         self._watchers: dict[_verify.Way, _mqtt_client.Session] = {}
-        # The same for the probe, which may read what the public may not.
-        self._readers: dict[_verify.Way, _mqtt_client.Session] = {}
-        self._blind: str | None = None
         self._feed: _mqtt_client.Session | None = None
-        self._count = 0
 
     def __enter__(self) -> Verification:
         return self
@@ -65,12 +70,13 @@ class Verification:
         publishers: t.Sequence[_verify.Publisher],
         anonymous_topics: t.Sequence[str],
         *,
+        publish: bool,
         check_publishers: bool,
         feed: str | None,
         feed_timeout: float,
         feed_max_age: float,
     ) -> list[Check]:
-        """Do all of it."""
+        """Do all of it. What takes publishing is left out if nothing may be published."""
         try:
             self.watch(publishers, anonymous_topics, feed)
             if not self._watchers:
@@ -78,13 +84,13 @@ class Verification:
                     Check("there is a listener for the public", FAILED, "none that could be tried lets anyone in")
                 )
                 return self.checks
-            if self._probe:
+            if publish:
                 self.publishing(publishers, anonymous_topics)
             else:
                 self.checks.append(
                     Check("nobody publishes without a password", NOT_CHECKED, "there is no account to compare with")
                 )
-            if self._probe and check_publishers:
+            if publish and check_publishers:
                 self.publishers(publishers)
             self.sys_topics()
             self.feed(feed, feed_timeout, feed_max_age)
@@ -93,48 +99,31 @@ class Verification:
         return self.checks
 
     def publishing(self, publishers: t.Sequence[_verify.Publisher], anonymous_topics: t.Sequence[str]) -> None:
-        """Have those publish who may not, then one who may; what the first sent would have come before the second's."""
-        ways, base, mark = self._ways, self._base, self._mark
-        attempts = {
-            ANONYMOUS: _verify.anonymous_attempts(ways, publishers, anonymous_topics, f"{base}/anonymous", mark),
-            WORTHLESS: _verify.claiming_attempts(ways, publishers, f"{base}/claim", mark),
+        """Have those publish who may not, then wait for the beacon; what the first sent would have come before."""
+        ways, mark = self._ways, self._mark
+        anonymous = _verify.anonymous_attempts(ways, publishers, anonymous_topics, self._place(_verify.ANONYMOUS), mark)
+        claims = _verify.claiming_attempts(ways, publishers, self._place(_verify.CLAIM), mark)
+        made = {
+            ANONYMOUS: self._clients.make_all(_verify.numbered(anonymous, 0), self._stay),
+            WORTHLESS: self._clients.make_all(_verify.numbered(claims, len(anonymous)), self._stay),
         }
-        made = {name: self._clients.make_all(self._numbered(some), self._stay) for name, some in attempts.items()}
-        problem = self._blind or self.fence()
-        self.checks.append(
-            Check(SAME, FAILED, problem) if problem else Check(SAME, PASSED, ", ".join(map(str, self._watchers)))
-        )
-        if problem:
-            self.checks += [Check(name, NOT_CHECKED, "what would reach subscribers is not known") for name in attempts]
+        beacon = self.fence()
+        if isinstance(beacon, Check):
+            self.checks.append(beacon)
+            self.checks += [Check(name, NOT_CHECKED, UNKNOWN) for name in made]
             return
-        reached, left = self.reached([attempt for some in made.values() for attempt in some.attempts])
+        self.checks.append(Check(SAME, PASSED, ", ".join(map(str, self._watchers))))
+        reached, left = self.reached([attempt for some in made.values() for attempt in some.attempts], beacon.attempts)
         self.checks += [_verify.outcome(name, some, reached, left) for name, some in made.items()]
 
-    def _is_public(self, topic: str) -> bool:
-        return any(_topics.matches(public, topic) for public in self._public_topics)
-
-    def _numbered(self, attempts: t.Iterable[_verify.Attempt]) -> list[_verify.Attempt]:
-        numbered = _verify.numbered(attempts, self._count)
-        self._count += len(numbered)
-        return numbered
-
-    @property
-    def _login(self) -> tuple[str | None, str | None]:
-        return (self._probe.name, self._probe.password) if self._probe else (None, None)
-
-    def _audience(self, topic: str) -> dict[str, _mqtt_client.Session]:
-        """Who has to get what is published on a topic."""
-        readers = {f"{way} for the account {self._login[0]!r}": session for way, session in self._readers.items()}
-        public = {str(way): session for way, session in self._watchers.items()} if self._is_public(topic) else {}
-        return public | readers
+    def _place(self, what: str) -> str:
+        return _verify.place(self._public_topics, self._mark, what)
 
     def watch(
         self, publishers: t.Sequence[_verify.Publisher], anonymous_topics: t.Sequence[str], feed: str | None
     ) -> None:
         """Subscribe at every listener to what will be tried, to $SYS, and to the feed. What does not serve is left alone from then on."""
-        trying = [*publishers, *(_verify.Publisher("", (topic_filter,)) for topic_filter in anonymous_topics)]
-        own = [topic for one in trying for topic in [_verify.own_topic(one, self._mark)] if topic]
-        topics = [*dict.fromkeys(own), f"{self._base}/#"]
+        topics = _verify.watched(publishers, anonymous_topics, self._public_topics, self._mark)
         served = []
         watchers: dict[_verify.Way, _mqtt_client.Session] = {}
         for way in self._ways:
@@ -158,80 +147,73 @@ class Verification:
         self._watchers = {dataclasses.replace(way, **limits[way.port]): session for way, session in watchers.items()}
         if feed and self._watchers and self._may_be_public(feed):
             self._feed = self._watcher(next(iter(self._watchers)), [f"{feed}/#"])
-        try:
-            self._readers = {way: self._watcher(way, topics, self._login) for way in self._watchers if self._probe}
-        except _mqtt.Failure as exc:
-            self._blind = str(exc)
 
     def _certificate(self, way: _verify.Way, session: _mqtt_client.Session | None, problem: str | None) -> None:
         shown = session.certificate() if session else None
         self.checks.append(_verify.certificate_check(way, shown, problem, self._certificate_days))
 
-    def _watcher(
-        self, way: _verify.Way, topics: t.Sequence[str], login: tuple[str | None, str | None] = (None, None)
-    ) -> _mqtt_client.Session:
-        session = self._stack.enter_context(self._clients.session(way, login))
+    def _watcher(self, way: _verify.Way, topics: t.Sequence[str]) -> _mqtt_client.Session:
+        session = self._stack.enter_context(self._clients.session(way))
         session.subscribe(topics, 1)
         return session
 
     def _stay(self) -> None:
         """Have the watchers take what came, and say that they are there."""
-        for session in [*self._watchers.values(), *self._readers.values(), *([self._feed] if self._feed else [])]:
+        for session in [*self._watchers.values(), *([self._feed] if self._feed else [])]:
             session.run(lambda: False, time.monotonic() + 0.001)
 
-    def fence(self) -> str | None:
-        """Have an account that may publish do so until every listener has delivered the same message, and all that came before.
+    def _beacons(self, session: _mqtt_client.Session) -> dict[int, _verify.Beacon]:
+        """What a watcher has of the beacon, by number."""
+        topic = self._place(_verify.BEACON)
+        read = [_verify.Beacon.read(one.payload, self._mark) for one in session.messages if one.topic == topic]
+        return {beacon.number: beacon for beacon in read if beacon}
 
-        Return what is wrong, or None.
+    def fence(self) -> _verify.Beacon | Check:
+        """Wait until every listener has delivered the same message of the beacon, and all that came before.
+
+        Return it, or what is wrong.
         """
-        for _round in range(FENCES):
-            problem = self._deliver(f"{self._base}/fence", *self._login)
-            if problem:
-                return f"published by the account {self._login[0]!r}: {problem}"
-        return None
-
-    def _deliver(self, topic: str, name: str | None, password: str | None) -> str | None:
-        """Publish what may be published; say why it did not come to all who have to get it, or None."""
-        [way, *_others] = self._watchers
-        [attempt] = self._numbered(
-            [_verify.Attempt(0, way, _verify.single(way), topic, self._mark, username=name, password=password)]
-        )
-        try:
-            code = self._clients.make(attempt, attempt.payload)
-        except _mqtt.Failure as exc:
-            return str(exc)
-        if code >= _mqtt.FIRST_REFUSAL:
-            return f"the broker refused it: {_mqtt.reason(code)}"
-        audience = self._audience(attempt.topic)
-        missing = [place for place, session in audience.items() if not self._wait_for(session, attempt)]
+        if self._blind:
+            return self._blind
+        late = self._clients.late()
+        if late:
+            return Check(SAME, FAILED, late)
+        topic = self._place(_verify.BEACON)
+        for session in self._watchers.values():
+            session.subscribe([topic], 1)  # which is answered behind all that the broker has sent until then
+        wanted = max(max(self._beacons(session), default=0) for session in self._watchers.values()) + FENCES
+        deadline = self._clients.deadline(self._clients.timeout)
+        missing = [
+            str(way)
+            for way, session in self._watchers.items()
+            if not session.run(functools.partial(self._has, session, wanted), deadline)
+        ]
         if missing:
-            return f"it did not come through {', '.join(missing)} within {self._clients.timeout:g} seconds"
-        return None
+            words = f"it did not come through {', '.join(missing)} within {self._clients.timeout:g} seconds"
+            return Check(SAME, FAILED, f"published on the firehose's host: {words}")
+        [beacon, *others] = [self._beacons(session)[wanted] for session in self._watchers.values()]
+        if any(other.payload != beacon.payload for other in others):
+            return Check(SAME, FAILED, f"what was published on {topic!r} is not the same everywhere")
+        return beacon
 
-    def _wait_for(self, session: _mqtt_client.Session, attempt: _verify.Attempt) -> bool:
-        wanted = (attempt.topic, attempt.payload.encode())
+    def _has(self, session: _mqtt_client.Session, number: int) -> bool:
+        return number in self._beacons(session)
 
-        def there() -> bool:
-            return any((message.topic, message.payload) == wanted for message in session.messages)
-
-        return session.run(there, self._clients.deadline(self._clients.timeout))
-
-    def reached(self, attempts: t.Sequence[_verify.Attempt]) -> tuple[set[int], dict[int, str]]:
+    def reached(
+        self, attempts: t.Sequence[_verify.Attempt], heard: t.Collection[int]
+    ) -> tuple[set[int], dict[int, str]]:
         """The numbers of the attempts that reached a subscriber, or would reach one that comes later.
 
-        Takes back what is retained, and says of which attempts it could not, and why.
+        Those that were heard on the firehose's host have too. Takes back what is retained, and says of which attempts it could not, and why.
         """
         topics = sorted({attempt.topic for attempt in attempts if attempt.mode.retain})
-        sessions = [*self._watchers.values(), *self._readers.values()]
-        got = {message.payload for session in sessions for message in session.messages}
         if topics:
-            with self._clients.session(next(iter(self._watchers)), self._login) as newcomer:
-                newcomer.subscribe(topics, 1)
-                # What is retained comes right behind the confirmation.
-                newcomer.run(lambda: False, time.monotonic() + 1)
-                newcomer.unsubscribe(topics)
-                got |= {message.payload for message in newcomer.messages}
-        found = {attempt.number for attempt in attempts if attempt.payload.encode() in got}
+            watcher = next(iter(self._watchers.values()))
+            # Whoever subscribes again gets what is retained, right behind the confirmation.
+            watcher.subscribe(topics, 1)
+            watcher.run(lambda: False, time.monotonic() + 1)
+        got = {message.payload for session in self._watchers.values() for message in session.messages}
+        found = {attempt.number for attempt in attempts if attempt.number in heard or attempt.payload.encode() in got}
         stay = [attempt for attempt in attempts if attempt.number in found and attempt.mode.retain]
         problems = {attempt.number: self._clients.take_back(attempt) for attempt in stay}
         return found, {number: problem for number, problem in problems.items() if problem}
@@ -280,18 +262,54 @@ class Verification:
         self.checks.append(Check(name, FAILED, problem))
 
     def publishers(self, publishers: t.Sequence[_verify.Publisher]) -> None:
-        """Have every publisher whose password is known publish, and see that it arrives everywhere."""
-        for publisher in publishers:
+        """See that what each publisher sends whose password is known arrives everywhere."""
+        patience = self._clients.timeout + _verify.ROUND
+        deadline = self._clients.deadline(patience)
+        for number, publisher in enumerate(publishers):
             topic = _verify.own_topic(publisher, self._mark)
             if topic is None:
                 continue  # it may not publish
             name = f"publisher {publisher.name!r} delivers"
-            if publisher.password is None:
-                self.checks.append(Check(name, NOT_CHECKED, "its password is not known"))
+            if self._blind or not publisher.publishes:
+                why = "its password is not known" if not self._blind else UNKNOWN
+                self.checks.append(Check(name, NOT_CHECKED, why))
                 continue
-            self._stay()
-            problem = self._deliver(topic, publisher.name, publisher.password)
-            secret = "" if self._is_public(topic) else ", which the public may not read"
-            self.checks.append(
-                Check(name, FAILED, problem) if problem else Check(name, PASSED, f"on {topic!r}{secret}")
-            )
+            public = _verify.may_read(self._public_topics, topic)
+            missing, why = self._missing(number, topic if public else None, deadline)
+            if missing:
+                why = why or f"it did not come through {', '.join(missing)} within {patience:g} seconds"
+                self.checks.append(Check(name, FAILED, why))
+            else:
+                secret = "" if public else ", which the public may not read"
+                self.checks.append(Check(name, PASSED, f"on {topic!r}{secret}"))
+
+    def _missing(self, number: int, topic: str | None, deadline: float) -> tuple[list[str], str]:
+        """Where a publisher's message does not arrive, and why it was not published, if that is known.
+
+        Without a topic that the public may read it has to arrive at the beacon.
+        """
+        missing, why = [], ""
+        for way, session in self._watchers.items():
+
+            def last(session: _mqtt_client.Session = session) -> _verify.Beacon | None:
+                beacons = self._beacons(session)
+                return beacons[max(beacons)] if beacons else None
+
+            def arrived(session: _mqtt_client.Session = session) -> bool:
+                if topic is None:
+                    beacon = last(session)
+                    return beacon is not None and number in beacon.publishers
+                return any(
+                    one.topic == topic and _verify.said(one.payload, self._mark).get("publisher") == number
+                    for one in session.messages
+                )
+
+            def failed(session: _mqtt_client.Session = session) -> str:
+                beacon = last(session)
+                return beacon.failed.get(str(number), "") if beacon else ""
+
+            session.run(lambda: arrived() or bool(failed()), deadline)
+            if not arrived():
+                missing.append(str(way))
+                why = failed()
+        return missing, why

@@ -11,12 +11,17 @@ import dataclasses
 import json
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _certificates
+from ansible_collections.opendev.firehose.plugins.module_utils import _certificates, _topics
 
 PASSED, WARNING, FAILED, NOT_CHECKED = "passed", "warning", "failed", "not checked"
 VERSIONS = ("3.1.1", "5")
 # Beside no password at all: what somebody might try who knows a publisher's name
 GUESSES = {"no password": None, "an empty password": "", "a wrong password": "not the password"}
+TYPE = "firehose-verify"
+WILDCARDS = {"+", "#"}
+# How many seconds pass until a publisher publishes again: who watches may have come late.
+ROUND = 5.0
+BEACON, ANONYMOUS, CLAIM = "beacon", "anonymous", "claim"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +75,42 @@ MODES = (
 
 @dataclasses.dataclass(frozen=True)
 class Publisher:
-    """An account and what it may write. The password is None where it is not known."""
+    """An account and what it may write. Whether it publishes depends on whether its password is known."""
 
     name: str
     topics: tuple[str, ...] = ()
-    password: str | None = dataclasses.field(default=None, repr=False)
+    publishes: bool = False
 
     @classmethod
     def from_option(cls, option: t.Mapping[str, t.Any]) -> Publisher:
         """As a module's option has it."""
-        return cls(option["name"], tuple(option.get("topics") or ()), option.get("password"))
+        return cls(option["name"], tuple(option["topics"]), option["publishes"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Beacon:
+    """A message from the firehose's host, and what had come to an account there: the numbers of attempts, and of publishers' messages."""
+
+    number: int
+    payload: bytes
+    attempts: frozenset[int]
+    publishers: frozenset[int]
+    failed: dict[str, str]
+
+    @classmethod
+    def read(cls, payload: bytes, mark: str) -> Beacon | None:
+        """As it came, None if it is something else. Nobody else can write its topic who has not been found out already."""
+        found = said(payload, mark)
+        try:
+            return cls(
+                int(found["beacon"]),
+                payload,
+                frozenset(found["attempts"]),
+                frozenset(found["publishers"]),
+                dict(found["failed"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +134,7 @@ class Attempt:
     @property
     def payload(self) -> str:
         """JSON, as consumers expect it, that says what it is."""
-        return json.dumps({"type": "firehose-verify", "run": self.mark, "attempt": self.number})
+        return payload(self.mark, attempt=self.number)
 
     def __str__(self) -> str:
         return f"{self.who} on {self.topic!r} through {self.way} with {self.mode}"
@@ -118,17 +149,55 @@ class Made:
     let_in: set[int] = dataclasses.field(default_factory=set)
 
 
+def payload(mark: str, **content: t.Any) -> str:
+    """What is published, so that everybody sees what it is."""
+    return json.dumps({"type": TYPE, "run": mark, **content})
+
+
+def said(published: bytes, mark: str) -> dict[str, t.Any]:
+    """What a message of a run says, nothing if it is none."""
+    try:
+        found = json.loads(published)
+    except ValueError:
+        return {}
+    is_ours = isinstance(found, dict) and found.get("type") == TYPE and found.get("run") == mark
+    return found if is_ours else {}
+
+
+def may_read(public_topics: t.Iterable[str], topic: str) -> bool:
+    """Whether the public may read a topic."""
+    return any(_topics.matches(public, topic) for public in public_topics)
+
+
 def concrete(topic_filter: str, mark: str) -> str:
     """A topic that a filter matches; one that nobody else uses, if the filter has a wildcard."""
-    return "/".join(f"firehose-verify-{mark}" if level in ("+", "#") else level for level in topic_filter.split("/"))
+    return "/".join(f"firehose-verify-{mark}" if level in WILDCARDS else level for level in topic_filter.split("/"))
 
 
 def own_topic(publisher: Publisher, mark: str) -> str | None:
     """A topic that a publisher may write: of its filters the first with a wildcard, so that no real topic is used, else the first."""
     # Below $ is the broker's own, where no filter of a subscriber's would find it.
     topics = [topic for topic in publisher.topics if not topic.startswith("$")]
-    with_wildcard = [topic for topic in topics if {"+", "#"} & set(topic)]
+    with_wildcard = [topic for topic in topics if WILDCARDS & set(topic)]
     return next((concrete(topic, mark) for topic in (*with_wildcard, *topics)), None)
+
+
+def place(public_topics: t.Iterable[str], mark: str, what: str) -> str:
+    """A topic for something of a run: one that the public may read, if there is one that nobody else uses."""
+    usual = f"firehose/verify/{mark}/{what}"
+    free = [topic for topic in public_topics if WILDCARDS & set(topic)]
+    if may_read(free, usual):
+        return usual
+    return own_topic(Publisher("", tuple(free)), f"{mark}-{what}") or usual
+
+
+def watched(
+    publishers: t.Iterable[Publisher], anonymous_topics: t.Iterable[str], public_topics: t.Sequence[str], mark: str
+) -> list[str]:
+    """All topics on which something of a run may be published."""
+    writers = [*publishers, *(Publisher("", (topic_filter,)) for topic_filter in anonymous_topics)]
+    own = [topic for writer in writers for topic in [own_topic(writer, mark)] if topic]
+    return [*dict.fromkeys([*own, *(place(public_topics, mark, what) for what in (BEACON, ANONYMOUS, CLAIM))])]
 
 
 def single(way: Way) -> Mode:
@@ -228,13 +297,13 @@ def outcome(check: str, made: Made, reached: t.Container[int], left: t.Mapping[i
     )
 
 
-def feed_problem(payload: bytes, now: float, max_age: float) -> str | None:
+def feed_problem(published: bytes, now: float, max_age: float) -> str | None:
     """Say why an event of Gerrit is not a fresh one, or None."""
     try:
-        event = json.loads(payload)
+        event = json.loads(published)
     except ValueError:
         return "it is not JSON"
-    if not isinstance(event, dict) or "type" not in event or event["type"] == "firehose-verify":
+    if not isinstance(event, dict) or "type" not in event or event["type"] == TYPE:
         return "it is no event"
     created = event.get("eventCreatedOn")
     if not isinstance(created, (int, float)):

@@ -49,6 +49,11 @@ class Clients:
         """When something ends that may take so long, and no longer than all may take."""
         return min(time.monotonic() + seconds, self._end)
 
+    def late(self) -> str | None:
+        """Say so if the time is over."""
+        is_late = time.monotonic() >= self._end
+        return f"the {self._time_limit:g} seconds that all of it may take are over" if is_late else None
+
     def session(
         self,
         way: _verify.Way,
@@ -56,8 +61,9 @@ class Clients:
         will: tuple[str, str, int, bool] | None = None,
     ) -> _mqtt_client.Session:
         """A session that is not open yet. The login is a name and a password."""
-        if time.monotonic() >= self._end:
-            raise _mqtt.Failure("time", f"the {self._time_limit:g} seconds that all of it may take are over")
+        late = self.late()
+        if late:
+            raise _mqtt.Failure("time", late)
         spec = {name: option.get("default") for name, option in _mqtt.argument_spec().items()}
         place = {"host": self._host, "port": way.port, "transport": {"mqtt": "tcp"}.get(way.protocol, way.protocol)}
         tls = {"tls": True, "ca_path": self._ca_file} if way.tls else {}

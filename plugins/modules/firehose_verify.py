@@ -17,8 +17,9 @@ description:
     Acknowledgements prove nothing, so that subscribers decide, who would have got it.
   - What is published has topics of its own wherever the rights of an account leave room for that, and says in its payload what it is.
     A retained message that gets through is taken back.
-  - It publishes and subscribes with anonymous clients, with the account O(probe), and with those of O(publishers) if that is asked for.
-    Nothing else changes. Two connections to each listener stay open, and two more come and go.
+  - It knows no password. Who may publish does so on the firehose's host, with M(opendev.firehose.firehose_beacon), so that no listener for the
+    public has to let an account in.
+  - Nothing else changes. One connection to each listener stays open, and two more come and go.
 extends_documentation_fragment:
   - opendev.firehose._attributes
 attributes:
@@ -81,21 +82,22 @@ options:
     type: int
     default: 14
     version_added: 3.0.0
-  probe:
+  beacon:
     description:
-      - An account that may write C(firehose/verify/#), and read C(#). It publishes what the others' silence is measured by, and sees also what
-        the public may not read.
+      - What M(opendev.firehose.firehose_beacon) does on the firehose's host in the meantime. The others' silence is measured by it, and it says what
+        reached an account that may read what the public may not.
       - Without it, nothing is published, and what takes publishing is not checked.
     type: dict
+    version_added: 3.0.0
     suboptions:
-      name:
-        description: The account's name.
+      run:
+        description: What this run of the verification is called there.
         type: str
         required: true
-      password:
-        description: The account's password.
+      problem:
+        description: Why it does not work, if it does not.
         type: str
-        required: true
+        default: ""
   publishers:
     description:
       - The accounts whose names are claimed, as the variable C(firehose_publishers) of the role P(opendev.firehose.firehose#role) has them.
@@ -113,12 +115,11 @@ options:
         type: list
         elements: str
         default: []
-      password:
-        description: The account's password, if it is known. It is used with O(check_publishers=true) only.
-        type: str
-      password_hash:
-        description: It says that there is a password which is not known.
-        type: str
+      publishes:
+        description: Whether M(opendev.firehose.firehose_beacon) publishes as this account. It counts with O(check_publishers=true) only.
+        type: bool
+        default: false
+        version_added: 3.0.0
       state:
         description: Absent accounts are passed over.
         type: str
@@ -131,13 +132,13 @@ options:
     default: []
     version_added: 2.1.0
   public_topics:
-    description: The topic filters that anyone may read. What is published elsewhere only O(probe) has to see.
+    description: The topic filters that anyone may read. What is published elsewhere only O(beacon) has to see.
     type: list
     elements: str
     default: ["#"]
   check_publishers:
     description:
-      - Whether each of O(publishers) publishes a message too. Those without a password are listed as not checked.
+      - Whether what each of O(publishers) publishes has to arrive too. Those whose password is not known are listed as not checked.
       - If none of a publisher's topic filters has a wildcard, the message has a topic that consumers may know.
     type: bool
     default: false
@@ -186,12 +187,24 @@ options:
 """
 
 EXAMPLES = r"""
+- name: Have somebody on the firehose's host whom the others' silence is measured by
+  opendev.firehose.firehose_beacon:
+    run: 1f2e3d4c
+    endpoint:
+      host: 127.0.0.1
+      port: 1883
+    name: beacon
+    password: "{{ vault_beacon_mqtt_password }}"
+    topic: firehose/verify/1f2e3d4c/beacon
+    watched: [firehose/verify/1f2e3d4c/anonymous, zuul/firehose-verify-1f2e3d4c]
+  register: beacon
+
 - name: Verify from the outside what the public may do
   opendev.firehose.firehose_verify:
     host: firehose01.example.org
-    probe:
-      name: probe
-      password: "{{ vault_probe_mqtt_password }}"
+    beacon:
+      run: 1f2e3d4c
+      problem: "{{ beacon.problem }}"
     publishers:
       - name: zuul
         topics: [zuul/#]
@@ -265,12 +278,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     },
     "ca_file": {"type": "path"},
     "certificate_days": {"type": "int", "default": 14},
-    "probe": {
+    "beacon": {
         "type": "dict",
-        "options": {
-            "name": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-        },
+        "options": {"run": {"type": "str", "required": True}, "problem": {"type": "str", "default": ""}},
     },
     "publishers": {
         "type": "list",
@@ -279,8 +289,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {
             "name": {"type": "str", "required": True},
             "topics": {"type": "list", "elements": "str", "default": []},
-            "password": {"type": "str", "no_log": True},
-            "password_hash": {"type": "str", "no_log": True},
+            "publishes": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
     },
@@ -325,7 +334,7 @@ def main() -> t.NoReturn:
     if wrong:
         module.fail_json(msg="; ".join(wrong))
     _mqtt_client.need_library(module)
-    probe = None if module.check_mode or not params["probe"] else _verify.Publisher.from_option(params["probe"])
+    beacon = params["beacon"] or {"run": secrets.token_hex(4), "problem": ""}
     present = [publisher for publisher in params["publishers"] if publisher["state"] == "present"]
     publishers = [_verify.Publisher.from_option(publisher) for publisher in present]
     reasons = [_verify_clients.why_not_checked(params["host"], listener) for listener in params["listeners"]]
@@ -334,8 +343,8 @@ def main() -> t.NoReturn:
         _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
         _verify.ways([listener for listener, reason in listeners if not reason]),
         params["public_topics"],
-        secrets.token_hex(4),
-        probe,
+        beacon["run"],
+        beacon["problem"] or None,
         params["certificate_days"],
     ) as verification:
         checks = [
@@ -344,6 +353,7 @@ def main() -> t.NoReturn:
             *verification.run(
                 publishers,
                 params["anonymous_topics"],
+                publish=bool(params["beacon"]) and not module.check_mode,
                 check_publishers=params["check_publishers"],
                 feed=params["feed"],
                 feed_timeout=params["feed_timeout"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics, _verify
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto, _tls, _types
 
 Entry = t.Mapping[str, t.Any]
@@ -58,9 +58,16 @@ def _written(rules: t.Iterable[Entry]) -> list[str]:
 
 
 def found(publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry) -> dict[str, t.Any]:
-    """Publishers, whoever else has an account on the host with what it may write, and what may be written without a name."""
-    listed = _present(publishers)
-    names = [str(entry["name"]) for entry in listed]
+    """Who may write, as listed or by an account on the host, and what may be written without a name. Holds no secrets."""
+    listed = [
+        {
+            "name": str(entry["name"]),
+            "topics": [*(entry.get("topics") or [])],
+            "publishes": entry.get("password") is not None,
+        }
+        for entry in _present(publishers)
+    ]
+    names = [entry["name"] for entry in listed]
     rules = {user["name"]: user["rules"] for user in acls_info["users"]}
     others = [user["name"] for user in accounts_info["users"] if user["name"] not in names]
     # A pattern is for those without a name too, unless it asks for one.
@@ -79,6 +86,41 @@ def listeners(tls: Entry, plain: bool) -> list[dict[str, t.Any]]:
     clear = [{"port": 1883}, {"port": 80, "protocol": "websockets"}]
     encrypted = [{"port": 8883, "tls": tls}, {"port": 443, "protocol": "websockets", "tls": tls}]
     return [*(clear if plain else [{"port": 1883, "bind_address": LOOPBACK[0]}]), *(encrypted if tls else [])]
+
+
+def _endpoint(listener: Entry) -> dict[str, t.Any]:
+    """Where the host itself reaches one of its listeners."""
+    if listener.get("socket"):
+        return {"socket": listener["socket"]}
+    address = listener.get("bind_address") or ""
+    if address in _mosquitto.ANY_ADDRESS:
+        address = "::1" if address == "::" else "127.0.0.1"
+    place = {"host": address, "port": listener["port"], "protocol": listener.get("protocol") or "mqtt"}
+    return {**place, "tls": bool(listener.get("tls"))}
+
+
+def beacon(
+    found_on_host: Entry,
+    run: str,
+    public_topics: t.Sequence[str],
+    listeners: t.Iterable[Entry],
+    publishers: t.Iterable[Entry] = (),
+) -> dict[str, t.Any]:
+    """What is published from the firehose's host while it is verified, where, and what is looked out for there."""
+    askable = [one for one in _mosquitto.askable(listeners) if not (one.get("tls") or {}).get("require_certificate")]
+    passwords = {str(entry["name"]): entry.get("password") for entry in _present(publishers)}
+    writers = [_verify.Publisher(entry["name"], tuple(entry["topics"])) for entry in found_on_host["publishers"]]
+    topics = [_verify.own_topic(writer, run) for writer in writers]
+    return {
+        "endpoint": next(map(_endpoint, askable), None),
+        "topic": _verify.place(public_topics, run, _verify.BEACON),
+        "watched": _verify.watched(writers, found_on_host["anonymous_topics"], public_topics, run),
+        "publishers": [
+            {"number": number, "name": writer.name, "password": passwords[writer.name], "topic": topic}
+            for number, (writer, topic) in enumerate(zip(writers, topics))
+            if topic and passwords.get(writer.name) is not None
+        ],
+    }
 
 
 def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:

@@ -7,8 +7,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
+import time
 import typing as t
+from pathlib import Path
 
 import pytest
 from firehose_testing.clients import PahoSubscriber, Way, ca_file
@@ -27,22 +30,33 @@ ANYONE = {
 }
 LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
 PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE | LASTS
+# the processes that publish on the hosts in the meantime
+BEACONS = "pgrep --list-name beacon-"
 FILES = "/etc/mosquitto/passwd /etc/mosquitto/acl /etc/mosquitto/mosquitto.conf"
+
+
+def command(firehoses: Firehoses, *arguments: str, **variables: t.Any) -> list[str]:
+    """The command that runs the playbook, as the public would reach the hosts."""
+    addresses = {name: firehose.address for name, firehose in firehoses.items()}
+    host = {"addresses": addresses, "firehose_verify_host": "{{ addresses[inventory_hostname] }}"}
+    host["firehose_verify_ca_file"] = ca_file()
+    found = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"], *arguments]
+    return [*found, "--extra-vars", json.dumps(host | variables)]
 
 
 class Verified:
     """A run of the playbook: for each host whether it passed, and what the table says."""
 
-    def __init__(self, firehoses: Firehoses, **variables: t.Any) -> None:
-        addresses = {name: firehose.address for name, firehose in firehoses.items()}
-        host = {"addresses": addresses, "firehose_verify_host": "{{ addresses[inventory_hostname] }}"}
-        host["firehose_verify_ca_file"] = ca_file()
-        command = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "-vvv"]
-        command += ["--extra-vars", json.dumps(host | variables)]
+    def __init__(self, firehoses: Firehoses, *arguments: str, **variables: t.Any) -> None:
         settings = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_LOG_PATH": "/dev/null"}
         settings["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.json"  # and none that prints something else
         run = subprocess.run(
-            command, cwd=PROJECT, env=os.environ | settings, capture_output=True, text=True, check=False
+            command(firehoses, "-vvv", *arguments, **variables),
+            cwd=PROJECT,
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         self.output = run.stdout + run.stderr
         [play] = json.loads(run.stdout[run.stdout.index("{\n") :])["plays"]
@@ -62,9 +76,14 @@ class Verified:
 def state(firehose: Firehose) -> str:
     """What may not be another after a run."""
     stat = (
-        f"sha256sum {FILES}; stat --format '%n %a %U %G' {FILES}; systemctl show --property MainPID mosquitto germqtt"
+        f"sha256sum {FILES}; stat --format '%n %a %U %G' {FILES}; systemctl show --property MainPID mosquitto germqtt;"
+        f" {BEACONS} || true; ls -A /root /root/.ansible/* /root/.ansible_async"
     )
-    return firehose.host.check_output(stat)
+    return firehose.host.run(stat).stdout
+
+
+def beacons(firehose: Firehose) -> str:
+    return firehose.host.run(BEACONS).stdout
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +125,31 @@ def test_each_publisher_is_checked_whose_password_is_known(firehoses: Firehoses,
 def test_it_leaves_everything_as_it_was(firehoses: Firehoses, good: Verified, before: dict[str, str]) -> None:
     assert good.checks
     assert firehoses.each(state) == before
+    assert [name for name, found in before.items() if "beacon-" in found] == []
+
+
+def test_check_mode_publishes_nothing_and_looks_at_the_rest(
+    firehoses: Firehoses, gerrit: Gerrit, good: Verified, before: dict[str, str]
+) -> None:
+    assert good.passed
+    with contextlib.ExitStack() as stack:
+        listeners = [
+            stack.enter_context(PahoSubscriber(firehose.address, Way("tcp", "5"), ["firehose/verify/#"]))
+            for firehose in firehoses.values()
+        ]
+        stack.enter_context(gerrit.events())
+        verified = Verified(firehoses, "--check", firehose_verify_publishers=True)
+        assert [listener.messages for listener in listeners] == [[]] * len(firehoses)
+    for name in firehoses:
+        assert {check for check, result in verified.results(name).items() if result == "passed"} == {
+            "the broker runs what is on disk",
+            CLOSED,
+            FEED,
+            *ANYONE,
+            *LASTS,
+        }
+    assert verified.passed == dict.fromkeys(firehoses, True), verified.message
+    assert firehoses.each(state) == before
 
 
 def test_ansible_warns_of_nothing(good: Verified) -> None:
@@ -122,18 +166,16 @@ def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
 # What is done to a host, and what of the table has to fail then
 BREAKS = {
     "no rules": (
-        "sed -i '/^acl_file/d' /etc/mosquitto/live/mosquitto.conf && systemctl restart mosquitto",
+        "sed -i '/^acl_file/d' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
         {NOTHING, CLOSED},
     ),
     "no password file, and a certificate that has expired": (
-        "chmod 0644 /srv/certificates/expired-key.pem"
-        " && sed -i '/^password_file/d; s: /.*/good: /srv/certificates/expired:' /etc/mosquitto/live/mosquitto.conf"
-        " && systemctl restart mosquitto",
+        "sed -i '/^password_file/d; s:/good:/expired:' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
         {WORTHLESS, *LASTS, *(check for check in ANYONE if "TLS" in check)},
     ),
     "no feed, no websockets": (
-        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/live/mosquitto.conf"
-        " && systemctl restart mosquitto",
+        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/mosquitto.conf"
+        " && mosquitto-apply",
         {FEED, *(check for check in ANYONE if "80" in check)},
     ),
 }
@@ -150,9 +192,11 @@ def bad(
     try:
         with gerrit.events():
             verified = Verified(firehoses, firehose_verify_feed_timeout=20)
+        # A broker that knows no passwords ends no session for want of one.
+        assert [left for left in firehoses.each(beacons).values() if left] == []
     finally:
-        command = ["ansible-playbook", "playbooks/firehose.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
-        subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+        converge = ["ansible-playbook", "playbooks/firehose.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+        subprocess.run(converge, cwd=PROJECT, check=True, capture_output=True)
     yield {
         way: (checks, verified.results(name), verified.message[name])
         for name, (way, (_script, checks)) in zip(firehoses, BREAKS.items(), strict=True)
@@ -178,3 +222,59 @@ def test_afterwards_all_is_well_again(firehoses: Firehoses, gerrit: Gerrit) -> N
         assert set(found) == LASTS
         assert all(cause.startswith(("29 days left", "30 days left")) for cause in found.values())
         assert sorted(again.warnings[name]) == sorted(f"{check}: {cause}" for check, cause in found.items())
+
+
+REMOVE = """
+- hosts: firehose
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role:
+        name: opendev.firehose.firehose
+        tasks_from: publisher
+      vars:
+        firehose_publisher:
+          name: "{{ left[inventory_hostname] }}"
+          state: absent
+"""
+
+
+def wait_for(condition: t.Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return condition()
+
+
+@pytest.mark.usefixtures("bad")
+def test_when_the_control_node_dies_nothing_runs_on_for_long(
+    firehoses: Firehoses, before: dict[str, str], tmp_path: Path
+) -> None:
+    """The account stays, as documented; its password is known to nobody any more."""
+    interrupted = subprocess.Popen(
+        command(firehoses, firehose_verify_time_limit=20),
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert wait_for(lambda: all(firehoses.each(beacons).values()), 120)
+    finally:
+        os.killpg(interrupted.pid, signal.SIGKILL)
+        interrupted.wait()
+    assert wait_for(lambda: not any(firehoses.each(beacons).values()), 40)
+    names = firehoses.each(
+        lambda one: one.host.check_output("grep -o '^firehose-verify-[0-9a-f]*' /etc/mosquitto/passwd")
+    )
+    assert all(name.removeprefix("firehose-verify-").isalnum() for name in names.values())
+    (tmp_path / "remove.yml").write_text(REMOVE, encoding="utf-8")
+    remove = ["ansible-playbook", str(tmp_path / "remove.yml"), "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+    remove += ["--extra-vars", json.dumps({"left": names})]
+    subprocess.run(remove, cwd=PROJECT, check=True, capture_output=True)
+
+    def files(found: str) -> list[str]:
+        return [line for line in found.splitlines() if "MainPID" not in line]
+
+    assert {name: files(found) for name, found in firehoses.each(state).items()} == {
+        name: files(found) for name, found in before.items()
+    }

@@ -26,8 +26,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._verification imp
 from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED, WARNING
 
 MARK = "1f"
-PROBE = _verify.Publisher("probe", password="secret")
-ZUUL = _verify.Publisher("zuul", ("zuul/#",), "secret")
+ZUUL = _verify.Publisher("zuul", ("zuul/#",), publishes=True)
 CLOSED = "$SYS is closed"
 LISTENERS = ({"port": 1883, "protocol": "mqtt"}, {"port": 80, "protocol": "websockets"})
 
@@ -39,9 +38,14 @@ class Broker:
         self.sessions: list[Session] = []
         self.logins = 0
         self.retained: dict[str, str] = {}
-        self.passwords: dict[str, str] | None = {"probe": "secret", "zuul": "secret", "wiki": "unknown"}
-        self.writable = {"probe": ["firehose/verify/#"], "zuul": ["zuul/#"]}
-        self.readable = {None: ["#"], "probe": ["#"]}
+        self.passwords: dict[str, str] | None = {"zuul": "secret", "wiki": "unknown"}
+        self.writable = {"beacon": ["firehose/verify/#", "gerrit/#"], "zuul": ["zuul/#"]}
+        self.readable = {None: ["#"], "beacon": ["#"]}
+        self.beacon = 0
+        self.heard: dict[str, set[int]] = {"attempt": set(), "publisher": set()}
+        self.failed: dict[int, str] = {}
+        self.beacon_topic = "firehose/verify/1f/beacon"
+        self.is_dark = False
         self.max_qos, self.retain_available = 2, True
         self.deaf_ports: set[int] = set()
         self.certificates: dict[int, dict[str, t.Any]] = {}
@@ -57,9 +61,28 @@ class Broker:
             return self.codes.get(session.name, 0x87)
         if retain:
             self.retained[topic] = payload
+        said = _verify.said(payload.encode(), MARK)
+        if self.may(self.readable, "beacon", topic):
+            for kind, numbers in self.heard.items():
+                numbers.update({said[kind]} if kind in said else ())
         for other in self.sessions:
             other.take(topic, payload, False)
         return 0
+
+    def shine(self) -> None:
+        """What comes from the firehose's host every now and then: the beacon, and the first publisher's message."""
+        self.beacon += 1
+        heard = {"attempts": [*self.heard["attempt"]], "publishers": [*self.heard["publisher"]], "failed": self.failed}
+        if not self.is_dark:
+            self.publish(
+                types.SimpleNamespace(name="beacon"),
+                self.beacon_topic,
+                _verify.payload(MARK, beacon=self.beacon, **heard),
+                False,
+            )
+            if not self.failed:
+                zuul = types.SimpleNamespace(name="zuul")
+                self.publish(zuul, "zuul/firehose-verify-1f", _verify.payload(MARK, publisher=0), False)
 
 
 class Session:
@@ -102,7 +125,7 @@ class Session:
     def subscribe(self, filters: list[str], _qos: int) -> None:
         self.filters += filters
         for topic, payload in self.broker.retained.items():
-            if payload:
+            if payload and any(_topics.matches(topic_filter, topic) for topic_filter in filters):
                 self.take(topic, payload, True)
 
     def unsubscribe(self, _filters: list[str]) -> None:
@@ -123,6 +146,10 @@ class Session:
         self.broker.publish(self, self.will[0], self.will[1], self.will[3])
 
     def run(self, done: t.Callable[[], bool], _deadline: float) -> bool:
+        for _turn in range(5):
+            if done():
+                return True
+            self.broker.shine()
         return done()
 
 
@@ -137,16 +164,23 @@ def verify(
     publishers: t.Sequence[_verify.Publisher] = (ZUUL, _verify.Publisher("wiki")),
     anonymous_topics: t.Sequence[str] = (),
     public_topics: t.Sequence[str] = ("#",),
-    probe: _verify.Publisher | None = PROBE,
+    problem: str | None = None,
+    publish: bool = True,
     feed: str | None = None,
     time_limit: float = 60,
     listeners: t.Sequence[dict[str, t.Any]] = LISTENERS,
 ) -> dict[str, tuple[str, str]]:
     """Result and cause of each check."""
     clients = _verify_clients.Clients("host", 1, time_limit, "/ca.pem")
-    with _verification.Verification(clients, _verify.ways(listeners), public_topics, MARK, probe, 14) as verification:
+    with _verification.Verification(clients, _verify.ways(listeners), public_topics, MARK, problem, 14) as verification:
         checks = verification.run(
-            publishers, anonymous_topics, check_publishers=True, feed=feed, feed_timeout=0.01, feed_max_age=60
+            publishers,
+            anonymous_topics,
+            publish=publish,
+            check_publishers=True,
+            feed=feed,
+            feed_timeout=0.01,
+            feed_max_age=60,
         )
     assert len({check.check for check in checks}) == len(checks)
     return {check.check: (check.result, check.cause) for check in checks}
@@ -158,7 +192,7 @@ def failures(found: dict[str, tuple[str, str]]) -> dict[str, str]:
 
 def is_attempt(session: Session) -> bool:
     """Whether somebody tries what should come to nothing."""
-    return session.broker.logins > 6 and session.options["password"] != "secret"
+    return session.broker.logins > 4
 
 
 def test_all_is_well(broker):
@@ -171,6 +205,7 @@ def test_all_is_well(broker):
         CLOSED,
     }
     assert found["publisher 'zuul' delivers"] == (PASSED, "on 'zuul/firehose-verify-1f'")
+    assert found[SAME][1] == "port 1883 (mqtt, MQTT 5), port 80 (websockets, MQTT 5)"
     assert "publisher 'wiki' delivers" not in found  # it may not
     assert broker.sessions == []
 
@@ -194,6 +229,22 @@ def test_whoever_may_write_is_found_and_leaves_nothing(broker, limits):
     assert set(broker.retained.values()) <= {""}
 
 
+def test_what_waits_for_a_subscriber_that_comes_later_is_found(broker, monkeypatch):
+    take = Session.take
+
+    def retained_only(session: Session, topic: str, payload: str, retain: bool) -> None:
+        if retain or "attempt" not in _verify.said(payload.encode(), MARK):
+            take(session, topic, payload, retain)
+
+    monkeypatch.setattr(Session, "take", retained_only)
+    broker.readable["beacon"] = []
+    broker.writable[None] = ["#"]
+    found = failures(verify())
+    assert set(found) == {ANONYMOUS}
+    assert "1 of 25 attempts reached subscribers" in found[ANONYMOUS]
+    assert set(broker.retained.values()) <= {""}
+
+
 def test_a_rule_for_one_topic_is_found_by_the_filters_that_are_given(broker):
     broker.writable[None] = ["chat/+"]
     assert failures(verify()) == {}
@@ -212,6 +263,7 @@ def test_what_cannot_be_taken_back_is_said_beside_the_verdict(broker):
 def test_a_name_that_needs_no_password(broker):
     broker.passwords = None
     assert "attempts reached subscribers" in failures(verify())[WORTHLESS]
+    broker.heard["attempt"].clear()
     assert "attempts were let in" in failures(verify([_verify.Publisher("wiki")]))[WORTHLESS]
 
 
@@ -242,8 +294,9 @@ def test_the_time_is_over(broker, monkeypatch):
     assert broker.logins == 20
 
 
-def test_what_the_public_may_not_read_is_seen_by_the_probe(broker):
+def test_what_the_public_may_not_read_is_seen_on_the_host(broker):
     broker.readable[None] = ["gerrit/#"]
+    broker.beacon_topic = "gerrit/firehose-verify-1f-beacon"
     found = verify(public_topics=["gerrit/#"])
     assert failures(found) == {}
     assert (found[SAME][0], found[ANONYMOUS][0], found[WORTHLESS][0]) == (PASSED, PASSED, PASSED)
@@ -252,17 +305,20 @@ def test_what_the_public_may_not_read_is_seen_by_the_probe(broker):
     assert set(failures(verify(public_topics=["gerrit/#"]))) == {ANONYMOUS}
 
 
+def test_a_public_without_a_topic_to_spare(broker):
+    broker.readable[None] = ["status"]
+    found = verify(public_topics=["status"])
+    assert failures(found) == {}
+    assert found[SAME] == (NOT_CHECKED, "the public may read no topic that nobody else uses")
+    assert found[ANONYMOUS][0] == found[WORTHLESS][0] == found["publisher 'zuul' delivers"][0] == NOT_CHECKED
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (
-            {"deaf_ports": {80}},
-            "it did not come through port 80 (websockets, MQTT 5), port 80 (websockets, MQTT 5) for",
-        ),
-        ({"readable": {None: ["#"]}}, "did not come through port 1883 (mqtt, MQTT 5) for the account 'probe'"),
-        ({"readable": {"probe": ["#"]}}, "did not come through port 1883 (mqtt, MQTT 5), port 80"),
-        ({"writable": {}, "codes": {"probe": 0x87}}, "the broker refused it: not authorized"),
-        ({"passwords": {}}, "no login: login"),
+        ({"deaf_ports": {80}}, "it did not come through port 80 (websockets, MQTT 5) within"),
+        ({"readable": {"beacon": ["#"]}}, "it did not come through port 1883 (mqtt, MQTT 5), port 80"),
+        ({"is_dark": True}, "it did not come through port 1883 (mqtt, MQTT 5), port 80"),
     ],
 )
 def test_without_a_fence_nothing_is_known(broker, change, words):
@@ -272,12 +328,66 @@ def test_without_a_fence_nothing_is_known(broker, change, words):
     assert (found[ANONYMOUS][0], found[WORTHLESS][0]) == (NOT_CHECKED, NOT_CHECKED)
 
 
-def test_why_a_publisher_does_not_deliver(broker):
-    broker.codes["zuul"] = 0x87
-    broker.writable["zuul"] = []
-    assert failures(verify()) == {
-        "publisher 'zuul' delivers": "the broker refused it: not authorized (reason code 135)"
-    }
+def test_without_a_beacon_nothing_is_known(broker):
+    broker.is_dark = True
+    found = verify(problem="it could not log in")
+    assert failures(found) == {SAME: "it could not log in"}
+    assert found[ANONYMOUS][0] == found[WORTHLESS][0] == found["publisher 'zuul' delivers"][0] == NOT_CHECKED
+
+
+def test_the_fence_stands_behind_all_attempts(broker):
+    """What is heard on the host only after the attempts are over is in a beacon that is waited for."""
+    broker.readable[None] = ["firehose/#"]
+    broker.writable[None] = ["zuul/#"]
+    seen = []
+    fence = _verification.Verification.fence
+
+    def watched(verification: _verification.Verification) -> t.Any:
+        before = broker.beacon
+        found = fence(verification)
+        seen.append((before, found))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_verification.Verification, "fence", watched)
+        found = failures(verify(public_topics=["firehose/#"]))
+    [(before, beacon)] = seen
+    assert beacon.number >= before + 2
+    assert "attempts reached subscribers" in found[ANONYMOUS]
+
+
+def test_listeners_that_deliver_something_else(broker):
+    take = Session.take
+
+    def changed(session: Session, topic: str, payload: str, retain: bool) -> None:
+        other = payload.replace(" ", "") if session.options["port"] == 80 else payload
+        take(session, topic, other, retain)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "take", changed)
+        found = verify()
+    assert "is not the same everywhere" in failures(found)[SAME]
+    assert found[ANONYMOUS][0] == NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"failed": {0: "not authorized"}}, "not authorized"),
+        (
+            {"writable": {"beacon": ["#"]}},
+            "it did not come through port 1883 (mqtt, MQTT 5), port 80 (websockets, MQTT 5) within 6 seconds",
+        ),
+    ],
+)
+def test_why_a_publisher_does_not_deliver(broker, change, why):
+    vars(broker).update(change)
+    assert failures(verify()) == {"publisher 'zuul' delivers": why}
+
+
+def test_a_publisher_whose_password_is_not_known(broker):
+    found = verify([_verify.Publisher("zuul", ("zuul/#",))])
+    assert found["publisher 'zuul' delivers"] == (NOT_CHECKED, "its password is not known")
 
 
 def test_sys_topics_are_found(broker):
@@ -286,9 +396,9 @@ def test_sys_topics_are_found(broker):
     assert "among them '$SYS/broker/version'" in failures(verify())[CLOSED]
 
 
-def test_nothing_is_published_without_a_probe(broker):
+def test_nothing_is_published_if_it_may_not_be(broker):
     broker.on_publish = pytest.fail
-    found = verify(probe=None)
+    found = verify(publish=False)
     assert failures(found) == {}
     assert found["nobody publishes without a password"][0] == NOT_CHECKED
 
@@ -309,11 +419,13 @@ def test_the_feed(broker, feed, public, created, result, words):
     broker.writable["gerrit"] = ["gerrit/#"]
 
     def event(session: Session) -> None:
-        if session.name == "probe" and created is not None:
+        if created is not None:
             payload = json.dumps({"type": "x", "eventCreatedOn": time.time() + created})
             broker.publish(types.SimpleNamespace(name="gerrit"), "gerrit/x", payload, False)
 
     broker.on_publish = event
+    broker.beacon_topic = _verify.place([public], MARK, "beacon")
+    broker.writable["beacon"] = ["#"]
     found = verify(feed=feed, public_topics=[public])
     assert [words in cause for name, (got, cause) in found.items() if "events arrive" in name and got == result] == [
         True
@@ -368,6 +480,15 @@ def test_a_certificate_that_is_not_valid(broker, cause, result):
     assert found[LASTS][0] == result
     assert (cause in found[LASTS][1]) == (result == FAILED)
     assert found[SAME][0] == PASSED
+
+
+def test_a_listener_with_tls_delivers_what_the_others_do(broker):
+    broker.certificates[8883] = {"days_left": 30, "not_after": "2027-03-01T12:00:00Z"}
+    broker.deaf_ports = {8883}
+    found = verify(listeners=TLS)
+    assert set(failures(found)) == {SAME, "publisher 'zuul' delivers"}
+    assert "it did not come through port 8883 (mqtt, TLS, MQTT 5) within" in found[SAME][1]
+    assert (found[LASTS][0], found[ANONYMOUS][0]) == (PASSED, NOT_CHECKED)
 
 
 def test_nobody_is_let_in(broker):

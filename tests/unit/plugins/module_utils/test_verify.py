@@ -13,7 +13,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _topics, _
 from ansible_collections.opendev.firehose.plugins.module_utils._verify import FAILED, NOT_CHECKED, PASSED, Check, Mode
 
 WAYS = _verify.ways([{"port": 1883, "protocol": "mqtt"}, {"port": 80, "protocol": "websockets"}])
-ZUUL = _verify.Publisher("zuul", ("status", "zuul/+/x/#"), "secret")
+ZUUL = _verify.Publisher("zuul", ("status", "zuul/+/x/#"))
 
 
 @pytest.mark.parametrize("topic_filter", ["#", "+", "a/#", "a/+/b", "+/+/#", "a"])
@@ -137,6 +137,56 @@ def test_lines_of_the_table():
     assert str(Check("a", NOT_CHECKED, "why")) == "not checked  a: why"
 
 
-def test_no_password_is_in_what_is_printed_of_a_publisher_or_an_attempt():
+@pytest.mark.parametrize(
+    ("public", "topic"),
+    [
+        (["#"], "firehose/verify/1f/beacon"),
+        (["gerrit/#", "firehose/#"], "firehose/verify/1f/beacon"),
+        (["status", "gerrit/+/x"], "gerrit/firehose-verify-1f-beacon/x"),
+        (["status"], "firehose/verify/1f/beacon"),
+    ],
+)
+def test_a_place_for_something_of_a_run(public, topic):
+    assert _verify.place(public, "1f", "beacon") == topic
+    assert _verify.may_read(public, topic) == (public != ["status"])
+
+
+def test_all_topics_of_a_run_are_watched():
+    watched = _verify.watched([ZUUL, _verify.Publisher("b", ("$SYS/#",))], ["chat/#"], ["#"], "1f")
+    attempts = [
+        *_verify.anonymous_attempts(WAYS, [ZUUL], ["chat/#"], _verify.place(["#"], "1f", _verify.ANONYMOUS), "1f"),
+        *_verify.claiming_attempts(WAYS, [ZUUL], _verify.place(["#"], "1f", _verify.CLAIM), "1f"),
+    ]
+    assert {attempt.topic for attempt in attempts} <= {*watched}
+    assert len(watched) == 5
+
+
+BEACON = {"beacon": 7, "attempts": [3], "publishers": [1], "failed": {"2": "why"}}
+
+
+def test_a_beacon_is_read():
+    beacon = _verify.Beacon.read(_verify.payload("1f", **BEACON).encode(), "1f")
+    assert (beacon.number, beacon.attempts, beacon.publishers, beacon.failed) == (7, {3}, {1}, {"2": "why"})
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"{",
+        b"\xff",
+        b"[]",
+        b"7",
+        _verify.payload("2e", **BEACON).encode(),
+        _verify.payload("1f", attempt=3).encode(),
+        _verify.payload("1f", **{**BEACON, "beacon": "x"}).encode(),
+        _verify.payload("1f", **{**BEACON, "attempts": 3}).encode(),
+        _verify.payload("1f", **{**BEACON, "failed": [1]}).encode(),
+    ],
+)
+def test_what_is_no_beacon(payload):
+    assert _verify.Beacon.read(payload, "1f") is None
+
+
+def test_no_password_is_in_what_is_printed_of_an_attempt():
     [attempt] = _verify.numbered([_verify.Attempt(0, WAYS[0], _verify.MODES[0], "t", "1f", "x", "zuul", "secret")], 0)
-    assert "secret" not in f"{ZUUL!r} {attempt!r} {attempt}"
+    assert "secret" not in f"{attempt!r} {attempt}"

@@ -236,10 +236,60 @@ def test_who_else_may_publish():
     zuul = {"name": "zuul", "password": "p", "topics": ["zuul/#"]}
     assert _firehose.found([zuul, {"name": "gone", "state": "absent"}], accounts, rules) == {
         "publishers": [
-            zuul,
+            {"name": "zuul", "topics": ["zuul/#"], "publishes": True},
             {"name": "wiki", "topics": ["wiki/#"]},
             {"name": "monitor", "topics": []},
             {"name": "gone", "topics": []},
         ],
         "anonymous_topics": ["chat/#", "all"],
     }
+
+
+def test_what_is_published_from_the_host():
+    writers = [
+        {"name": "zuul", "topics": ["zuul/#"]},
+        {"name": "monitor", "topics": []},
+        {"name": "1", "topics": ["a"]},
+    ]
+    found = {"publishers": writers, "anonymous_topics": ["chat/#"]}
+    publishers = [{"name": "monitor", "password": "m"}, {"name": 1, "password": "p"}, {"name": "zuul"}]
+    assert _firehose.beacon(found, "1f", ["#"], [{"port": 1883}], publishers) == {
+        "endpoint": {"host": "127.0.0.1", "port": 1883, "protocol": "mqtt", "tls": False},
+        "topic": "firehose/verify/1f/beacon",
+        "watched": [
+            "zuul/firehose-verify-1f",
+            "a",
+            "chat/firehose-verify-1f",
+            "firehose/verify/1f/beacon",
+            "firehose/verify/1f/anonymous",
+            "firehose/verify/1f/claim",
+        ],
+        "publishers": [{"number": 2, "name": "1", "password": "p", "topic": "a"}],
+    }
+    assert _firehose.beacon(found, "1f", ["#"], [])["publishers"] == []
+
+
+@pytest.mark.parametrize(
+    ("listener", "endpoint"),
+    [
+        ({"port": 1}, {"host": "127.0.0.1", "port": 1, "protocol": "mqtt", "tls": False}),
+        (
+            {"port": 2, "bind_address": "::", "protocol": "websockets"},
+            {"host": "::1", "port": 2, "protocol": "websockets", "tls": False},
+        ),
+        ({"port": 3, "bind_address": "10.0.0.1"}, {"host": "10.0.0.1", "port": 3, "protocol": "mqtt", "tls": False}),
+        ({"socket": "/s"}, {"socket": "/s"}),
+        ({"port": 4, "tls": TLS}, {"host": "127.0.0.1", "port": 4, "protocol": "mqtt", "tls": True}),
+        ({"port": 5, "options": {"psk_hint": "x"}}, None),
+        ({"port": 6, "options": {"enable_proxy_protocol": 2}}, None),
+        ({"port": 7, "tls": {**TLS, "require_certificate": True}}, None),
+    ],
+)
+def test_where_the_host_itself_reaches_its_broker(listener, endpoint):
+    found = {"publishers": [], "anonymous_topics": []}
+    assert _firehose.beacon(found, "1f", ["#"], [listener])["endpoint"] == endpoint
+    # The first that it gets to is taken.
+    others = [{"port": 8, "options": {"psk_hint": "x"}}, listener, {"port": 9}]
+    assert _firehose.beacon(found, "1f", ["#"], others)["endpoint"] == (
+        endpoint or {"host": "127.0.0.1", "port": 9, "protocol": "mqtt", "tls": False}
+    )

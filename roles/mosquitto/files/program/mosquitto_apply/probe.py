@@ -10,9 +10,8 @@ import ssl
 import time
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _raw_client
 
-from mosquitto_apply import client
 from mosquitto_apply.config import Listener
 from mosquitto_apply.rights import Rights, probe_topic
 from mosquitto_apply.sets import Files
@@ -53,15 +52,28 @@ def ask(listeners: t.Iterable[Listener], timeout: float, is_alive: t.Callable[[]
     return answers
 
 
-def _attempts(listener: Listener, rights: Rights) -> t.Iterator[tuple[str, t.Callable[[client.Client], bool]]]:
+def _passes_on(client: _raw_client.Client, topic: str) -> bool:
+    """Whether what a client without a name publishes comes back to it."""
+    if client.log_in():
+        return False
+    client.subscribe([topic])
+    client.publish(topic, b"nobody should get this")
+    client.ping()
+    return any(message.topic == topic for message in client.messages)
+
+
+def _attempts(listener: Listener, rights: Rights) -> t.Iterator[tuple[str, t.Callable[[_raw_client.Client], bool]]]:
     """What should not work: in words, and as what a client does."""
     topic = probe_topic()
     if not rights.lets_anonymous_pass_on(f"{listener.options.get('mount_point', '')}{topic}"):
-        yield "a client without a name can publish", lambda it: it.log_in() and it.passes_on(topic)
+        yield "a client without a name can publish", lambda it: _passes_on(it, topic)
     name = rights.publisher
     if name is not None:
-        yield f"a client that calls itself {name!r} is let in without a password", lambda it: it.log_in(name)
-        yield f"a client that calls itself {name!r} is let in with an empty password", lambda it: it.log_in(name, "")
+        yield f"a client that calls itself {name!r} is let in without a password", lambda it: it.log_in(name) == 0
+        yield (
+            f"a client that calls itself {name!r} is let in with an empty password",
+            lambda it: it.log_in(name, "") == 0,
+        )
 
 
 def trespass(listeners: t.Iterable[Listener], rights: Rights, timeout: float) -> list[str]:
@@ -69,8 +81,8 @@ def trespass(listeners: t.Iterable[Listener], rights: Rights, timeout: float) ->
     found = []
     for listener in listeners:
         for what, attempt in _attempts(listener, rights) if listener.is_askable else ():
-            with contextlib.suppress(_handshake.NoAnswer), client.connected(listener.endpoint, timeout) as connection:
-                if attempt(connection):
+            with contextlib.suppress(_handshake.NoAnswer), _raw_client.connected(listener.endpoint, timeout) as client:
+                if attempt(client):
                     found.append(f"{listener}: {what}")
     return found
 

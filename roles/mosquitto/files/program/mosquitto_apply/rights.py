@@ -16,8 +16,8 @@ from mosquitto_apply.sets import Files
 
 T = t.TypeVar("T")
 WRITING = ("write", "readwrite")
-# A client that logs in with a longer one needs packets of another form.
-LONGEST_NAME = 60
+# No client can log in with a longer one.
+LONGEST_NAME = 65535
 
 
 @dataclasses.dataclass(frozen=True)
