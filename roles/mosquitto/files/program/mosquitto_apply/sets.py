@@ -178,8 +178,9 @@ class Sets:
     @contextlib.contextmanager
     def locked(self) -> t.Iterator[None]:
         """Be the only one that changes them."""
-        self.instance.sets.mkdir(exist_ok=True)
-        self._make_ours(self.instance.sets)
+        if not self.instance.sets.is_dir():
+            self.instance.sets.mkdir()
+            self._make_ours(self.instance.sets)
         descriptor = os.open(self.instance.sets, os.O_RDONLY | os.O_DIRECTORY)
         deadline = time.monotonic() + LOCK_TIMEOUT
         try:

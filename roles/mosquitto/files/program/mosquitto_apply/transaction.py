@@ -90,7 +90,7 @@ class Transaction:
                 wanted = sets.find(self.instance, make=not check)
                 rights.read(wanted)
                 outcome = Outcome(self._action(wanted), wanted != live, not self.service.is_enabled)
-                if check:
+                if check or not outcome.changed:
                     return outcome
                 self._bring(wanted, live, outcome)
             except Problem as exc:
@@ -126,7 +126,8 @@ class Transaction:
             if outcome.action:
                 trial.run(wanted, folder, self.timeout)
             silent = probe.ask(live.listeners, 1).silent if live and outcome.action == "reload" else {}
-            self.sets.turn(folder)
+            if folder != previous:
+                self.sets.turn(folder)
         except Problem:
             self.sets.prune([previous, self.sets.loaded()])
             raise
