@@ -95,9 +95,11 @@ RECORDS = [
 ]
 
 
-def row(forbidden=True, records=RECORDS, through=0):
+def row(forbidden=True, records=None, through=0):
     outcome = {"tried": 5, "through": through}
-    return scoring.make_row("attack", forbidden, outcome, records, ["tcp", "ws"], 10.0, 12.0)
+    return scoring.make_row(
+        "attack", forbidden, outcome, RECORDS if records is None else records, ["tcp", "ws"], 10.0, 12.0
+    )
 
 
 def test_a_row_is_of_its_own_time():

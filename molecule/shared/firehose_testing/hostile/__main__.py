@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from . import attack, attacks  # noqa: F401 (registers them)
+from .attacks import main
 
-attack.main()
+main()

@@ -17,8 +17,8 @@ import typing as t
 import pytest
 
 from ..fixtures import evaluated, only_host
-from . import attacks  # noqa: F401 (registers them)
-from .attack import ATTACKS, Attack
+from .attack import Attack
+from .attacks import ATTACKS
 from .scoring import Row, make_row, table
 
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])

@@ -2,4 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All attacks, in the order in which they are made."""
 
-from . import publishing, names, sessions, reading, floods, subscriptions, sizes, http, fuzz  # noqa: F401, I001
+from ..attack import ATTACKS, main  # noqa: I001
+from . import publishing, names, sessions, reading, floods, subscriptions, sizes, http, fuzz  # noqa: F401
+
+__all__ = ["ATTACKS", "main"]
