@@ -23,6 +23,8 @@ CONNECT = bytes([0x10, 12, 0, 4]) + b"MQTT" + bytes([4, 0x02, 0, 10, 0, 0])
 DISCONNECT = bytes([0xE0, 0])
 CONNACK = 0x20
 BINARY = 2
+# What a listener is bound to that takes every address.
+ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 
 class NoAnswer(Exception):
@@ -35,6 +37,13 @@ class Closed(NoAnswer):
 
 class WantsCertificate(NoAnswer):
     """It serves those who show a certificate."""
+
+
+def own_address(bound_to: str) -> str:
+    """Where the host itself reaches a listener that is bound to an address, or to every one."""
+    if bound_to in ANY_ADDRESS:
+        return "::1" if bound_to == "::" else "127.0.0.1"
+    return bound_to
 
 
 def _left(deadline: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics, _verify
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _handshake, _topics, _verify
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto, _tls, _types
 
 Entry = t.Mapping[str, t.Any]
@@ -92,9 +92,7 @@ def _endpoint(listener: Entry) -> dict[str, t.Any]:
     """Where the host itself reaches one of its listeners."""
     if listener.get("socket"):
         return {"socket": listener["socket"]}
-    address = listener.get("bind_address") or ""
-    if address in _mosquitto.ANY_ADDRESS:
-        address = "::1" if address == "::" else "127.0.0.1"
+    address = _handshake.own_address(listener.get("bind_address") or "")
     place = {"host": address, "port": listener["port"], "protocol": listener.get("protocol") or "mqtt"}
     return {**place, "tls": bool(listener.get("tls"))}
 
@@ -128,7 +126,7 @@ def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
 
     def described(listener: Entry) -> dict[str, t.Any]:
         found = {"port": listener["port"], "protocol": listener.get("protocol", "mqtt")}
-        if listener.get("bind_address", "") not in _mosquitto.ANY_ADDRESS:
+        if listener.get("bind_address", "") not in _handshake.ANY_ADDRESS:
             found["address"] = listener["bind_address"]
         tls = listener.get("tls")
         if tls:
@@ -153,12 +151,6 @@ def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
             yield f"{path}[{index}]: {problem}"
         elif str(topic).startswith("$"):
             yield f"{path}[{index}]: {topic!r}: topics that start with '$' belong to the broker"
-
-
-def _range_problems(variables: Entry) -> t.Iterator[str]:
-    for name, (least, most) in RANGES.items():
-        if not least <= variables[name] <= most:
-            yield f"{name}: {variables[name]} is not between {least} and {most}"
 
 
 def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
@@ -205,7 +197,7 @@ def _serves_germqtt(listener: Entry, port: int) -> bool:
     return (
         listener.get("port") == port
         and listener.get("protocol", "mqtt") == "mqtt"
-        and listener.get("bind_address", "") in (*_mosquitto.ANY_ADDRESS, *LOOPBACK)
+        and listener.get("bind_address", "") in (*_handshake.ANY_ADDRESS, *LOOPBACK)
     )
 
 
@@ -237,7 +229,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_reader_problems(readers),
         *_topic_problems(variables["firehose_public_topics"], "firehose_public_topics"),
         *_tls_variable_problems(variables),
-        *_range_problems(variables),
+        *_types.range_problems(variables, RANGES),
     ]
     both = [str(entry["name"]) for entry in (*publishers, *readers)]
     for name, first, again in _accounts.duplicates(both):

@@ -12,7 +12,7 @@ import itertools
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _topics
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _handshake, _topics
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _tls, _types
 
 Variables = t.Mapping[str, t.Any]
@@ -35,8 +35,6 @@ RANGES: dict[str, tuple[int, int | None]] = {
     "mosquitto_sys_interval": (0, 65535),
     "mosquitto_wait_timeout": (0, None),
 }
-
-ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 # What the template writes itself: a second time is an error of the broker, or silently another listener.
 ROLE_OPTIONS = {
@@ -164,7 +162,9 @@ def _overlap(one: Variables, other: Variables) -> bool:
     if one.get("port") is None or one["port"] != other.get("port"):
         return False
     addresses = _addresses(one), _addresses(other)
-    return bool(addresses[0] & addresses[1]) or any(address in ANY_ADDRESS for address in addresses[0] | addresses[1])
+    return bool(addresses[0] & addresses[1]) or any(
+        address in _handshake.ANY_ADDRESS for address in addresses[0] | addresses[1]
+    )
 
 
 def _listener_problem(listener: Variables) -> str | None:
@@ -334,9 +334,7 @@ def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) ->
 
 def value_problems(variables: Variables) -> t.Iterator[str]:
     """Numbers out of their range, and texts of another form than theirs."""
-    for name, (least, most) in RANGES.items():
-        if variables[name] < least or (most is not None and variables[name] > most):
-            yield f"{name}: {variables[name]} is not between {least} and {'any number' if most is None else most}"
+    yield from _types.range_problems(variables, RANGES)
     if not EXPIRATION.fullmatch(str(variables["mosquitto_persistent_client_expiration"])):
         yield "mosquitto_persistent_client_expiration: has to be a number and one of h, d, w, m and y, such as 1d"
     if not INSTANCE.fullmatch(str(variables["mosquitto_instance"])):

@@ -68,3 +68,10 @@ def control_character_problems(value: t.Any, path: str = "", texts: t.Container[
     elif isinstance(value, t.Sequence):
         for index, item in enumerate(value):
             yield from control_character_problems(item, f"{path}[{index}]", texts)
+
+
+def range_problems(variables: t.Mapping[str, t.Any], ranges: t.Mapping[str, tuple[int, int | None]]) -> t.Iterator[str]:
+    """Numbers that are smaller or larger than they may be; None is no limit."""
+    for name, (least, most) in ranges.items():
+        if variables[name] < least or (most is not None and variables[name] > most):
+            yield f"{name}: {variables[name]} is not between {least} and {'any number' if most is None else most}"

@@ -7,6 +7,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+
 from mosquitto_apply.problem import Problem
 
 # What names a file that the broker reads.
@@ -44,7 +46,6 @@ UNFIT_OPTIONS = {
     "include_dir": "a set has one configuration file",
     "port": "write 'listener PORT'",
 }
-ANY_ADDRESS = ("", "0.0.0.0", "::")
 # What stands before the path of a file that holds a value.
 WORD = "@/"
 
@@ -94,8 +95,12 @@ class Listener:
         """Where the host itself reaches it."""
         if self.socket:
             return {"socket": self.socket, "protocol": "mqtt"}
-        host = {"::": "::1", "": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(self.address, self.address)
-        return {"host": host, "port": self.port, "protocol": self.protocol, "tls": self.has_tls}
+        return {
+            "host": _handshake.own_address(self.address),
+            "port": self.port,
+            "protocol": self.protocol,
+            "tls": self.has_tls,
+        }
 
 
 def parse(text: str) -> list[Line]:

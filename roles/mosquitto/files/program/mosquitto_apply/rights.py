@@ -12,7 +12,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _accounts,
 
 from mosquitto_apply import config
 from mosquitto_apply.problem import Problem
-from mosquitto_apply.sets import Files
+from mosquitto_apply.sets import Files, decoded
 
 T = t.TypeVar("T")
 WRITING = ("write", "readwrite")
@@ -55,10 +55,7 @@ def _parsed(files: Files, option: str, parse: t.Callable[[str], T]) -> T | None:
         return None
     path = config.values(files.lines, option)[0]
     try:
-        return parse(content.decode())
-    except UnicodeDecodeError as exc:
-        line = content.count(b"\n", 0, exc.start) + 1
-        raise Problem(f"{path}, line {line}: not UTF-8") from None
+        return parse(decoded(path, content))
     except _lines.FileError as exc:
         raise Problem(f"{path}, {exc}") from None
 

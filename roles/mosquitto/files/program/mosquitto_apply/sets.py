@@ -88,6 +88,15 @@ def _read(path: pathlib.Path, named_by: str = "") -> File:
         raise Problem(f"{named_by}{path} cannot be read: {exc.strerror}") from None
 
 
+def decoded(path: str, content: bytes) -> str:
+    """The text of a file, which has to be UTF-8."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        raise Problem(f"{path}, line {line}: not UTF-8") from None
+
+
 def _word(path: pathlib.Path, named_by: str, *, make: bool) -> File:
     """A file with one word, which nobody has to know."""
     try:
@@ -104,11 +113,7 @@ def find(instance: Instance, *, make: bool = False) -> Files:
     """What stands in the instance's folder, and wherever else its mosquitto.conf points to. Words that are missing can be made."""
     path = str(instance.config)
     by_path = {path: _read(instance.config)}
-    try:
-        lines = config.parse(by_path[path].content.decode())
-    except UnicodeDecodeError as exc:
-        line = by_path[path].content.count(b"\n", 0, exc.start) + 1
-        raise Problem(f"{path}, line {line}: not UTF-8") from None
+    lines = config.parse(decoded(path, by_path[path].content))
     config.check(lines, path)
     for line in config.files(lines):
         by_path[line.value] = _read(pathlib.Path(line.value), f"{path}, line {line.number}: {line.option}: ")

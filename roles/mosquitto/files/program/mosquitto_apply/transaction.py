@@ -27,7 +27,6 @@ class Outcome:
     action: str
     installed: bool
     enabled: bool
-    messages: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def changed(self) -> bool:

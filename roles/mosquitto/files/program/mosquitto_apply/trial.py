@@ -22,6 +22,8 @@ import subprocess
 import sys
 import typing as t
 
+from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+
 from mosquitto_apply import config, probe, rights
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
@@ -81,7 +83,7 @@ def _tell(*command: str) -> None:
 def _addresses(listeners: t.Iterable[config.Listener]) -> dict[str, list[str]]:
     """What listeners are bound to, and the addresses behind it: the trial has nobody who would know."""
     found = {}
-    for name in {listener.address for listener in listeners} - set(config.ANY_ADDRESS):
+    for name in {listener.address for listener in listeners} - set(_handshake.ANY_ADDRESS):
         try:
             found[name] = sorted({place[4][0] for place in socket.getaddrinfo(name, None)})
         except OSError as exc:
