@@ -208,7 +208,7 @@ def story(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> t.Iterator[S
             for counter in (counter for of_host in counters.values() for counter in of_host):
                 counter.mark()
         # One that the samplers have to find.
-        firehoses.each(lambda host: host.host.check_output(f"timeout 1 sh -c 'sleep 5' {SECRET_MARKS[0]}-control || :"))
+        firehoses.each(lambda host: host.host.check_output(f"timeout 5 sh -c 'sleep 9' {SECRET_MARKS[0]}-control || :"))
         exposed = {name: found() for name, found in sampled.items()}
         publishing.close()
         yield Story(

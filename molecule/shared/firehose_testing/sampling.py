@@ -14,10 +14,9 @@ import testinfra.host
 FOUND = "/run/sampler"
 # It is given the words in pieces, for it must not find itself.
 PROGRAM = """
-import json, pathlib, time
+import json, os, pathlib, time
 words = ["".join(pieces).encode() for pieces in {pieces}]
 found = set()
-pathlib.Path("{found}").write_text("[]")
 while True:
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         for part in ("cmdline", "environ"):
@@ -26,7 +25,9 @@ while True:
             except OSError:
                 continue
             found |= {{(part, content.replace(b"\\0", b" ").decode(errors="replace")[:300]) for word in words if word in content}}
-    pathlib.Path("{found}").write_text(json.dumps(sorted(found)))
+    # Whoever reads it at the same time gets all of it.
+    pathlib.Path("{found}.new").write_text(json.dumps(sorted(found)))
+    os.replace("{found}.new", "{found}")
     time.sleep(0.02)
 """
 

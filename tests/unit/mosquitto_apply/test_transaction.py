@@ -37,6 +37,12 @@ def test_a_reload_for_what_it_reads_again(instance, loaded, name):
     assert needed_action(loaded, changed(loaded, instance.folder / name, b"#"), OLD) == "reload"
 
 
+@pytest.mark.parametrize(("line", "action"), [("sys_interval 20", "reload"), ("max_queued_messages 5", "restart")])
+def test_a_change_of_the_configuration_is_what_its_options_take(instance, loaded, line, action):
+    text = f"{line}\n{loaded.text}".encode()
+    assert needed_action(loaded, changed(loaded, instance.config, text), OLD) == action
+
+
 def test_a_restart_for_the_unit(instance, loaded):
     assert needed_action(loaded, changed(loaded, instance.unit_file, b"#"), NEW) == "restart"
 

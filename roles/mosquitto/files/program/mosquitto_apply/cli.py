@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 from mosquitto_apply import trial
-from mosquitto_apply.instance import Instance
+from mosquitto_apply.instance import Instance, every
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.transaction import Transaction
 
@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "instance", nargs="?", default="", help="mosquitto@INSTANCE with /etc/mosquitto-INSTANCE instead"
     )
+    parser.add_argument("--all", action="store_true", help="all brokers of this host, one after the other")
     parser.add_argument("--check", action="store_true", help="only say what would be done")
     parser.add_argument(
         "--put-back", action="store_true", help="replace files that the broker cannot take by those that it has"
@@ -40,31 +41,52 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _apply(instance: Instance, options: argparse.Namespace) -> None:
+    if os.geteuid() != 0:
+        raise Problem("this takes root")
+    transaction = Transaction(instance, options.timeout)
+    if options.reload:
+        transaction.reload()
+        return
+    outcome = transaction.run(check=options.check, put_back=options.put_back)
+    if options.json:
+        print(json.dumps({"action": outcome.action, "installed": outcome.installed, "enabled": outcome.enabled}))
+    else:
+        print(f"{instance.unit}: {outcome.action or ('new files' if outcome.installed else 'in step')}")
+
+
+def _apply_all(options: argparse.Namespace) -> None:
+    """One that fails does not keep the others from what is new to them."""
+    problems = []
+    for instance in every():
+        try:
+            _apply(instance, options)
+        except Problem as exc:
+            problems.append(f"{instance.unit}: {exc}")
+    if problems:
+        raise Problem("\n".join(problems))
+
+
 def main() -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.all and (options.instance or options.json or options.reload):
+        parser.error("--all goes neither with an instance nor with --json or --reload")
     # What the sets hold is nobody else's.
     os.umask(0o077)
     try:
         instance = Instance(options.instance)
         if options.inside_trial:
             print(json.dumps(trial.inside(instance, pathlib.Path(options.inside_trial), options.timeout)))
-            return 0
-        if os.geteuid() != 0:
-            raise Problem("this takes root")
-        transaction = Transaction(instance, options.timeout)
-        if options.reload:
-            transaction.reload()
-            return 0
-        outcome = transaction.run(check=options.check, put_back=options.put_back)
+        elif options.all:
+            _apply_all(options)
+        else:
+            _apply(instance, options)
     except Problem as exc:
         print(
             json.dumps({"problem": str(exc)}) if options.json else f"mosquitto-apply: {exc}",
             file=sys.stdout if options.json else sys.stderr,
         )
         return FAILED
-    if options.json:
-        print(json.dumps({"action": outcome.action, "installed": outcome.installed, "enabled": outcome.enabled}))
-    else:
-        print(f"{instance.unit}: {outcome.action or ('new files' if outcome.installed else 'in step')}")
     return 0

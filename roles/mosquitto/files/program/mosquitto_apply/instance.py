@@ -64,3 +64,9 @@ class Instance:
     def loaded(self) -> pathlib.Path:
         """A copy of the link from when the process read it last."""
         return self.runtime / "set"
+
+
+def every(root: pathlib.Path = pathlib.Path("/etc")) -> list[Instance]:
+    """The brokers that were ever given a set of files, the one without a name first."""
+    names = [path.parent.name.removeprefix("mosquitto").removeprefix("-") for path in root.glob("mosquitto*/live")]
+    return [Instance(name) for name in sorted(names)]

@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
 
@@ -19,6 +20,19 @@ JOURNAL_LINES = 15
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+
+
+class State(t.NamedTuple):
+    """The unit at a moment."""
+
+    # The main process, 0 if there is none
+    pid: int
+    # Whether it runs, or is just being reloaded
+    is_active: bool
+    # Whether it starts with the host
+    is_enabled: bool
+    # Whether the process was started before what administrators put beside the unit was changed
+    has_newer_settings: bool
 
 
 class Service:
@@ -36,31 +50,20 @@ class Service:
             raise Problem(f"systemd says nothing of {self.name}: {result.stderr.strip()}")
         return _systemd.parse_properties(result.stdout)
 
-    @property
-    def pid(self) -> int:
-        """The main process, 0 if there is none."""
-        return int(self._properties().get("MainPID") or 0)
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it runs, or is just being reloaded."""
-        return self._properties().get("ActiveState") in ("active", "reloading")
-
-    @property
-    def is_enabled(self) -> bool:
-        """Whether it starts with the host."""
-        return self._properties().get("UnitFileState") not in ("", "disabled", "enabled-runtime")
-
-    @property
-    def has_newer_settings(self) -> bool:
-        """Whether the process was started before what administrators put beside the unit was changed."""
+    def look(self) -> State:
+        """Ask systemd, and see what administrators put beside the unit."""
         properties = self._properties()
         started = _systemd.parse_timestamp(properties.get("ExecMainStartTimestamp", "")) or 0.0
         newest = 0.0
         for path in self.instance.unit_file.with_name(f"{self.instance.unit_file.name}.d").glob("*.conf"):
             with contextlib.suppress(FileNotFoundError):
                 newest = max(newest, path.stat().st_ctime, path.stat().st_mtime)
-        return newest > started
+        return State(
+            pid=int(properties.get("MainPID") or 0),
+            is_active=properties.get("ActiveState") in ("active", "reloading"),
+            is_enabled=properties.get("UnitFileState") not in ("", "disabled", "enabled-runtime"),
+            has_newer_settings=newest > started,
+        )
 
     def enable(self) -> None:
         """Have it start with the host."""
@@ -74,7 +77,7 @@ class Service:
 
     def reload(self) -> None:
         """Have the process read its files. It does so before it looks at anything that clients send from now on."""
-        pid = self.pid
+        pid = self.look().pid
         if pid:
             os.kill(pid, signal.SIGHUP)
 

@@ -13,7 +13,7 @@ import typing as t
 from mosquitto_apply import config, ports, probe, rights, sets, trial
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
-from mosquitto_apply.service import Service
+from mosquitto_apply.service import Service, State
 from mosquitto_apply.sets import Files
 
 # Before 2.1 a reload sets these of every listener to their defaults, which are no limits.
@@ -54,7 +54,7 @@ def needed_action(loaded: Files | None, wanted: Files, version: tuple[int, ...])
     if not different:
         return ""
     readable_again = {line.value for line in config.files(wanted.lines) if line.option in config.RELOADED_FILES}
-    fixed = different - readable_again - {wanted.instance.config}
+    fixed = different - readable_again - {str(wanted.instance.config)}
     if fixed or config.needs_restart(loaded.lines, wanted.lines) or reload_lifts_limits(wanted, version):
         return "restart"
     return "reload"
@@ -69,10 +69,10 @@ class Transaction:
         self.sets = sets.Sets(instance)
         self.service = Service(instance)
 
-    def _action(self, wanted: Files) -> str:
-        if not self.service.is_active:
+    def _action(self, wanted: Files, state: State) -> str:
+        if not state.is_active:
             return "start"
-        if self.service.has_newer_settings:
+        if state.has_newer_settings:
             return "restart"
         action = needed_action(sets.load(self.instance, self.sets.loaded()), wanted, broker_version())
         if not action and probe.ask(wanted.listeners, self.timeout).closed:
@@ -88,7 +88,8 @@ class Transaction:
             try:
                 wanted = sets.find(self.instance, make=not check)
                 rights.read(wanted)
-                outcome = Outcome(self._action(wanted), wanted != live, not self.service.is_enabled)
+                state = self.service.look()
+                outcome = Outcome(self._action(wanted, state), wanted != live, not state.is_enabled)
                 if check or not outcome.changed:
                     return outcome
                 self._bring(wanted, live, outcome)
@@ -139,7 +140,7 @@ class Transaction:
         self.sets.prune([folder, previous])
 
     def _see_ports(self, wanted: Files) -> None:
-        is_active = self.service.is_active
+        is_active = self.service.look().is_active
         loaded = sets.load(self.instance, self.sets.loaded()) if is_active else None
         if loaded is None and is_active:
             # A broker that was not set up in this way: which of the ports are its own is not known.
@@ -150,10 +151,10 @@ class Transaction:
 
     def _do(self, action: str, wanted: Files, folder: pathlib.Path, silent: t.Container[str]) -> None:
         if action == "reload":
-            before = self.service.pid
+            before = self.service.look().pid
             self.service.reload()
             self._see_that_it_serves(wanted, silent)
-            if self.service.pid != before:
+            if self.service.look().pid != before:
                 raise Problem(
                     f"{self.service.name} ended when it was reloaded. Its last log lines:\n{self.service.journal()}"
                 )
@@ -162,7 +163,7 @@ class Transaction:
         elif action:
             self.service.restart()
             self._see_that_it_serves(wanted, silent)
-        if self.service.is_active:
+        if self.service.look().is_active:
             self.sets.note_loaded(folder)
 
     def _see_that_it_serves(self, wanted: Files, silent: t.Container[str]) -> None:
