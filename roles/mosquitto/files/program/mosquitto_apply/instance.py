@@ -68,5 +68,5 @@ class Instance:
 
 def every(root: pathlib.Path = pathlib.Path("/etc")) -> list[Instance]:
     """The brokers that were ever given a set of files, the one without a name first."""
-    names = [path.parent.name.removeprefix("mosquitto").removeprefix("-") for path in root.glob("mosquitto*/live")]
-    return [Instance(name) for name in sorted(names)]
+    folders = [path.name for path in root.glob("mosquitto*") if (path / "live").is_symlink()]
+    return [Instance(name) for name in sorted(folder.removeprefix("mosquitto").removeprefix("-") for folder in folders)]
