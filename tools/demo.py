@@ -273,8 +273,9 @@ def show_events(mqtt_port, ws_port):
 
 def start():
     mqtt_port, ws_port = port_from("DEMO_MQTT_PORT", 1883), port_from("DEMO_WS_PORT", 8080)
-    if mqtt_port == ws_port:
-        raise DemoError("DEMO_MQTT_PORT and DEMO_WS_PORT must differ")
+    account_port = port_from("DEMO_ACCOUNT_PORT", 1884)
+    if len({mqtt_port, ws_port, account_port}) < 3:
+        raise DemoError("DEMO_MQTT_PORT, DEMO_WS_PORT and DEMO_ACCOUNT_PORT must differ")
     release = os.environ.get("DEMO_RELEASE") or "13"
     if release not in ("12", "13", "14"):
         raise DemoError(f"DEMO_RELEASE must be 12, 13 or 14, not {release!r}")
@@ -286,7 +287,11 @@ def start():
         engine,
         FIREHOSE,
         f"opendev-firehose/debian:{release}",
-        {"1883/tcp": ((ADDRESS, mqtt_port), "DEMO_MQTT_PORT"), "80/tcp": ((ADDRESS, ws_port), "DEMO_WS_PORT")},
+        {
+            "1883/tcp": ((ADDRESS, mqtt_port), "DEMO_MQTT_PORT"),
+            "80/tcp": ((ADDRESS, ws_port), "DEMO_WS_PORT"),
+            "1884/tcp": ((ADDRESS, account_port), "DEMO_ACCOUNT_PORT"),
+        },
     )
     for host in (gerrit, firehose):
         wait_for_boot(host)
@@ -307,7 +312,7 @@ def start():
             "password": secret("demo_password", new_password),
             "topics": ["demo/#"],
             "host": ADDRESS,
-            "port": mqtt_port,
+            "port": account_port,
         },
     }
     write_secret("connection.json", json.dumps(connection, indent=2) + "\n")

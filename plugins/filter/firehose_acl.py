@@ -10,8 +10,8 @@ short_description: Make Mosquitto's access rules out of publishers and readers
 version_added: 1.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - The public reads, a publisher writes its own topics, a reader reads its own topics and leaves of C($SYS).
-positional: readers, public_topics
+  - A publisher writes its own topics, a reader and the public read theirs and their leaves of C($SYS).
+positional: readers, public_topics, public_sys
 options:
   _input:
     description: The publishers of a firehose.
@@ -24,10 +24,16 @@ options:
     elements: dict
     required: true
   public_topics:
-    description: The topic filters that anyone may read.
+    description: The topic filters that clients without a name may read. Required before version 3.0.0.
     type: list
     elements: str
-    required: true
+    default: []
+  public_sys:
+    description: What these may read below C($SYS/).
+    type: list
+    elements: str
+    default: []
+    version_added: 3.0.0
 """
 
 EXAMPLES = r"""

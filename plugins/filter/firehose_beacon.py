@@ -29,7 +29,7 @@ options:
     required: true
   listeners:
     description:
-      - The listeners, as the variable C(firehose_listeners) of the role P(opendev.firehose.firehose#role) has them. The endpoint is the first that
+      - The listeners, as the variable C(firehose_account_listeners) of the role P(opendev.firehose.firehose#role) has them. The endpoint is the first that
         needs neither a certificate of clients, nor pre-shared keys, nor the PROXY protocol.
     type: list
     elements: dict
@@ -45,7 +45,7 @@ positional: run, public_topics, listeners, publishers
 EXAMPLES = r"""
 - name: Show it
   ansible.builtin.debug:
-    msg: "{{ found | opendev.firehose.firehose_beacon('1f2e3d4c', ['#'], [{'port': 1883}]) }}"
+    msg: "{{ found | opendev.firehose.firehose_beacon('1f2e3d4c', ['#'], [{'port': 1884}]) }}"
   vars:
     found:
       publishers:

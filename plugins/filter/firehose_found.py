@@ -26,13 +26,18 @@ options:
     description: What M(opendev.firehose.mosquitto_acls_info) has returned.
     type: dict
     required: true
-positional: accounts, rules
+  public_rules:
+    description: What M(opendev.firehose.mosquitto_acls_info) has returned for the broker that serves the public.
+    type: dict
+    required: true
+    version_added: 3.0.0
+positional: accounts, rules, public_rules
 """
 
 EXAMPLES = r"""
 - name: Show them
   ansible.builtin.debug:
-    msg: "{{ firehose_publishers | opendev.firehose.firehose_found(accounts, rules) }}"
+    msg: "{{ firehose_publishers | opendev.firehose.firehose_found(accounts, rules, public_rules) }}"
   vars:
     accounts:
       users:
@@ -44,6 +49,11 @@ EXAMPLES = r"""
           rules:
             - topic: wiki/#
               access: write
+      patterns: []
+    public_rules:
+      anonymous:
+        - topic: "#"
+          access: read
       patterns: []
 """
 

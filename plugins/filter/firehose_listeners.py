@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: firehose_listeners
-short_description: Say which listeners a firehose has
+short_description: Say which listeners a firehose has for the public
 version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Gives the listeners of a firehose for which nobody asks for others.
+  - Gives the listeners for the public, for which nobody asks for others.
 positional: plain
 options:
   _input:

@@ -228,7 +228,7 @@ class Verification:
             message.topic: way
             for way, session in self._watchers.items()
             for message in session.messages
-            if message.topic.startswith("$SYS")
+            if message.topic.startswith("$SYS") and not _verify.may_read(self._public_topics, message.topic)
         }
         if seen:
             topic, way = next(iter(seen.items()))

@@ -132,7 +132,9 @@ options:
     default: []
     version_added: 2.1.0
   public_topics:
-    description: The topic filters that anyone may read. What is published elsewhere only O(beacon) has to see.
+    description:
+      - The topic filters that anyone may read. What is published elsewhere only O(beacon) has to see.
+      - C($SYS) has to be closed but for what is listed here, from C($SYS/) on.
     type: list
     elements: str
     default: ["#"]

@@ -13,12 +13,14 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _accounts,
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto, _tls, _types
 
 Entry = t.Mapping[str, t.Any]
-# What the names of the accounts start with that verifying makes and removes
-PROBE = "firehose-verify"
+# The account that the public broker has at the other one, and what the names of those start with that verifying makes and removes
+RELAY, PROBE = "firehose-relay", "firehose-verify"
 # The smallest and the largest value of each limit for one address; nftables counts in 32 bits.
 RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
 RANGES["firehose_source_kilobytes"] = (1, 2**22)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# Where the host itself publishes
+LOCAL_PORT, TLS_PORT = 1884, 8884
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
 
@@ -40,10 +42,16 @@ def _readable(reader: Entry) -> list[str]:
     return [*reader.get("topics", ["#"]), *(f"$SYS/{leaf}" for leaf in reader.get("sys", []))]
 
 
-def acl(publishers: t.Iterable[Entry], readers: t.Iterable[Entry], public_topics: t.Iterable[str]) -> dict[str, t.Any]:
-    """The rules: the public reads, a publisher writes its own topics, a reader reads its own and its leaves of $SYS."""
+def acl(
+    publishers: t.Iterable[Entry],
+    readers: t.Iterable[Entry],
+    public_topics: t.Sequence[str] = (),
+    public_sys: t.Sequence[str] = (),
+) -> dict[str, t.Any]:
+    """The rules: a publisher writes its own topics, a reader and the public read theirs and their leaves of $SYS."""
+    readable_by_all = _readable({"topics": public_topics, "sys": public_sys})
     return {
-        "anonymous": [{"topic": topic, "access": "read"} for topic in public_topics],
+        "anonymous": [{"topic": topic, "access": "read"} for topic in readable_by_all],
         "users": [
             *(_user(publisher, "write", publisher.get("topics") or []) for publisher in publishers),
             *(_user(reader, "read", _readable(reader)) for reader in readers),
@@ -57,8 +65,13 @@ def _written(rules: t.Iterable[Entry]) -> list[str]:
     return [rule["topic"] for rule in rules if rule["access"] in ("write", "readwrite")]
 
 
-def found(publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry) -> dict[str, t.Any]:
-    """Who may write, as listed or by an account on the host, and what may be written without a name. Holds no secrets."""
+def found(
+    publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry, public_acls_info: Entry
+) -> dict[str, t.Any]:
+    """Who may write, as listed or by an account on the host, and what may be written without a name. Holds no secrets.
+
+    The latter is a matter of the public broker's rules.
+    """
     listed = [
         {
             "name": str(entry["name"]),
@@ -71,21 +84,38 @@ def found(publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry)
     rules = {user["name"]: user["rules"] for user in acls_info["users"]}
     others = [user["name"] for user in accounts_info["users"] if user["name"] not in names]
     # A pattern is for those without a name too, unless it asks for one.
-    patterns = [rule for rule in acls_info["patterns"] if "%" not in rule["topic"]]
+    patterns = [rule for rule in public_acls_info["patterns"] if "%" not in rule["topic"]]
     return {
         "publishers": [*listed, *({"name": name, "topics": _written(rules.get(name, []))} for name in others)],
-        "anonymous_topics": _written([*acls_info["anonymous"], *patterns]),
+        "anonymous_topics": _written([*public_acls_info["anonymous"], *patterns]),
     }
 
 
 def listeners(tls: Entry, plain: bool) -> list[dict[str, t.Any]]:
-    """Those of a firehose for which nobody asks for others: with TLS where there is a certificate, and in the clear where that is wanted.
-
-    germqtt and other publishers on the host need no TLS.
-    """
+    """Those of the public for which nobody asks for others: with TLS where there is a certificate, and in the clear where that is wanted."""
     clear = [{"port": 1883}, {"port": 80, "protocol": "websockets"}]
     encrypted = [{"port": 8883, "tls": tls}, {"port": 443, "protocol": "websockets", "tls": tls}]
-    return [*(clear if plain else [{"port": 1883, "bind_address": LOOPBACK[0]}]), *(encrypted if tls else [])]
+    return [*(clear if plain else []), *(encrypted if tls else [])]
+
+
+def account_listeners(tls: Entry) -> list[dict[str, t.Any]]:
+    """Those of accounts for which nobody asks for others: without TLS for the host itself, with TLS for other hosts."""
+    return [{"port": LOCAL_PORT, "bind_address": LOOPBACK[0]}, *([{"port": TLS_PORT, "tls": tls}] if tls else [])]
+
+
+def local_port(listeners: t.Iterable[Entry]) -> int | None:
+    """Where germqtt, and the public broker, get to those listeners on the host itself; none if they do not."""
+
+    def serves(listener: Entry) -> bool:
+        return (
+            listener.get("port") is not None
+            and listener.get("protocol", "mqtt") == "mqtt"
+            and listener.get("bind_address", "") in ("", "0.0.0.0", "127.0.0.1", "localhost")
+            and not listener.get("tls")
+            and bool(_mosquitto.askable([listener]))
+        )
+
+    return next((listener["port"] for listener in listeners if serves(listener)), None)
 
 
 def _endpoint(listener: Entry) -> dict[str, t.Any]:
@@ -156,8 +186,6 @@ def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
 def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
     for index, publisher in enumerate(publishers):
         path = f"{variable}[{index}]"
-        if str(publisher["name"]).startswith(PROBE) and publisher in _present(publishers):
-            yield f"{path} ({publisher['name']}): names with {PROBE!r} are for the accounts that verifying makes and removes"
         if not publisher.get("topics") and publisher in _present(publishers):
             yield f"{path} ({publisher['name']}): needs topics that it may write"
         yield from _topic_problems(publisher.get("topics") or [], f"{path}.topics")
@@ -167,20 +195,19 @@ def _reader_problems(readers: t.Sequence[Entry]) -> t.Iterator[str]:
     for index, reader in enumerate(readers):
         path = f"firehose_readers[{index}]"
         yield from _topic_problems(reader.get("topics") or [], f"{path}.topics")
-        for number, leaf in enumerate(reader.get("sys") or []):
-            problem = _topics.rule_problem(str(leaf))
-            if problem or str(leaf).startswith(("$", "/")):
-                yield f"{path}.sys[{number}]: {problem or 'give what comes after $SYS/'}"
+        yield from _leaf_problems(reader.get("sys") or [], f"{path}.sys")
+
+
+def _leaf_problems(leaves: t.Iterable[str], path: str) -> t.Iterator[str]:
+    for number, leaf in enumerate(leaves):
+        problem = _topics.rule_problem(str(leaf))
+        if problem or str(leaf).startswith(("$", "/")):
+            yield f"{path}[{number}]: {problem or 'give what comes after $SYS/'}"
 
 
 def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
-    """germqtt is one of the publishers: it needs an account, a password, the right to write its topics, and a way in."""
+    """germqtt is one of the publishers: it needs an account, a password, and the right to write its topics."""
     name, topic = str(variables["firehose_germqtt_publisher"]), variables["germqtt_topic"]
-    if not any(
-        _serves_germqtt(listener, variables["germqtt_mqtt_port"]) for listener in variables["firehose_listeners"]
-    ):
-        port = variables["germqtt_mqtt_port"]
-        yield f"firehose_listeners: germqtt needs a listener on port {port} for mqtt, on every address or localhost"
     for index, publisher in enumerate(variables["firehose_publishers"]):
         if str(publisher["name"]) != name or publisher.get("state", "present") != "present":
             continue
@@ -193,12 +220,28 @@ def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
     yield f"firehose_publishers: germqtt needs an account: there is none named {name!r}"
 
 
-def _serves_germqtt(listener: Entry, port: int) -> bool:
-    return (
-        listener.get("port") == port
-        and listener.get("protocol", "mqtt") == "mqtt"
-        and listener.get("bind_address", "") in (*_handshake.ANY_ADDRESS, *LOOPBACK)
-    )
+def _name_problems(entries: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
+    for index, entry in enumerate(entries):
+        name = str(entry["name"])
+        if name == RELAY:
+            yield f"{variable}[{index}]: {RELAY!r} is the account of the public broker"
+        elif name.startswith(PROBE) and entry in _present(entries):
+            yield f"{variable}[{index}] ({name}): names with {PROBE!r} are for the accounts that verifying makes and removes"
+
+
+def _listener_problems(variables: Entry) -> t.Iterator[str]:
+    """Accounts have listeners of their own, of which one is the public broker's way to what they publish."""
+    public, own = variables["firehose_listeners"], variables["firehose_account_listeners"]
+    if local_port(own) is None:
+        yield (
+            "firehose_account_listeners: one without TLS is needed for MQTT on localhost or every address, where the public"
+            " broker and germqtt get to it"
+        )
+    for index, listener in enumerate(own):
+        for number, other in enumerate(public):
+            if _mosquitto.overlap(listener, other):
+                place = listener.get("socket") or f"port {listener['port']}"
+                yield f"firehose_account_listeners[{index}]: firehose_listeners[{number}] listens on {place} already"
 
 
 def _tls_variable_problems(variables: Entry) -> t.Iterator[str]:
@@ -206,8 +249,11 @@ def _tls_variable_problems(variables: Entry) -> t.Iterator[str]:
     yield from _tls.problems(tls, "firehose_tls")
     if tls is None and not variables["firehose_plain"]:
         yield "firehose_plain: without firehose_tls there would be no listener for the public"
-    if tls is not None and all(listener.get("tls") != tls for listener in variables["firehose_listeners"]):
-        yield "firehose_tls: none of firehose_listeners uses it; give those that should the key tls"
+    if tls is not None and all(
+        listener.get("tls") != tls
+        for listener in (*variables["firehose_listeners"], *variables["firehose_account_listeners"])
+    ):
+        yield "firehose_tls: neither firehose_listeners nor firehose_account_listeners use it; give those that should the key tls"
 
 
 def problems(variables: Entry, options: Entry) -> list[str]:
@@ -225,9 +271,13 @@ def problems(variables: Entry, options: Entry) -> list[str]:
     found = [
         *_accounts.user_problems(publishers, "firehose_publishers"),
         *_accounts.user_problems(readers, "firehose_readers"),
+        *_name_problems(publishers, "firehose_publishers"),
+        *_name_problems(readers, "firehose_readers"),
         *_publisher_problems(publishers, "firehose_publishers"),
         *_reader_problems(readers),
         *_topic_problems(variables["firehose_public_topics"], "firehose_public_topics"),
+        *_leaf_problems(variables["firehose_public_sys"], "firehose_public_sys"),
+        *_listener_problems(variables),
         *_tls_variable_problems(variables),
         *_types.range_problems(variables, RANGES),
     ]
@@ -248,6 +298,10 @@ def publisher_problems(variables: Entry, options: Entry) -> list[str]:
     if wrong_types:
         return wrong_types
     name, publishers = "firehose_publisher", [variables["firehose_publisher"]]
-    found = [*_accounts.user_problems(publishers, name), *_publisher_problems(publishers, name)]
+    found = [
+        *_accounts.user_problems(publishers, name),
+        *_name_problems(publishers, name),
+        *_publisher_problems(publishers, name),
+    ]
     # Those who look at lists name a place in them.
     return [problem.replace(f"{name}[0]", name) for problem in found]

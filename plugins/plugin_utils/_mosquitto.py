@@ -23,6 +23,7 @@ FILE = re.compile(r"(/[A-Za-z0-9._-]+)+")
 INSTANCE = re.compile(r"[a-z0-9]*")
 EXPIRATION = re.compile(r"\d+[hdwmy]")
 UMASK = re.compile(r"0[0-7]{3}")
+MEMORY = re.compile(r"infinity|[1-9][0-9]*[KMGT]?|[1-9][0-9]?%")
 # The smallest and the largest value of each variable that is a number; None is no limit.
 RANGES: dict[str, tuple[int, int | None]] = {
     "mosquitto_autosave_interval": (0, None),
@@ -155,7 +156,7 @@ def _addresses(listener: Variables) -> set[str]:
     return {"127.0.0.1", "::1", address} if address == "localhost" else {address}
 
 
-def _overlap(one: Variables, other: Variables) -> bool:
+def overlap(one: Variables, other: Variables) -> bool:
     """Whether two listeners want the same place."""
     if one.get("socket") or other.get("socket"):
         return one.get("socket") == other.get("socket")
@@ -236,7 +237,7 @@ def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]
         yield from _tls_option_problems(listener, f"{name}[{index}]")
         yield from _tls.problems(listener.get("tls"), f"{name}[{index}].tls")
     for (first, one), (second, other) in itertools.combinations(enumerate(listeners), 2):
-        if _overlap(one, other):
+        if overlap(one, other):
             place = one.get("socket") or f"port {one['port']}"
             yield f"{name}[{second}]: {name}[{first}] listens on {place} already"
     if version and version < (2, 1):
@@ -339,6 +340,10 @@ def value_problems(variables: Variables) -> t.Iterator[str]:
         yield "mosquitto_persistent_client_expiration: has to be a number and one of h, d, w, m and y, such as 1d"
     if not INSTANCE.fullmatch(str(variables["mosquitto_instance"])):
         yield "mosquitto_instance: has to be of small letters and digits"
+    if not MEMORY.fullmatch(str(variables["mosquitto_memory_max"])):
+        yield "mosquitto_memory_max: has to be a number of bytes, with K, M, G or T behind it or a percentage, or infinity"
+    if not variables["mosquitto_accounts"] and variables["mosquitto_users"]:
+        yield "mosquitto_accounts: the broker has none, but mosquitto_users lists some"
     if not UMASK.fullmatch(str(variables["mosquitto_umask"])):
         yield "mosquitto_umask: has to be four octal digits in quotes, such as '0027'"
 

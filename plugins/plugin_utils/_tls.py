@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 import typing as t
 
@@ -104,3 +105,19 @@ def with_paths(listeners: t.Iterable[Variables], directory: str) -> list[Variabl
         return {**listener, "tls": {**tls, **{key: f"{folder}/{key}.pem" for key in PATH_KEYS}}}
 
     return [placed(listener) for listener in listeners]
+
+
+def files(listeners: t.Iterable[Variables]) -> dict[str, list[dict[str, t.Any]]]:
+    """The directories and files of those whose certificates are texts, as the module text_files takes them. Only root enters."""
+    owner = {"owner": "root", "group": "root"}
+    own = [listener["tls"] for listener in listeners if (listener.get("tls") or {}).get("key_pem") is not None]
+    folders = dict.fromkeys(os.path.dirname(tls["key"]) for tls in own)
+    above = dict.fromkeys(os.path.dirname(folder) for folder in folders)
+    return {
+        "directories": [{"path": path, "mode": "0700", **owner} for path in (*above, *folders)],
+        "files": [
+            {"path": tls[key], "content": f"{tls[f'{key}_pem'].strip()}\n", "secret": True, "mode": "0600", **owner}
+            for tls in own
+            for key in PATH_KEYS
+        ],
+    }

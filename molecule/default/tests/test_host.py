@@ -15,9 +15,13 @@ SECRETS = {
     "/etc/mosquitto/passwd": "mosquitto",
     "/etc/mosquitto/acl": "mosquitto",
     "/etc/mosquitto/mosquitto.conf": "mosquitto",
+    "/etc/mosquitto-public/live/mosquitto.conf": "mosquitto",
     "/etc/germqtt/germqtt.conf": "germqtt",
     "/etc/germqtt/.ssh/id_germqtt": "germqtt",
 }
+# files with what the brokers know each other by, which only root reads; the brokers have copies
+BETWEEN_BROKERS = ["/etc/mosquitto/firehose-relay.password", "/etc/mosquitto-public/client-id"]
+BROKERS = ["mosquitto", "mosquitto@public"]
 CAP_NET_BIND_SERVICE = 1 << 10
 
 
@@ -32,7 +36,7 @@ def test_low_ports_need_a_right_here(host: Host) -> None:
     assert host.sysctl("net.ipv4.ip_unprivileged_port_start") == 1024
 
 
-@pytest.mark.parametrize("unit", ["mosquitto", "germqtt"])
+@pytest.mark.parametrize("unit", [*BROKERS, "germqtt"])
 def test_service_runs_now_and_after_a_boot(host: Host, unit: str) -> None:
     service = host.service(unit)
     assert service.is_running, host.run("journalctl --no-pager --lines 50 --unit %s", unit).stdout
@@ -44,7 +48,7 @@ def test_no_unit_has_failed(host: Host) -> None:
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
-@pytest.mark.parametrize("port", [1883, 80, 8883, 443])
+@pytest.mark.parametrize("port", [1883, 80, 8883, 443, 1884, 8084])
 def test_port_belongs_to_the_broker(host: Host, port: int) -> None:
     ss = f"ss --no-header --listening --tcp --numeric --extended 'sport = :{port}'"
     listeners = host.check_output(ss).splitlines()
@@ -53,8 +57,9 @@ def test_port_belongs_to_the_broker(host: Host, port: int) -> None:
     assert [line for line in listeners if f" uid:{uid} " not in line] == []
 
 
-def test_broker_has_one_capability(host: Host) -> None:
-    status = status_of(host, "mosquitto")
+@pytest.mark.parametrize("unit", BROKERS)
+def test_broker_has_one_capability(host: Host, unit: str) -> None:
+    status = status_of(host, unit)
     assert set(status["Uid"].split()) == {host.check_output("id --user mosquitto")}
     for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(status[kind], 16) == CAP_NET_BIND_SERVICE, kind
@@ -69,7 +74,7 @@ def test_germqtt_has_no_capability(host: Host) -> None:
     assert status["NoNewPrivs"] == "1"
 
 
-@pytest.mark.parametrize(("unit", "most"), [("mosquitto", 1.7), ("germqtt", 1.5)])
+@pytest.mark.parametrize(("unit", "most"), [("mosquitto", 1.7), ("mosquitto@public", 1.7), ("germqtt", 1.5)])
 def test_service_is_confined_while_it_works(host: Host, unit: str, most: float) -> None:
     report = host.check_output("systemd-analyze security --no-pager %s.service", unit).splitlines()
     assert "Overall exposure level" in report[-1]
@@ -83,8 +88,25 @@ def test_secret_is_for_its_service_alone(host: Host, path: str) -> None:
         assert host.run("runuser --user %s -- cat %s", stranger, path).failed, stranger
 
 
+@pytest.mark.parametrize("path", BETWEEN_BROKERS)
+def test_what_the_brokers_know_each_other_by_is_for_root_alone(host: Host, path: str) -> None:
+    file = host.file(path)
+    assert (file.user, file.mode) == ("root", 0o600)
+    word = file.content_string.strip()
+    assert len(word) >= 32
+    readable = host.run("grep --recursive --files-with-matches %s /etc /run --exclude-dir=sets", word).stdout.split()
+    assert [name for name in readable if not name.startswith(path)] == []
+    assert word not in host.check_output("journalctl --no-pager; ps axww")
+
+
+def test_the_public_broker_has_a_limit_of_memory(host: Host) -> None:
+    assert host.check_output("systemctl show --property MemoryMax --value mosquitto@public") == str(2**30)
+
+
 def test_no_password_is_written_down_in_clear(host: Host, firehoses: Firehoses) -> None:
-    places = host.check_output("journalctl --no-pager; cat /etc/mosquitto/* /var/log/mosquitto/* 2>/dev/null; ps axww")
+    places = host.check_output(
+        "journalctl --no-pager; cat /etc/mosquitto/* /etc/mosquitto-public/* /var/log/mosquitto/* 2>/dev/null; ps axww"
+    )
     accounts = firehoses[host.backend.get_hostname()].publishers
     assert "mosquitto" in places
     assert [name for name, account in accounts.items() if account.password and account.password in places] == []

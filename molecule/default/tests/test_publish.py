@@ -14,6 +14,7 @@ import uuid
 
 import pytest
 from firehose_testing.clients import (
+    ACCOUNT_WAYS,
     ANONYMOUS,
     MODES,
     QOS1,
@@ -28,6 +29,7 @@ from firehose_testing.clients import (
 from firehose_testing.fixtures import Firehose, Firehoses
 
 TCP, WEBSOCKETS = Way("tcp", "3.1.1"), Way("websockets", "5")
+ACCOUNT_TCP = Way("tcp", "3.1.1", account=True)
 
 PUBLISHER = "ansible"  # the account whose name is claimed, and which may do what the others may not
 FENCE = "ci-1"
@@ -53,7 +55,7 @@ class Watch:
         self._watchers: dict[str, Subscriber] = {
             "public-tcp": PahoSubscriber(firehose.address, TCP),
             "public-websockets": PahoSubscriber(firehose.address, WEBSOCKETS),
-            "reader": PahoSubscriber(firehose.address, TCP, ["#", LEAF], reader),
+            "reader": PahoSubscriber(firehose.address, ACCOUNT_TCP, ["#", LEAF], reader),
         }
         for watcher in self._watchers.values():
             stack.enter_context(watcher)
@@ -64,7 +66,7 @@ class Watch:
         # a will can come after the first message.
         for _round in range(2):
             payload = f"fence {uuid.uuid4()}"
-            publish(self.firehose.address, self._fence, TCP, QOS1, {"ci/1/fence": payload})
+            publish(self.firehose.address, self._fence, ACCOUNT_TCP, QOS1, {"ci/1/fence": payload})
             for watcher in (*self._watchers.values(), *further):
                 watcher.wait_for(payload=payload)
 
@@ -102,7 +104,7 @@ def everybody(mode: Mode, topics: set[str]) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 def test_a_publisher_reaches_everybody(firehoses: Firehoses, watches: dict[str, Watch], way: Way, mode: Mode) -> None:
     reached = firehoses.each(
         lambda firehose: watches[firehose.name].attempt(firehose.publishers[PUBLISHER], way, mode, ["ansible/playbook"])
@@ -112,7 +114,7 @@ def test_a_publisher_reaches_everybody(firehoses: Firehoses, watches: dict[str, 
 
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", [*WAYS, *ACCOUNT_WAYS], ids=str)
 def test_nobody_else_reaches_anybody(
     firehoses: Firehoses, watches: dict[str, Watch], way: Way, mode: Mode, claim: str
 ) -> None:
@@ -140,7 +142,7 @@ def assert_only_own_topics(watch: Watch, account: Account, way: Way) -> None:
 
 
 @pytest.mark.parametrize("publisher", ["germqtt", "ansible", "Zuül, CI@example.org", "hashed"])
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 def test_a_publisher_reaches_its_own_topics_and_no_other(
     firehoses: Firehoses, watches: dict[str, Watch], way: Way, publisher: str
 ) -> None:
@@ -156,12 +158,12 @@ def test_all_publishers_reach_their_own_topics_and_no_other(firehoses: Firehoses
     def check(firehose: Firehose) -> None:
         assert len(firehose.publishers) == 40
         for account in firehose.publishers.values():
-            assert_only_own_topics(watches[firehose.name], account, TCP)
+            assert_only_own_topics(watches[firehose.name], account, ACCOUNT_TCP)
 
     firehoses.each(check)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", [*WAYS, *ACCOUNT_WAYS], ids=str)
 def test_a_reader_and_the_public_reach_no_topic(firehoses: Firehoses, watches: dict[str, Watch], way: Way) -> None:
     def check(firehose: Firehose) -> None:
         for account in (ANONYMOUS, *firehose.readers.values()):

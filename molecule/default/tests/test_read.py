@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the broker says about itself, below $SYS, is for the readers that were given a leaf of it."""
+"""What the brokers say about themselves, below $SYS, is for those who were given a leaf of it."""
 
 from __future__ import annotations
 
 import contextlib
 
 import pytest
-from firehose_testing.clients import ANONYMOUS, QOS1, WAYS, Account, PahoSubscriber, Way, publish
+from firehose_testing.clients import ACCOUNT_WAYS, ANONYMOUS, QOS1, WAYS, Account, PahoSubscriber, Way, publish
 from firehose_testing.fixtures import Firehose, Firehoses
 
 LEAF = "$SYS/broker/clients/connected"
+PUBLIC_LEAF = "$SYS/broker/uptime"
 
 Got = dict[tuple[str, str, Way], set[str]]
 
@@ -27,14 +28,13 @@ def sys_topics(firehoses: Firehoses) -> Got:
                 PahoSubscriber(firehose.address, way, ["$SYS/#", "ci/1/#"], firehose.readers.get(kind, ANONYMOUS))
             )
             for name, firehose in firehoses.items()
-            for kind in ("statistics", "public")
-            for way in WAYS
+            for kind, ways in (("statistics", ACCOUNT_WAYS), ("public", WAYS))
+            for way in ways
         }
         for (_name, kind, _way), subscriber in opened.items():
-            if kind == "statistics":
-                subscriber.wait_for(topic=LEAF, timeout=30)
+            subscriber.wait_for(topic=LEAF if kind == "statistics" else PUBLIC_LEAF, timeout=30)
         for firehose in firehoses.values():
-            publish(firehose.address, firehose.publishers["ci-1"], WAYS[0], QOS1, {"ci/1/fence": "fence"})
+            publish(firehose.address, firehose.publishers["ci-1"], ACCOUNT_WAYS[0], QOS1, {"ci/1/fence": "fence"})
         for subscriber in opened.values():
             subscriber.wait_for(payload="fence")
         return {
@@ -43,18 +43,18 @@ def sys_topics(firehoses: Firehoses) -> Got:
         }
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 def test_a_reader_gets_its_leaf_and_no_other(sys_topics: Got, name: str, way: Way) -> None:
     assert sys_topics[name, "statistics", way] == {LEAF}
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_the_public_gets_none(sys_topics: Got, name: str, way: Way) -> None:
-    assert sys_topics[name, "public", way] == set()
+def test_the_public_gets_the_one_that_is_selected(sys_topics: Got, name: str, way: Way) -> None:
+    assert sys_topics[name, "public", way] == {PUBLIC_LEAF}
 
 
 @pytest.mark.parametrize("password", [None, "", "wrong"])
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", [*WAYS, *ACCOUNT_WAYS], ids=str)
 def test_a_readers_name_alone_opens_nothing(firehoses: Firehoses, way: Way, password: str | None) -> None:
     def refused(firehose: Firehose) -> bool:
         with (

@@ -38,8 +38,9 @@ def events_flow(firehoses: Firehoses, gerrit: Gerrit) -> None:
         gerrit.wait_until_heard(subscribers)
 
 
-def test_the_broker_restarts(firehoses: Firehoses, gerrit: Gerrit) -> None:
-    firehoses.each(lambda firehose: firehose.host.check_output("systemctl restart mosquitto"))
+@pytest.mark.parametrize("broker", ["mosquitto", "mosquitto@public"])
+def test_a_broker_restarts(firehoses: Firehoses, gerrit: Gerrit, broker: str) -> None:
+    firehoses.each(lambda firehose: firehose.host.check_output("systemctl restart %s", broker))
     with listening(firehoses) as subscribers:
         gerrit.wait_until_heard(subscribers)
 

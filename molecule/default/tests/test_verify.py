@@ -29,10 +29,15 @@ ANYONE = {
     for version in ("3.1.1", "5")
 }
 LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
-PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE | LASTS
+IN_STEP = {f"the {broker} runs what is on disk" for broker in ("broker that has the accounts", "public broker")}
+PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE | LASTS | IN_STEP
 # the processes that publish on the hosts in the meantime
 BEACONS = "pgrep --list-name beacon-"
-FILES = "/etc/mosquitto/passwd /etc/mosquitto/acl /etc/mosquitto/mosquitto.conf"
+FILES = " ".join(
+    f"/etc/{folder}/{name}"
+    for folder in ("mosquitto", "mosquitto-public")
+    for name in ("passwd", "acl", "mosquitto.conf")
+)
 
 
 def command(firehoses: Firehoses, *arguments: str, **variables: t.Any) -> list[str]:
@@ -76,7 +81,7 @@ class Verified:
 def state(firehose: Firehose) -> str:
     """What may not be another after a run."""
     stat = (
-        f"sha256sum {FILES}; stat --format '%n %a %U %G' {FILES}; systemctl show --property MainPID mosquitto germqtt;"
+        f"sha256sum {FILES}; stat --format '%n %a %U %G' {FILES}; systemctl show --property MainPID mosquitto mosquitto@public germqtt;"
         f" {BEACONS} || true; ls -A /root /root/.ansible/* /root/.ansible_async"
     )
     return firehose.host.run(stat).stdout
@@ -142,7 +147,7 @@ def test_check_mode_publishes_nothing_and_looks_at_the_rest(
         assert [listener.messages for listener in listeners] == [[]] * len(firehoses)
     for name in firehoses:
         assert {check for check, result in verified.results(name).items() if result == "passed"} == {
-            "the broker runs what is on disk",
+            *IN_STEP,
             CLOSED,
             FEED,
             *ANYONE,
@@ -166,16 +171,16 @@ def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
 # What is done to a host, and what of the table has to fail then
 BREAKS = {
     "no rules": (
-        "sed -i '/^acl_file/d' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
+        "sed -i '/^acl_file/d' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public",
         {NOTHING, CLOSED},
     ),
     "no password file, and a certificate that has expired": (
-        "sed -i '/^password_file/d; s:/good:/expired:' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
+        "sed -i '/^password_file/d; s:/good:/expired:' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public",
         {WORTHLESS, *LASTS, *(check for check in ANYONE if "TLS" in check)},
     ),
     "no feed, no websockets": (
-        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto/mosquitto.conf"
-        " && mosquitto-apply",
+        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto-public/mosquitto.conf"
+        " && mosquitto-apply public",
         {FEED, *(check for check in ANYONE if "80" in check)},
     ),
 }

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from firehose_testing.clients import WAYS, Account, PahoSubscriber, Way
+from firehose_testing.clients import ACCOUNT_WAYS, Account, PahoSubscriber, Way
 from firehose_testing.fixtures import Firehoses
 from firehose_testing.rotation import AFTER, BEFORE, Story, is_let_in, own_topics, reached
 
@@ -30,7 +30,7 @@ def test_before_each_account_reached_its_topics(story: Story) -> None:
 
 @pytest.mark.usefixtures("story")
 @pytest.mark.parametrize("account", GONE)
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 def test_what_is_gone_is_refused_and_reaches_nobody(firehoses: Firehoses, way: Way, account: str) -> None:
     assert firehoses.each(lambda firehose: is_let_in(firehose, GONE[account], way)) == dict.fromkeys(firehoses, False)
     assert firehoses.each(lambda firehose: reached(firehose, GONE[account], way)) == {name: set() for name in firehoses}
@@ -38,7 +38,7 @@ def test_what_is_gone_is_refused_and_reaches_nobody(firehoses: Firehoses, way: W
 
 @pytest.mark.usefixtures("story")
 @pytest.mark.parametrize("account", AFTER)
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 def test_now_each_account_reaches_its_topics_and_no_other(firehoses: Firehoses, way: Way, account: str) -> None:
     own = own_topics(AFTER[account])
     assert own
@@ -46,7 +46,7 @@ def test_now_each_account_reaches_its_topics_and_no_other(firehoses: Firehoses, 
 
 
 @pytest.mark.usefixtures("story")
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 def test_a_reader_reads_as_before(firehoses: Firehoses, way: Way) -> None:
     for firehose in firehoses.values():
         [reader] = firehose.readers.values()

@@ -7,9 +7,9 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from firehose_testing.clients import QOS1, WAYS, Way, publish
+from firehose_testing.clients import ACCOUNT_WAYS, QOS1, Way, publish
 from firehose_testing.fixtures import Firehoses
-from firehose_testing.rotation import AFTER, BEFORE, FENCE, TCP, Story
+from firehose_testing.rotation import ACCOUNT_TCP, AFTER, BEFORE, FENCE, Story
 
 # Accounts whose clients Mosquitto disconnects when it is reloaded: what they logged in with is no longer right.
 DISCONNECTED = {"germqtt", "zuul", "lpmqtt"}
@@ -39,7 +39,7 @@ def test_a_publisher_goes_on_during_the_run(story: Story, name: str) -> None:
         assert end - begin > 20, counter.sender
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 def test_who_logged_in_with_what_is_no_longer_right_is_disconnected(story: Story, way: Way) -> None:
     def is_connected(name: str, account: str) -> bool:
         try:
@@ -54,13 +54,13 @@ def test_who_logged_in_with_what_is_no_longer_right_is_disconnected(story: Story
         assert {account for account in BEFORE if not is_connected(name, account)} == DISCONNECTED
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 def test_the_new_rights_hold_for_a_client_that_stayed(story: Story, firehoses: Firehoses, way: Way) -> None:
     for name, connected in story.connected.items():
         payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
         for topic in ("ansible/a", "tasks/a", "logs/a/done"):
             connected["ansible", way].publish(topic, payload)
-        publish(firehoses[name].address, AFTER[FENCE], TCP, QOS1, {"ci/fence": fence})
+        publish(firehoses[name].address, AFTER[FENCE], ACCOUNT_TCP, QOS1, {"ci/fence": fence})
         for subscriber in story.public[name]:
             subscriber.wait_for(payload=fence)
             assert {m.topic for m in subscriber.messages if m.payload == payload} == {"tasks/a", "logs/a/done"}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from firehose_testing.clients import WAYS, Way
+from firehose_testing.clients import ACCOUNT_WAYS, WAYS, Way
 from firehose_testing.fixtures import Firehoses
 from firehose_testing.rotation import AFTER, AFTER_FILE, State, Story, own_topics, reached, state
 from firehose_testing.runs import Run, run_playbook
@@ -50,7 +50,7 @@ def test_the_output_shows_no_secret(rehashed: Rehashed) -> None:
 
 
 @pytest.mark.usefixtures("rehashed")
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
 @pytest.mark.parametrize("account", AFTER)
 def test_every_password_works(firehoses: Firehoses, way: Way, account: str) -> None:
     known = AFTER[account]
@@ -61,5 +61,5 @@ def test_nobody_was_disconnected(story: Story, rehashed: Rehashed) -> None:
     for subscribers in story.public.values():
         assert [subscriber.ended for subscriber in subscribers] == [None] * len(WAYS)
     for connected in story.connected.values():
-        for way in WAYS:
+        for way in ACCOUNT_WAYS:
             connected["ci", way].publish("ci/later", "")

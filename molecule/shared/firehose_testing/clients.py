@@ -20,23 +20,26 @@ import paho.mqtt.client as paho
 TIMEOUT = 20
 PORTS = {"tcp": 1883, "websockets": 80}
 TLS_PORTS = {"tcp": 8883, "websockets": 443}
+# Where accounts log in, of a firehose whose variables say so: firehose_account_listeners.
+ACCOUNT_PORTS = {"tcp": 1884, "websockets": 8084}
 
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """A transport and a version of the protocol, in the clear or with TLS."""
+    """A transport and a version of the protocol, in the clear or with TLS, as the public or as an account."""
 
     transport: t.Literal["tcp", "websockets"]
     version: t.Literal["3.1.1", "5"]
     tls: bool = False
+    account: bool = False
 
     def __str__(self) -> str:
-        return f"{self.transport}-{self.version}{'-tls' if self.tls else ''}"
+        return f"{self.transport}-{self.version}{'-tls' if self.tls else ''}{'-account' if self.account else ''}"
 
     @property
     def port(self) -> int:
         """Where a firehose serves it."""
-        return (TLS_PORTS if self.tls else PORTS)[self.transport]
+        return (ACCOUNT_PORTS if self.account else TLS_PORTS if self.tls else PORTS)[self.transport]
 
     @property
     def level(self) -> paho.MQTTProtocolVersion:
@@ -46,6 +49,7 @@ class Way:
 
 WAYS = [Way(transport, version) for transport in PORTS for version in ("3.1.1", "5")]
 TLS_WAYS = [dataclasses.replace(way, tls=True) for way in WAYS]
+ACCOUNT_WAYS = [dataclasses.replace(way, account=True) for way in WAYS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +83,12 @@ def ca_file() -> str:
     return str(pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ca.pem"))
 
 
-def paho_client(account: Account, way: Way, client_id: str = "") -> paho.Client:
-    """Make a client that has not connected yet."""
+def paho_client(account: Account, way: Way, client_id: str = "", *, clean: bool = True) -> paho.Client:
+    """Make a client that has not connected yet. Whether its session is a new one is said here for MQTT 3.1.1 only."""
     client = paho.Client(
         paho.CallbackAPIVersion.VERSION2,
         client_id,
+        clean_session=clean if way.version == "3.1.1" else None,
         transport=way.transport,
         protocol=way.level,
         reconnect_on_failure=False,

@@ -20,6 +20,7 @@ import pytest
 import testinfra.host
 
 from .accounting import Account, Received, make_account, table
+from .clients import ACCOUNT_PORTS
 
 if t.TYPE_CHECKING:  # pytest has to import its plugins itself
     from .fixtures import Firehose, Firehoses
@@ -65,7 +66,7 @@ class DurableReader:
         self._address = address
 
     def __enter__(self) -> t.Self:
-        self._client.connect(self._address)
+        self._client.connect(self._address, ACCOUNT_PORTS["tcp"])
         self._client.loop_start()
         assert self._subscribed.wait(20)
         return self
@@ -85,7 +86,7 @@ class DurableReader:
             deadline = time.monotonic() + 30
             while True:
                 try:
-                    self._client.connect(self._address)
+                    self._client.connect(self._address, ACCOUNT_PORTS["tcp"])
                     break
                 except OSError:
                     if time.monotonic() > deadline:

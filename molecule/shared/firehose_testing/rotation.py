@@ -15,7 +15,7 @@ import pytest
 import yaml
 from testinfra.utils.ansible_runner import AnsibleRunner
 
-from .clients import QOS1, WAYS, Account, PahoSubscriber, Way, publish
+from .clients import ACCOUNT_WAYS, QOS1, WAYS, Account, PahoSubscriber, Way, publish
 from .gerrit import Gerrit
 from .runs import Run, run_playbook
 from .sampling import sampling
@@ -29,7 +29,7 @@ pytest_plugins = ["firehose_testing.fixtures"]
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 AFTER_FILE = SCENARIO / "vars/after.yml"
 FILES = ["/etc/mosquitto/passwd", "/etc/mosquitto/acl", "/etc/germqtt/germqtt.conf"]
-TCP = Way("tcp", "3.1.1")
+TCP, ACCOUNT_TCP = Way("tcp", "3.1.1"), Way("tcp", "3.1.1", account=True)
 # What all passwords begin with, and all hashes that the role makes.
 SECRET_MARKS = ["only-for-tests", "$7$"]
 FENCE = "ci"  # an account that nothing happens to
@@ -77,7 +77,7 @@ def reached(firehose: Firehose, account: Account, way: Way, topics: t.Sequence[s
     with PahoSubscriber(firehose.address, TCP) as public:
         publish(firehose.address, account, way, QOS1, dict.fromkeys(topics, payload))
         # Once this has arrived, the attempt has arrived too, if it does at all.
-        publish(firehose.address, AFTER[FENCE], TCP, QOS1, {"ci/fence": fence})
+        publish(firehose.address, AFTER[FENCE], ACCOUNT_TCP, QOS1, {"ci/fence": fence})
         public.wait_for(payload=fence)
         return {message.topic for message in public.messages if message.payload == payload}
 
@@ -189,14 +189,21 @@ def story(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> t.Iterator[S
     rotate = "--diff", "-vvv", "--extra-vars", f"@{AFTER_FILE}"
     with contextlib.ExitStack() as stack, contextlib.ExitStack() as publishing:
         enter = stack.enter_context
-        reached_before = firehoses.each(lambda host: {name: reached(host, BEFORE[name], TCP) for name in BEFORE})
+        reached_before = firehoses.each(
+            lambda host: {name: reached(host, BEFORE[name], ACCOUNT_TCP) for name in BEFORE}
+        )
         public = firehoses.each(lambda host: [enter(PahoSubscriber(host.address, way)) for way in WAYS])
         connected = firehoses.each(
-            lambda host: {(name, way): enter(session(host, BEFORE[name], way)) for name in BEFORE for way in WAYS}
+            lambda host: {
+                (name, way): enter(session(host, BEFORE[name], way)) for name in BEFORE for way in ACCOUNT_WAYS
+            }
         )
         gerrit.wait_until_heard([subscriber for name in feeds for subscriber in public[name]])
         counters = firehoses.each(
-            lambda host: [publishing.enter_context(_counting(host, way)) for way in (TCP, Way("websockets", "5"))]
+            lambda host: [
+                publishing.enter_context(_counting(host, way))
+                for way in (ACCOUNT_TCP, Way("websockets", "5", account=True))
+            ]
         )
 
         sampled = firehoses.each(lambda host: publishing.enter_context(sampling(host.host, SECRET_MARKS)))

@@ -24,7 +24,7 @@ pytest_plugins = ["firehose_testing.fixtures"]
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 EPHEMERAL = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
-TCP = Way("tcp", "3.1.1")
+TCP, ACCOUNT_TCP = Way("tcp", "3.1.1"), Way("tcp", "3.1.1", account=True)
 
 
 class Run:
@@ -85,11 +85,12 @@ class Broker:
     address: str
     fence: Account
     watcher: Account  # who hears all
+    account_way: Way
 
     def lets_in(self, account: Account) -> bool:
         """Whether an account may log in. That nobody answers is an error."""
         try:
-            with PahoSubscriber(self.address, TCP, ["none"], account):
+            with PahoSubscriber(self.address, self.account_way, ["none"], account):
                 return True
         except ConnectionError as exc:
             if "a refusal" not in str(exc):
@@ -100,23 +101,23 @@ class Broker:
         """Try to publish on topics. Return those on which it reached the watcher, who is anonymous at a firehose."""
         payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
         with PahoSubscriber(self.address, TCP, ["#"], self.watcher) as watcher:
-            publish(self.address, account, TCP, QOS1, dict.fromkeys(topics, payload))
+            publish(self.address, account, self.account_way, QOS1, dict.fromkeys(topics, payload))
             # Once this has arrived, the attempt has arrived too, if it does at all.
-            publish(self.address, self.fence, TCP, QOS1, {self.fence.topics[0]: fence})
+            publish(self.address, self.fence, self.account_way, QOS1, {self.fence.topics[0]: fence})
             watcher.wait_for(payload=fence)
             return {message.topic for message in watcher.messages if message.payload == payload}
 
 
-def _broker(name: str, fence: Account, watcher: Account) -> Broker:
+def _broker(name: str, fence: Account, watcher: Account, account_way: Way) -> Broker:
     host = testinfra.get_host(f"docker://{name}")
-    return Broker(name, host, host.check_output("hostname -i"), fence, watcher)
+    return Broker(name, host, host.check_output("hostname -i"), fence, watcher, account_way)
 
 
 @pytest.fixture(scope="session")
 def brokers() -> list[Broker]:
     """The firehoses."""
     germqtt = Account("germqtt", "only-for-tests-germqtt", ("gerrit/fence",))
-    return [_broker(name, germqtt, ANONYMOUS) for name in hosts_in("firehose")]
+    return [_broker(name, germqtt, ANONYMOUS, ACCOUNT_TCP) for name in hosts_in("firehose")]
 
 
 @pytest.fixture(scope="session")
@@ -124,4 +125,4 @@ def sensors() -> Broker:
     """The broker that is none."""
     monitoring = Account("monitoring", "only-for-tests-monitoring", ("fence",))
     [name] = hosts_in("broker")
-    return _broker(name, monitoring, monitoring)
+    return _broker(name, monitoring, monitoring, TCP)

@@ -396,6 +396,12 @@ def test_sys_topics_are_found(broker):
     assert "among them '$SYS/broker/version'" in failures(verify())[CLOSED]
 
 
+def test_a_selected_leaf_of_sys_may_be_read(broker):
+    broker.readable[None] = ["#", "$SYS/#"]
+    broker.retained["$SYS/broker/version"] = "2"
+    assert CLOSED not in failures(verify(public_topics=["#", "$SYS/broker/version"]))
+
+
 def test_nothing_is_published_if_it_may_not_be(broker):
     broker.on_publish = pytest.fail
     found = verify(publish=False)

@@ -15,10 +15,10 @@ FINE = {
     "firehose_readers": [{"name": "monitor", "password": "p", "sys": ["broker/clients/connected"]}],
     "firehose_public_topics": ["#"],
     "firehose_listeners": [{"port": 1883}, {"port": 80, "protocol": "websockets"}],
+    "firehose_account_listeners": [{"port": 1884, "bind_address": "127.0.0.1"}],
     "firehose_germqtt": True,
     "firehose_germqtt_publisher": "germqtt",
     "germqtt_topic": "gerrit",
-    "germqtt_mqtt_port": 1883,
 }
 
 
@@ -47,8 +47,11 @@ def test_nothing_is_wrong(problems):
     "change",
     [
         {"firehose_publishers": [], "firehose_germqtt": False},
-        {"firehose_listeners": [{"port": 2883}], "firehose_germqtt": False},
-        {"firehose_listeners": [{"port": 1883, "bind_address": "127.0.0.1"}]},
+        {"firehose_listeners": [{"port": 2883}]},
+        {"firehose_account_listeners": [{"socket": "/run/mosquitto/socket"}, {"port": 2884}]},
+        {"firehose_tls": TLS, "firehose_account_listeners": _firehose.account_listeners(TLS)},
+        {"firehose_public_sys": ["broker/clients/connected"]},
+        {"firehose_readers": [{"name": "firehose-verify-1f", "state": "absent"}]},
         {"firehose_publishers": [{**GERMQTT, "topics": ["+/#"]}]},
         {"firehose_tls": TLS, "firehose_listeners": _firehose.listeners(TLS, True)},
         {"firehose_tls": TEXTS, "firehose_listeners": _firehose.listeners(TEXTS, True)},
@@ -104,11 +107,23 @@ def test_these_are_fine_too(problems, change):
         ({"firehose_readers": [{"name": "a", "password": "p", "sys": "#"}]}, "firehose_readers[0].sys", "a list"),
         ({"firehose_public_topics": "gerrit/#"}, "firehose_public_topics", "a list"),
         ({"firehose_germqtt": "no"}, "firehose_germqtt", "boolean"),
-        ({"firehose_listeners": [{"port": 2883}]}, "firehose_listeners", "1883"),
-        ({"firehose_listeners": [{"port": 1883, "bind_address": "192.0.2.1"}]}, "firehose_listeners", "1883"),
+        ({"firehose_account_listeners": [{"port": 1883}]}, "firehose_account_listeners[0]", "firehose_listeners[0]"),
+        ({"firehose_account_listeners": []}, "firehose_account_listeners", "without TLS"),
+        (
+            {"firehose_account_listeners": [{"port": 1884, "bind_address": "192.0.2.1"}]},
+            "firehose_account_listeners",
+            "without TLS",
+        ),
+        ({"firehose_public_sys": ["$SYS/broker"]}, "firehose_public_sys[0]", "after"),
+        ({"firehose_readers": [{"name": "firehose-relay", "password": "p"}]}, "firehose_readers[0]", "public broker"),
+        (
+            {"firehose_readers": [{"name": "firehose-verify-1f", "password": "p"}]},
+            "firehose_readers[0] (firehose-verify-1f)",
+            "'firehose-verify'",
+        ),
         ({"firehose_public_topics": ["$SYS/#"]}, "firehose_public_topics[0]", "belong to the broker"),
         ({"firehose_plain": False}, "firehose_plain", "without firehose_tls"),
-        ({"firehose_tls": TLS}, "firehose_tls", "none of firehose_listeners uses it"),
+        ({"firehose_tls": TLS}, "firehose_tls", "neither firehose_listeners nor"),
         (
             {"firehose_tls": {"key": "/k"}, "firehose_listeners": _firehose.listeners({"key": "/k"}, True)},
             "firehose_tls",
@@ -154,6 +169,17 @@ def test_acl():
     }
 
 
+def test_acl_of_the_public():
+    assert _firehose.acl([], [], ["#"], ["broker/clients/connected"]) == {
+        "anonymous": [
+            {"topic": "#", "access": "read"},
+            {"topic": "$SYS/broker/clients/connected", "access": "read"},
+        ],
+        "users": [],
+        "patterns": [],
+    }
+
+
 @pytest.mark.parametrize(
     ("publisher", "problem"),
     [
@@ -184,7 +210,7 @@ def test_one_publisher(roles, publisher, problem):
     [
         ({}, True, [(None, 1883), (None, 80)]),
         (TLS, True, [(None, 1883), (None, 80), (None, 8883), (None, 443)]),
-        (TLS, False, [("127.0.0.1", 1883), (None, 8883), (None, 443)]),
+        (TLS, False, [(None, 8883), (None, 443)]),
     ],
 )
 def test_listeners(tls, plain, places):
@@ -192,6 +218,30 @@ def test_listeners(tls, plain, places):
     assert [(listener.get("bind_address"), listener["port"]) for listener in found] == places
     assert all(listener.get("tls") == (TLS if listener["port"] in (8883, 443) else None) for listener in found)
     assert all((listener.get("protocol") == "websockets") == (listener["port"] in (80, 443)) for listener in found)
+
+
+@pytest.mark.parametrize(("tls", "places"), [({}, [("127.0.0.1", 1884)]), (TLS, [("127.0.0.1", 1884), (None, 8884)])])
+def test_account_listeners(tls, places):
+    found = _firehose.account_listeners(tls)
+    assert [(listener.get("bind_address"), listener["port"]) for listener in found] == places
+    assert [listener.get("tls") for listener in found] == [None, TLS][: len(found)]
+    assert _firehose.local_port(found) == 1884
+
+
+@pytest.mark.parametrize(
+    "listener",
+    [
+        {"socket": "/s"},
+        {"port": 1, "bind_address": "::1"},
+        {"port": 1, "bind_address": "192.0.2.1"},
+        {"port": 1, "protocol": "websockets"},
+        {"port": 1, "tls": TLS},
+        {"port": 1, "options": {"psk_hint": "x"}},
+    ],
+)
+def test_where_the_public_broker_does_not_get_to(listener):
+    assert _firehose.local_port([listener]) is None
+    assert _firehose.local_port([listener, {"port": 2}]) == 2
 
 
 def test_public_listeners():
@@ -224,17 +274,22 @@ def test_public_listeners():
 
 def test_who_else_may_publish():
     accounts = {"users": [{"name": name} for name in ("zuul", "wiki", "monitor", "gone")]}
-    rules = {
+    public_rules = {
         "anonymous": [{"topic": "#", "access": "read"}, {"topic": "chat/#", "access": "readwrite"}],
+        "users": [],
+        "patterns": [{"topic": "of/%u", "access": "write"}, {"topic": "all", "access": "write"}],
+    }
+    rules = {
+        "anonymous": [{"topic": "secret/#", "access": "readwrite"}],
         "users": [
             {"name": "wiki", "rules": [{"topic": "wiki/#", "access": "write"}, {"topic": "#", "access": "deny"}]},
             {"name": "monitor", "rules": [{"topic": "#", "access": "read"}]},
             {"name": "nobody", "rules": [{"topic": "nobody/#", "access": "write"}]},
         ],
-        "patterns": [{"topic": "of/%u", "access": "write"}, {"topic": "all", "access": "write"}],
+        "patterns": [],
     }
     zuul = {"name": "zuul", "password": "p", "topics": ["zuul/#"]}
-    assert _firehose.found([zuul, {"name": "gone", "state": "absent"}], accounts, rules) == {
+    assert _firehose.found([zuul, {"name": "gone", "state": "absent"}], accounts, rules, public_rules) == {
         "publishers": [
             {"name": "zuul", "topics": ["zuul/#"], "publishes": True},
             {"name": "wiki", "topics": ["wiki/#"]},

@@ -80,15 +80,9 @@ async def take_over_by_a_guess(field: Field) -> None:
     await take_all(field, sorted({guess.format(name=name) for guess in GUESSES for name in names}))
 
 
-@attack(
-    "take over by the client id",
-    forbidden=True,
-    seconds=3,
-    sources=16,
-    unsolved="publishers and the public have client ids of one broker",
-)
+@attack("take over by the client id", forbidden=True, seconds=3, sources=16)
 async def take_over_by_the_client_id(field: Field) -> None:
-    """The client ids that publishers and bridges have, as if somebody had told them."""
+    """The client ids that publishers have, as if somebody had told them."""
     await take_all(field, list(field.target.client_ids))
 
 

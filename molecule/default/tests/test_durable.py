@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A reader with an account, and a session that lasts, misses nothing while it is away."""
+
+from __future__ import annotations
+
+import pytest
+from firehose_testing.clients import ACCOUNT_WAYS, Way
+from firehose_testing.durable import DurableReader, publish_numbers
+from firehose_testing.fixtures import Firehose, Firehoses
+
+# Ten minutes of 50 events a second
+EVENTS = 10 * 60 * 50
+TCP = ACCOUNT_WAYS[0]
+
+
+@pytest.mark.parametrize("broker", ["mosquitto", "mosquitto@public"])
+def test_ten_minutes_away(firehoses: Firehoses, broker: str) -> None:
+    """Whatever the brokers go through in the meantime."""
+
+    def check(firehose: Firehose) -> None:
+        reader = DurableReader(firehose.address, firehose.readers["statistics"], TCP)
+        with reader.connected():
+            pass
+        sender = firehose.publishers["ci-2"]
+        publish_numbers(firehose.address, sender, TCP, "ci/2/durable", range(EVENTS // 2))
+        firehose.host.check_output("systemctl restart %s", broker)
+        publish_numbers(firehose.address, sender, TCP, "ci/2/durable", range(EVENTS // 2, EVENTS))
+        with reader.connected():
+            reader.wait_for(EVENTS)
+        assert [int(payload.split()[0]) for payload in reader.payloads] == list(range(EVENTS))
+
+    firehoses.each(check)
+
+
+@pytest.mark.parametrize("way", [TCP, ACCOUNT_WAYS[-1]], ids=str)
+def test_what_is_sent_at_qos_0_waits_too(firehoses: Firehoses, name: str, way: Way) -> None:
+    firehose = firehoses[name]
+    reader = DurableReader(firehose.address, firehose.readers["statistics"], way)
+    with reader.connected():
+        pass
+    publish_numbers(firehose.address, firehose.publishers["ci-2"], TCP, "ci/2/durable", range(100), qos=0)
+    with reader.connected():
+        reader.wait_for(100)
+    assert [int(payload.split()[0]) for payload in reader.payloads] == list(range(100))

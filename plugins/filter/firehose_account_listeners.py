@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: firehose_account_listeners
+short_description: Say which listeners a firehose has for accounts
+version_added: 3.0.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Gives the listeners for publishers and readers with accounts, for which nobody asks for others. Without TLS they are for the host itself.
+options:
+  _input:
+    description:
+      - A certificate and its key, as the variable C(firehose_tls) of the role P(opendev.firehose.firehose#role) has them. If it is empty,
+        no listener has TLS.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show them
+  ansible.builtin.debug:
+    msg: "{{ tls | opendev.firehose.firehose_account_listeners }}"
+  vars:
+    tls:
+      certificate: /etc/letsencrypt/live/firehose01.example.org/fullchain.pem
+      key: /etc/letsencrypt/live/firehose01.example.org/privkey.pem
+"""
+
+RETURN = r"""
+_value:
+  description: The listeners, as the variable C(mosquitto_listeners) of the role P(opendev.firehose.mosquitto#role) takes them.
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"firehose_account_listeners": _firehose.account_listeners}
