@@ -75,13 +75,21 @@ class Changes:
         run = self._role.run(**change.variables)
         return {name: (name in run.failed_hosts, "\n".join(run.failures[name])) for name in self._brokers}
 
-    def make(self, change: Change) -> dict[str, Outcome]:
-        """Make a change from where all is well; return what became of it, by broker."""
+    def settle(self) -> None:
+        """Have all be well, and everybody connected, before something happens."""
         if not self._all_is_well:
             self._role.ensure()
         self._all_is_well = False
         for crowd in self._crowds.values():
             crowd.settle()
+
+    def opened(self) -> dict[str, list[str]]:
+        """What strangers can do that they should not, by broker."""
+        return self._brokers.each(_opened)
+
+    def make(self, change: Change) -> dict[str, Outcome]:
+        """Make a change from where all is well; return what became of it, by broker."""
+        self.settle()
         with contextlib.ExitStack() as stack:
             stack.callback(self._brokers.each, lambda broker: broker.host.check_output(change.afterwards))
             self._brokers.each(lambda broker: broker.host.check_output(change.before))
@@ -89,7 +97,7 @@ class Changes:
             brought = self._bring(change)
             after = self._brokers.each(_look)
             losses = {name: crowd.losses for name, crowd in self._crowds.items()}
-            opened = self._brokers.each(_opened)
+            opened = self.opened()
         outcomes = {
             name: Outcome(*brought[name], losses[name], *zip(before[name], after[name], strict=True), opened[name])
             for name in self._brokers

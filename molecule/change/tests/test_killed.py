@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A change that is cut off in the middle costs nobody anything, and the next one goes on from there."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+from firehose_testing.brokers import Broker, Brokers
+from firehose_testing.changes.change import NOTHING, RELOAD, Change
+from firehose_testing.changes.killed import APPLY, KEEP, KILLED, MADE_GOOD, RULE
+from firehose_testing.changes.plugin import LONG, Changes, chosen
+
+
+@pytest.mark.parametrize("change", chosen(KILLED))
+def test_a_command_that_is_killed(changes: Changes, change: Change) -> None:
+    for name, outcome in changes.make(change).items():
+        assert not outcome.losses, (name, outcome.losses)
+        assert outcome.opened == [], name
+        assert outcome.action in (NOTHING, RELOAD), name
+        assert outcome.failed or outcome.action == RELOAD, name
+
+
+@pytest.mark.parametrize("moment", [0.3, 0.8, 1.5] if LONG else [0.8])
+def test_a_host_that_dies(changes: Changes, brokers: Brokers, moment: float) -> None:
+    """It comes up with the one set or the other, and serves."""
+
+    def die(broker: Broker) -> None:
+        broker.host.check_output(f"{KEEP} && {RULE}")
+        subprocess.run(["docker", "exec", "--detach", broker.name, APPLY], check=True)
+        time.sleep(moment)
+        subprocess.run(["docker", "kill", broker.name], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["docker", "start", broker.name], check=True, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while broker.host.run("systemctl is-active --quiet mosquitto").rc and time.monotonic() < deadline:
+            time.sleep(0.5)
+        broker.host.check_output(MADE_GOOD)
+
+    changes.settle()
+    brokers.each(die)
+    changes.settle()
+    assert changes.opened() == brokers.all([])
