@@ -148,6 +148,20 @@ class Verification:
         if feed and self._watchers and self._may_be_public(feed):
             self._feed = self._watcher(next(iter(self._watchers)), [f"{feed}/#"])
 
+    def closed(self, ways: t.Iterable[_verify.Way]) -> list[Check]:
+        """Knock at listeners that are for accounts. One that the public does not get to at all keeps it out, too."""
+        checks = []
+        for way in ways:
+            name = f"{way} turns away who has no account"
+            try:
+                with self._clients.session(way):
+                    pass
+                checks.append(Check(name, FAILED, "it lets in a client without a name"))
+            except _mqtt.Failure as exc:
+                result = {"login": PASSED, "tls": FAILED}.get(exc.cause, NOT_CHECKED)
+                checks.append(Check(name, result, "" if result == PASSED else str(exc)))
+        return checks
+
     def _certificate(self, way: _verify.Way, session: _mqtt_client.Session | None, problem: str | None) -> None:
         shown = session.certificate() if session else None
         self.checks.append(_verify.certificate_check(way, shown, problem, self._certificate_days))

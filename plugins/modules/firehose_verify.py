@@ -48,7 +48,7 @@ options:
       - port: 1883
       - port: 80
         protocol: websockets
-    suboptions:
+    suboptions: &listener
       port:
         description: The TCP port.
         type: int
@@ -71,6 +71,15 @@ options:
         description: Why the listener is not checked, if it is not.
         type: str
         version_added: 2.1.0
+  account_listeners:
+    description:
+      - Listeners for accounts, with the same suboptions as O(listeners). They have to turn the public away. One that does not answer where the
+        module runs is listed as not checked.
+    type: list
+    elements: dict
+    default: []
+    suboptions: *listener
+    version_added: 3.0.0
   ca_file:
     description:
       - A file with the certificates, in PEM format, of the authorities that are trusted to have signed the listeners' certificates. By default
@@ -264,20 +273,22 @@ from ansible_collections.opendev.firehose.plugins.module_utils import (
     _verify_clients,
 )
 
+LISTENER_SPEC: dict[str, t.Any] = {
+    "port": {"type": "int", "required": True},
+    "protocol": {"type": "str", "choices": ["mqtt", "websockets"], "default": "mqtt"},
+    "tls": {"type": "bool", "default": False},
+    "address": {"type": "str"},
+    "not_checked": {"type": "str"},
+}
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "host": {"type": "str", "required": True},
     "listeners": {
         "type": "list",
         "elements": "dict",
         "default": [{"port": 1883}, {"port": 80, "protocol": "websockets"}],
-        "options": {
-            "port": {"type": "int", "required": True},
-            "protocol": {"type": "str", "choices": ["mqtt", "websockets"], "default": "mqtt"},
-            "tls": {"type": "bool", "default": False},
-            "address": {"type": "str"},
-            "not_checked": {"type": "str"},
-        },
+        "options": LISTENER_SPEC,
     },
+    "account_listeners": {"type": "list", "elements": "dict", "default": [], "options": LISTENER_SPEC},
     "ca_file": {"type": "path"},
     "certificate_days": {"type": "int", "default": 14},
     "beacon": {
@@ -323,8 +334,11 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 def problems(params: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the options, so that there is no need to try."""
     found = [] if params["host"].strip() else ["host is empty"]
-    listeners = enumerate(params["listeners"])
-    ports = (_mqtt.port_problem(f"listeners[{index}].port", listener["port"]) for index, listener in listeners)
+    ports = (
+        _mqtt.port_problem(f"{name}[{index}].port", listener["port"])
+        for name in ("listeners", "account_listeners")
+        for index, listener in enumerate(params[name])
+    )
     times = ("feed_timeout", "feed_max_age", "timeout", "time_limit")
     return [*found, *filter(None, ports), *filter(None, (_mqtt.seconds_problem(name, params[name]) for name in times))]
 
@@ -341,6 +355,11 @@ def main() -> t.NoReturn:
     publishers = [_verify.Publisher.from_option(publisher) for publisher in present]
     reasons = [_verify_clients.why_not_checked(params["host"], listener) for listener in params["listeners"]]
     listeners = [*zip(params["listeners"], reasons)]
+    account_listeners = [
+        listener
+        for listener in params["account_listeners"]
+        if not _verify_clients.why_not_checked(params["host"], listener)
+    ]
     with _verification.Verification(
         _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
         _verify.ways([listener for listener, reason in listeners if not reason]),
@@ -352,6 +371,7 @@ def main() -> t.NoReturn:
         checks = [
             *(_verify.Check(**check) for check in params["other_checks"]),
             *(_verify.unchecked(listener, reason) for listener, reason in listeners if reason),
+            *verification.closed(_verify.ways(account_listeners)),
             *verification.run(
                 publishers,
                 params["anonymous_topics"],

@@ -28,9 +28,14 @@ ANYONE = {
     for place in ("1883 (mqtt", "80 (websockets", "8883 (mqtt, TLS", "443 (websockets, TLS")
     for version in ("3.1.1", "5")
 }
+KEPT_OUT = {
+    f"port {place}, MQTT {version}) turns away who has no account"
+    for place in ("1884 (mqtt", "8084 (websockets")
+    for version in ("3.1.1", "5")
+}
 LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
 IN_STEP = {f"the {broker} runs what is on disk" for broker in ("broker that has the accounts", "public broker")}
-PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE | LASTS | IN_STEP
+PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE | LASTS | IN_STEP | KEPT_OUT
 # the processes that publish on the hosts in the meantime
 BEACONS = "pgrep --list-name beacon-"
 FILES = " ".join(
@@ -148,6 +153,7 @@ def test_check_mode_publishes_nothing_and_looks_at_the_rest(
     for name in firehoses:
         assert {check for check, result in verified.results(name).items() if result == "passed"} == {
             *IN_STEP,
+            *KEPT_OUT,
             CLOSED,
             FEED,
             *ANYONE,

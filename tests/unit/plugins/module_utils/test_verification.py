@@ -402,6 +402,17 @@ def test_a_selected_leaf_of_sys_may_be_read(broker):
     assert CLOSED not in failures(verify(public_topics=["#", "$SYS/broker/version"]))
 
 
+@pytest.mark.parametrize(
+    ("cause", "result"), [("login", PASSED), ("tls", FAILED), ("unreachable", NOT_CHECKED), (None, FAILED)]
+)
+def test_a_listener_for_accounts_turns_the_public_away(broker, cause, result):
+    broker.on_login = lambda _session: cause
+    clients = _verify_clients.Clients("host", 1, 60, None)
+    with _verification.Verification(clients, [], ["#"], MARK, None) as verification:
+        [check] = verification.closed([_verify.Way(1884, "mqtt")])
+    assert (check.check, check.result) == ("port 1884 (mqtt, MQTT 5) turns away who has no account", result)
+
+
 def test_nothing_is_published_if_it_may_not_be(broker):
     broker.on_publish = pytest.fail
     found = verify(publish=False)
