@@ -51,7 +51,8 @@ def firehose_variables(entries: list[dict[str, t.Any]]) -> dict[str, t.Any]:
         {"name": entry["name"], "password": entry["password"], "topics": [entry["topic"]]} for entry in entries[:-1]
     ]
     germqtt = {"name": "germqtt", "password": entries[-1]["password"], "topics": ["gerrit/#"]}
-    return {"firehose_publishers": [*publishers, germqtt], **hosts.gerrit_variables()}
+    listeners = {"firehose_account_listeners": [{"port": 1884}]}
+    return {"firehose_publishers": [*publishers, germqtt], **listeners, **hosts.gerrit_variables()}
 
 
 def no_variables(_entries: list[dict[str, t.Any]]) -> dict[str, t.Any]:
@@ -129,10 +130,11 @@ class Host:
             return
         place, name, version = hosts.address(self.play.name), self._accounts[0]["name"], "3.1.1"
         account = Account(name, self._accounts[0]["password"])
+        own = Way("tcp", version, account=self.play.name == "firehose")
         try:
             with PahoSubscriber(place, Way("websockets", version)) as public:
                 publish(place, Account(), Way("tcp", version), QOS1, {"ci/1/bench": "anybody's"})
-                publish(place, account, Way("tcp", version), QOS1, {"ci/2/bench": "another topic", "ci/1/bench": name})
+                publish(place, account, own, QOS1, {"ci/2/bench": "another topic", "ci/1/bench": name})
                 public.wait_for(payload=name)
         except OSError as error:
             raise BenchError(f"{self.name}: the broker does not serve: {error}") from error

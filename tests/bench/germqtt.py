@@ -23,6 +23,8 @@ WAITING = 100_000
 # Events a second, and for how many seconds.
 RATES = {1: 20, 100: 10, 1000: 5}
 EXTRA_RATES = {100: 10}
+# The one that publishers log in at, and the public's
+BROKERS = ("mosquitto", "mosquitto@public")
 # How long a burst may take, and after how long without an event it counts as withheld.
 BURST_TIMEOUT, WITHHELD_AFTER = 120, 10
 
@@ -92,7 +94,8 @@ class Subscriber(PahoSubscriber):
 class Firehose:
     """The host that all variants run on, one at a time."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, address: str) -> None:
+        self._address = address
         self._inventory = folder / "inventory.yml"
         self._password = secrets.token_urlsafe(24)
         self._germqtt = hosts.gerrit_variables()
@@ -108,7 +111,13 @@ class Firehose:
         connection = {"ansible_connection": "community.docker.docker", "ansible_user": "root"}
         # A broker that keeps a burst for a slow subscriber, or the fastest publisher would lose by it.
         queue = {"firehose_max_queued_messages": 2 * BURST}
-        variables = {"firehose_publishers": [germqtt], **queue, **self._germqtt, **variant.variables, **connection}
+        # germqtt 0.1.0 knows no other port than 1883.
+        listeners = {
+            "firehose_listeners": [{"port": 1883, "bind_address": self._address}],
+            "firehose_account_listeners": [{"port": 1883, "bind_address": "127.0.0.1"}],
+        }
+        own = {"firehose_publishers": [germqtt], **queue, **listeners}
+        variables = {**own, **self._germqtt, **variant.variables, **connection}
         inventory = {"firehose": {"hosts": {hosts.container("firehose"): {}}, "vars": variables}}
         self._inventory.write_text(yaml.safe_dump(inventory), encoding="utf-8")
         play(CHECKOUT / "playbooks/firehose.yml", f"--inventory={self._inventory}")
@@ -123,9 +132,9 @@ class Firehose:
         pipe = f"ssh -i {key} -o UserKnownHostsFile={known} {gerrit} | python3 /usr/local/lib/bare_publisher.py germqtt /root/password"
         hosts.in_container("firehose", "systemd-run", "--quiet", "--unit=bare", "sh", "-c", pipe)
 
-    def cpu(self, unit: str) -> float:
-        """Seconds of the processors that a unit has taken."""
-        return int(show("CPUUsageNSec", unit)) / 1e9
+    def cpu(self, *units: str) -> float:
+        """Seconds of the processors that units have taken."""
+        return sum(int(show("CPUUsageNSec", unit)) for unit in units) / 1e9
 
     def emit(self, events: int, rate: float) -> str:
         """Have Gerrit stream events, as many a second, or all at once; return the run's mark."""
@@ -167,9 +176,9 @@ def sample(firehose: Firehose, address: str, variant: Variant) -> Sample:
     ready(firehose, address)
     found = Sample()
     with Subscriber(address) as subscriber:
-        before = firehose.cpu(variant.unit), firehose.cpu("mosquitto")
+        before = firehose.cpu(variant.unit), firehose.cpu(*BROKERS)
         got = wait_for(subscriber, mark := firehose.emit(BURST, 0), BURST)
-        after = firehose.cpu(variant.unit), firehose.cpu("mosquitto")
+        after = firehose.cpu(variant.unit), firehose.cpu(*BROKERS)
         moments = [moment for moment, _emitted in got]
         found.burst_rate = (len(got) - 1) / (moments[-1] - moments[0])
         found.withheld = BURST - len(got)
@@ -224,7 +233,8 @@ def measure(folder: pathlib.Path, turns: int) -> Results:
     """Measure all variants by turns, in the same containers."""
     samples: dict[str, list[Sample]] = collections.defaultdict(list)
     with hosts.containers(["firehose"]):
-        firehose, address = Firehose(folder), hosts.address("firehose")
+        address = hosts.address("firehose")
+        firehose = Firehose(folder, address)
         for turn in range(turns):
             for variant in VARIANTS:
                 say(f"turn {turn + 1} of {turns}: {variant.what.strip()}")
@@ -273,7 +283,7 @@ def report(results: Results) -> str:
         ratio("p99 at 100/s, this collection's / bare publisher's", late["bundled"], late["bare"], 3),
         target(f"MiB with {WAITING} waiting", results.memory["peak"], 64),
     ]
-    burst_header = (f"burst of {BURST}", "events/s", "each", "withheld", "its CPU (s)", "broker's CPU (s)")
+    burst_header = (f"burst of {BURST}", "events/s", "each", "withheld", "its CPU (s)", "brokers' CPU (s)")
     memory = f"{results.memory['peak']:.1f} MiB at the peak, {results.memory['store']:.0f} MiB of store"
     return f"""{table(burst_header, bursts)}
 
