@@ -30,6 +30,8 @@ VARIABLES = {
     "vault_statistics_mqtt_hash": (
         "$7$1000$bm90IGEgc2VjcmV0$d5fheKbpBlau1cYFz5p30mVlZAJiYKX/KUHbdRDfFnd7pVphfwvvv9+8kvsmFVfwquCYneCx7CqvN52ywvGnwg=="
     ),
+    "vault_certificate": "only for tests",
+    "vault_key": "only for tests",
     "firehose_publishers": [{"name": "zuul", "password": "only-for-tests", "topics": ["zuul/#"]}],
     "firehose_readers": [{"name": "monitor", "password": "only-for-tests", "sys": ["broker/uptime"]}],
     "firehose_listeners": [{"port": 1883}, {"port": 1884, "bind_address": "127.0.0.1"}],
