@@ -66,7 +66,7 @@ faults: setup ## the scenario faults in its long form: 10,000 events for each fa
 change: setup ## the scenario change in its long form: all bad changes and all good ones
 	@CHANGE=long molecule test --scenario-name change
 
-hostile: setup ## the scenario hostile in its long form, on each Debian: 20 newcomers for each attack (HOSTILE_RELEASES="12 13 14")
+hostile: setup ## the scenario hostile in its long form, on each Debian: 10 newcomers on each transport for each attack (HOSTILE_RELEASES="12 13 14")
 	@failed=; for release in $(HOSTILE_RELEASES); do \
 		HOSTILE=long HOSTILE_RELEASE=$$release molecule test --scenario-name hostile || failed+=" $$release"; \
 	done; [ -z "$$failed" ] || { echo "failed on Debian$$failed"; exit 1; }

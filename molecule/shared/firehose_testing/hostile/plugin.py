@@ -25,8 +25,8 @@ PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 RELEASE = os.environ.get("HOSTILE_RELEASE", "13")
 TABLE = PROJECT / f".cache/hostile-{RELEASE}.md"
 LONG = os.environ.get("HOSTILE") == "long"
-# In the long form twenty newcomers come during each attack.
-LONG_SECONDS = 101
+# In the long form ten newcomers come during each attack, on each transport.
+LONG_SECONDS = 51
 SEED = int(os.environ.get("HOSTILE_SEED", "20161026"))
 PACKAGE = pathlib.Path(__file__).parents[1]
 FOLDER = "/srv/testing"
