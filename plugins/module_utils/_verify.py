@@ -267,9 +267,9 @@ def is_turned_away(attempt: Attempt, cause: str) -> bool:
     """Whether a failure of an attempt says that nobody gets in that way.
 
     A broker that is busy, or a connection that is lost, says nothing of what it would do another time. With MQTT 3.1.1 it can only
-    hang up on a message that it takes from no one.
+    hang up on a message that it takes from no one, which Mosquitto 2.1.2 does over websockets with TLS in a way that is no TLS.
     """
-    return cause == "login" or (attempt.is_impossible and cause in ("refused", "lost", "not_mqtt"))
+    return cause == "login" or (attempt.is_impossible and cause in ("refused", "lost", "not_mqtt", "tls"))
 
 
 def outcome(check: str, made: Made, reached: t.Container[int], left: t.Mapping[int, str]) -> Check:
