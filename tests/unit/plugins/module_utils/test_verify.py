@@ -76,9 +76,9 @@ def test_one_attempt_is_acknowledged_unless_the_listener_cannot():
     [
         (Mode(1), {}, {"login"}),
         (Mode(1, retain=True, will=True), {}, {"login"}),
-        (Mode(1), {"max_qos": 0}, {"login", "refused", "lost", "not_mqtt"}),
+        (Mode(1), {"max_qos": 0}, {"login", "refused", "lost", "not_mqtt", "tls"}),
         (Mode(0), {"max_qos": 0}, {"login"}),
-        (Mode(1, retain=True), {"retain": False}, {"login", "refused", "lost", "not_mqtt"}),
+        (Mode(1, retain=True), {"retain": False}, {"login", "refused", "lost", "not_mqtt", "tls"}),
         (Mode(1, will=True), {"retain": False}, {"login"}),
     ],
 )
