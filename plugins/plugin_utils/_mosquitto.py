@@ -33,6 +33,7 @@ RANGES: dict[str, tuple[int, int | None]] = {
     "mosquitto_max_keepalive": (10, 65535),
     "mosquitto_max_packet_size": (20, 268435455),
     "mosquitto_max_queued_messages": (0, None),
+    "mosquitto_message_size_limit": (0, 268435455),
     "mosquitto_sys_interval": (0, 65535),
     "mosquitto_wait_timeout": (0, None),
 }
@@ -57,6 +58,7 @@ ROLE_OPTIONS = {
     "max_packet_size",
     "max_qos",
     "max_queued_messages",
+    "message_size_limit",
     "mount_point",
     "password_file",
     "per_listener_settings",

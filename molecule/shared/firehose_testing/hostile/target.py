@@ -36,6 +36,7 @@ class Target:
     """A firehose, as the scenario's variables describe it."""
 
     listeners: tuple[Listener, ...]
+    account_listeners: tuple[Listener, ...]
     publisher: Login
     watcher: Login
     watched: tuple[str, ...]
@@ -43,6 +44,11 @@ class Target:
     client_ids: tuple[str, ...]
     services: tuple[str, ...]
     most_memory: int
+
+    @property
+    def doors(self) -> tuple[Listener, ...]:
+        """All that strangers get to."""
+        return (*self.listeners, *self.account_listeners)
 
     def of(self, transport: str) -> list[Listener]:
         """The public listeners of one transport."""
@@ -58,6 +64,7 @@ def make_target(data: t.Mapping[str, t.Any], host: str) -> Target:
     """Read the scenario's variable, for whoever reaches the firehose at this address."""
     return Target(
         listeners=tuple(Listener(host, **listener) for listener in data["listeners"]),
+        account_listeners=tuple(Listener(host, **listener) for listener in data["account_listeners"]),
         publisher=_login(data["publisher"]),
         watcher=_login(data["watcher"]),
         watched=tuple(data["watched"]),

@@ -153,7 +153,7 @@ async def flood_of_wrong_passwords(field: Field) -> None:
         finally:
             connection.vanish()
 
-    await field.each(field.target.listeners, guess, at_once=64, again=True)
+    await field.each(field.target.doors, guess, at_once=64, again=True)
 
 
 @attack("subscribers that never read", seconds=10)

@@ -33,4 +33,4 @@ async def malformed_packets(field: Field) -> None:
         finally:
             connection.vanish()
 
-    await field.each(list(itertools.islice(itertools.cycle(field.target.listeners), 64)), send, at_once=64, again=True)
+    await field.each(list(itertools.islice(itertools.cycle(field.target.doors), 64)), send, at_once=64, again=True)

@@ -55,5 +55,5 @@ async def plain_http(field: Field) -> None:
         finally:
             connection.vanish()
 
-    attempts = list(itertools.product(field.target.listeners, REQUESTS))
+    attempts = list(itertools.product(field.target.doors, REQUESTS))
     await field.each(attempts, lambda one: ask(*one))

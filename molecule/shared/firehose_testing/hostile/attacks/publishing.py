@@ -61,7 +61,7 @@ async def attempt_all(field: Field, tries: t.Sequence[Try]) -> None:
 
 
 def ways(field: Field) -> t.Iterator[tuple[Listener, int]]:
-    return itertools.product(field.target.listeners, VERSIONS)
+    return itertools.product(field.target.doors, VERSIONS)
 
 
 def message(
@@ -136,7 +136,7 @@ async def publish_by_alias(field: Field) -> None:
     ]
     tries = [
         Try(listener, packets.connect(V5) + aliased(field, *one))
-        for listener, one in itertools.product(field.target.listeners, sets)
+        for listener, one in itertools.product(field.target.doors, sets)
     ]
     await attempt_all(field, tries)
 

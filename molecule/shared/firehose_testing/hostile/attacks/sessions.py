@@ -48,6 +48,8 @@ async def connect_as(field: Field, listener: Listener, version: int, client_id: 
         await connection.send(packets.connect(version, client_id, clean=clean))
         field.tried += 1
         [*_others, answer] = await connection.until(packets.CONNACK)
+        if answer.body[1]:
+            return False
         # Whoever comes back with the same client id is cut off again.
         await connection.send(packets.PINGREQ)
         await connection.until(13)

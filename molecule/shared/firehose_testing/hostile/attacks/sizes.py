@@ -50,7 +50,7 @@ async def oversized_packets(field: Field) -> None:
             field.through += taken // 1024 // 1024
             connection.vanish()
 
-    attempts = list(itertools.product(field.target.listeners, beginnings())) * 4
+    attempts = list(itertools.product(field.target.doors, beginnings())) * 4
     await field.each(attempts, lambda one: send(*one), at_once=len(attempts), again=False)
     await field.hold()
 
