@@ -104,6 +104,11 @@ options:
         description: A topic that it may write.
         type: str
         required: true
+  claimed:
+    description: Names of accounts that it tries to log in with beforehand, without a password, with an empty one, and with a wrong one.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: How many seconds a connection or an answer may take.
     type: float
@@ -120,7 +125,7 @@ EXAMPLES = r"""
     run: 1f2e3d4c
     endpoint:
       host: 127.0.0.1
-      port: 1883
+      port: 1884
     name: beacon
     password: "{{ vault_beacon_mqtt_password }}"
     topic: firehose/verify/1f2e3d4c/beacon
@@ -137,7 +142,13 @@ problem:
   description: Why there is no such process, empty if there is one.
   returned: success
   type: str
-  sample: "127.0.0.1 port 1883: the broker does not let this client in: not authorized (return code 5)"
+  sample: "127.0.0.1 port 1884: the broker does not let this client in: not authorized (return code 5)"
+let_in:
+  description: With which of O(claimed) that worked, and how.
+  returned: success
+  type: list
+  elements: str
+  sample: ["'zuul' with no password"]
 """
 
 import re
@@ -178,6 +189,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "topic": {"type": "str", "required": True},
         },
     },
+    "claimed": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "float", "default": 10},
     "time_limit": {"type": "float", "default": 1800},
 }
@@ -220,13 +232,14 @@ def main() -> t.NoReturn:
     wrong = problems(params)
     if wrong:
         module.fail_json(msg="; ".join(wrong))
-    name, said = PREFIX + params["run"], _detached.READY
+    name, said, let_in = PREFIX + params["run"], _detached.READY, []
     if not module.check_mode and params["state"] == "absent":
         _detached.end(name)
     elif not module.check_mode:
+        let_in = _beacon.let_in(params["endpoint"], params["claimed"], params["timeout"])
         # Connecting, logging in, subscribing, and the first message that comes back: each may take its time.
         said = _detached.start(name, beacon(params).work, params["timeout"] * 4)
-    module.exit_json(changed=False, problem="" if said == _detached.READY else said)
+    module.exit_json(changed=False, problem="" if said == _detached.READY else said, let_in=let_in)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ RELAY, PROBE = "firehose-relay", "firehose-verify"
 RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
 RANGES["firehose_source_kilobytes"] = (1, 2**22)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# Where the host itself publishes
+# Where accounts log in on the host itself, and from others
 LOCAL_PORT, TLS_PORT = 1884, 8884
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
@@ -111,7 +111,8 @@ def local_port(listeners: t.Iterable[Entry]) -> int | None:
             listener.get("port") is not None
             and listener.get("protocol", "mqtt") == "mqtt"
             and listener.get("bind_address", "") in ("", "0.0.0.0", "127.0.0.1", "localhost")
-            and not listener.get("tls")
+            and not (listener.get("tls") or listener.get("mount_point"))
+            and listener.get("max_qos", 2) > 0
             and bool(_mosquitto.askable([listener]))
         )
 
@@ -234,7 +235,7 @@ def _listener_problems(variables: Entry) -> t.Iterator[str]:
     public, own = variables["firehose_listeners"], variables["firehose_account_listeners"]
     if local_port(own) is None:
         yield (
-            "firehose_account_listeners: one without TLS is needed for MQTT on localhost or every address, where the public"
+            "firehose_account_listeners: one without TLS is needed for MQTT on 127.0.0.1 or every address, where the public"
             " broker and germqtt get to it"
         )
     for index, listener in enumerate(own):
@@ -242,6 +243,14 @@ def _listener_problems(variables: Entry) -> t.Iterator[str]:
             if _mosquitto.overlap(listener, other):
                 place = listener.get("socket") or f"port {listener['port']}"
                 yield f"firehose_account_listeners[{index}]: firehose_listeners[{number}] listens on {place} already"
+
+
+def _form_problems(variables: Entry) -> t.Iterator[str]:
+    """Texts of a form that the role mosquitto has for its own."""
+    if not _mosquitto.MEMORY.fullmatch(str(variables["firehose_max_memory"])):
+        yield f"firehose_max_memory: {_mosquitto.MEMORY_IS}"
+    if not _mosquitto.EXPIRATION.fullmatch(str(variables["firehose_account_session_expiration"])):
+        yield f"firehose_account_session_expiration: {_mosquitto.EXPIRATION_IS}"
 
 
 def _tls_variable_problems(variables: Entry) -> t.Iterator[str]:
@@ -280,6 +289,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_listener_problems(variables),
         *_tls_variable_problems(variables),
         *_types.range_problems(variables, RANGES),
+        *_form_problems(variables),
     ]
     both = [str(entry["name"]) for entry in (*publishers, *readers)]
     for name, first, again in _accounts.duplicates(both):

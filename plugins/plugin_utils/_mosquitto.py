@@ -24,6 +24,8 @@ INSTANCE = re.compile(r"[a-z0-9]*")
 EXPIRATION = re.compile(r"\d+[hdwmy]")
 UMASK = re.compile(r"0[0-7]{3}")
 MEMORY = re.compile(r"infinity|[1-9][0-9]*[KMGT]?|[1-9][0-9]?%")
+EXPIRATION_IS = "has to be a number and one of h, d, w, m and y, such as 1d"
+MEMORY_IS = "has to be a number of bytes, with K, M, G or T behind it or a percentage, or infinity"
 # The smallest and the largest value of each variable that is a number; None is no limit.
 RANGES: dict[str, tuple[int, int | None]] = {
     "mosquitto_autosave_interval": (0, None),
@@ -339,11 +341,11 @@ def value_problems(variables: Variables) -> t.Iterator[str]:
     """Numbers out of their range, and texts of another form than theirs."""
     yield from _types.range_problems(variables, RANGES)
     if not EXPIRATION.fullmatch(str(variables["mosquitto_persistent_client_expiration"])):
-        yield "mosquitto_persistent_client_expiration: has to be a number and one of h, d, w, m and y, such as 1d"
+        yield f"mosquitto_persistent_client_expiration: {EXPIRATION_IS}"
     if not INSTANCE.fullmatch(str(variables["mosquitto_instance"])):
         yield "mosquitto_instance: has to be of small letters and digits"
     if not MEMORY.fullmatch(str(variables["mosquitto_memory_max"])):
-        yield "mosquitto_memory_max: has to be a number of bytes, with K, M, G or T behind it or a percentage, or infinity"
+        yield f"mosquitto_memory_max: {MEMORY_IS}"
     if not variables["mosquitto_accounts"] and variables["mosquitto_users"]:
         yield "mosquitto_accounts: the broker has none, but mosquitto_users lists some"
     if not UMASK.fullmatch(str(variables["mosquitto_umask"])):

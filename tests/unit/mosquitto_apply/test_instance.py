@@ -10,9 +10,9 @@ from mosquitto_apply.problem import Problem
 
 
 def test_every_broker_that_was_given_a_set_and_no_other(tmp_path):
-    for name in ("mosquitto", "mosquitto-relay", "mosquitto-public"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "live").symlink_to("sets/any")
+    others = ("mosquitto.bak", "mosquitto-2.1.0", "mosquittofoo", "mosquitto-")
+    for name in ("mosquitto", "mosquitto-relay", "mosquitto-public", *others):
+        (tmp_path / name / "sets").mkdir(parents=True)
     (tmp_path / "mosquitto-unused").mkdir()
     assert every(tmp_path) == [Instance(""), Instance("public"), Instance("relay")]
 

@@ -13,6 +13,7 @@ import sys
 from mosquitto_apply import trial
 from mosquitto_apply.instance import Instance, every
 from mosquitto_apply.problem import Problem
+from mosquitto_apply.service import Service
 from mosquitto_apply.transaction import Transaction
 
 FAILED = 1
@@ -56,12 +57,14 @@ def _apply(instance: Instance, options: argparse.Namespace) -> None:
 
 
 def _apply_all(options: argparse.Namespace) -> None:
-    """One that fails does not keep the others from what is new to them."""
+    """One that fails does not keep the others from what is new to them. One that somebody has stopped for good is left alone."""
     problems = []
     for instance in every():
         try:
-            _apply(instance, options)
-        except Problem as exc:
+            state = Service(instance).look()
+            if state.is_active or state.is_enabled:
+                _apply(instance, options)
+        except (OSError, Problem) as exc:
             problems.append(f"{instance.unit}: {exc}")
     if problems:
         raise Problem("\n".join(problems))

@@ -82,6 +82,9 @@ class Transaction:
 
     def run(self, *, check: bool = False, put_back: bool = False) -> Outcome:
         """Bring it there, and say what that took. With check nothing is done; with put_back files that cannot be taken are replaced."""
+        if check and not self.instance.config.exists():
+            # Nothing was written yet, and check mode writes nothing.
+            return Outcome("start", installed=True, enabled=True)
         with self.sets.locked():
             live = sets.load(self.instance, self.sets.live())
             wanted = None
