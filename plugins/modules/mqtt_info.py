@@ -42,7 +42,7 @@ seealso:
 EXAMPLES = r"""
 - name: Read what the broker tells of itself
   opendev.firehose.mqtt_info:
-    host: firehose01.example.org
+    host: mqtt.example.org
     username: statistics
     password: "{{ vault_statistics_mqtt_password }}"
   register: broker
@@ -195,7 +195,7 @@ certificate:
       description: Whose it is. It may be empty, since names of hosts stand elsewhere in a certificate.
       returned: success
       type: str
-      sample: commonName=firehose01.example.org
+      sample: commonName=mqtt.example.org
     issuer:
       description: Who has signed it.
       returned: success

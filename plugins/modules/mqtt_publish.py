@@ -60,7 +60,7 @@ seealso:
 EXAMPLES = r"""
 - name: Publish an event
   opendev.firehose.mqtt_publish:
-    host: firehose01.example.org
+    host: mqtt.example.org
     username: zuul
     password: "{{ vault_zuul_mqtt_password }}"
     topic: zuul/example/build
@@ -68,7 +68,7 @@ EXAMPLES = r"""
 
 - name: Publish a message that stays, encrypted, and look at what the broker says
   opendev.firehose.mqtt_publish:
-    host: firehose01.example.org
+    host: mqtt.example.org
     tls: true
     ca_path: /etc/ssl/firehose-ca.pem
     username: zuul
@@ -81,7 +81,7 @@ EXAMPLES = r"""
 - name: Publish two messages with the same connection options
   module_defaults:
     group/opendev.firehose.mqtt:
-      host: firehose01.example.org
+      host: mqtt.example.org
       transport: websockets
       username: zuul
       password: "{{ vault_zuul_mqtt_password }}"

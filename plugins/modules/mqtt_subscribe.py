@@ -65,7 +65,7 @@ seealso:
 EXAMPLES = r"""
 - name: Wait until the broker tells its version, by websockets
   opendev.firehose.mqtt_subscribe:
-    host: firehose01.example.org
+    host: mqtt.example.org
     transport: websockets
     username: statistics
     password: "{{ vault_statistics_mqtt_password }}"
@@ -74,7 +74,7 @@ EXAMPLES = r"""
 
 - name: Wait until a client has been connected for a while
   opendev.firehose.mqtt_subscribe:
-    host: firehose01.example.org
+    host: mqtt.example.org
     username: statistics
     password: "{{ vault_statistics_mqtt_password }}"
     topics:
@@ -84,7 +84,7 @@ EXAMPLES = r"""
 
 - name: Assert that no build fails for a moment
   opendev.firehose.mqtt_subscribe:
-    host: firehose01.example.org
+    host: mqtt.example.org
     username: statistics
     password: "{{ vault_statistics_mqtt_password }}"
     topics:

@@ -21,6 +21,7 @@ from firehose_testing.gerrit import Gerrit
 NOTHING = "clients without a name publish nothing"
 WORTHLESS = "a publisher's name is worth nothing without its password"
 CLOSED = "$SYS is closed"
+ON_HOST = "on the host, too, a name opens nothing without its password"
 SAME = "all listeners deliver the same message"
 FEED = "events arrive below 'gerrit'"
 ANYONE = {
@@ -35,7 +36,7 @@ KEPT_OUT = {
 }
 LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
 IN_STEP = {f"the {broker} runs what is on disk" for broker in ("broker that has the accounts", "public broker")}
-PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED} | ANYONE | LASTS | IN_STEP | KEPT_OUT
+PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED, ON_HOST} | ANYONE | LASTS | IN_STEP | KEPT_OUT
 # the processes that publish on the hosts in the meantime
 BEACONS = "pgrep --list-name beacon-"
 FILES = " ".join(
@@ -176,9 +177,10 @@ def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
 
 # What is done to a host, and what of the table has to fail then
 BREAKS = {
-    "no rules": (
-        "sed -i '/^acl_file/d' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public",
-        {NOTHING, CLOSED},
+    "no rules, and no password file where accounts are": (
+        "sed -i '/^acl_file/d' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public"
+        " && sed -i '/^password_file/d' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
+        {NOTHING, CLOSED, ON_HOST},
     ),
     "no password file, and a certificate that has expired": (
         "sed -i '/^password_file/d; s:/good:/expired:' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
@@ -13,6 +14,7 @@ import time
 import pytest
 from firehose_testing.accounting import Account
 from firehose_testing.faults import LONG, LONG_EVENTS, Bench, undone
+from firehose_testing.hostile import packets
 from firehose_testing.runs import run_playbook
 
 SEED = 20161026
@@ -159,13 +161,14 @@ def test_the_password_is_rotated(bench: Bench) -> None:
 
 
 def test_a_subscriber_stalls(bench: Bench) -> None:
-    """It has subscribed to everything, and reads nothing of it."""
+    """At each broker one has subscribed to everything, and reads nothing of it."""
 
     def cause() -> None:
-        with socket.create_connection((bench.firehose.address, 1883)) as stalled:
-            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            stalled.sendall(bytes.fromhex("100e00044d5154540402003c0002") + b"st")
-            stalled.sendall(bytes.fromhex("820600010001") + b"#\x00")
+        with contextlib.ExitStack() as stack:
+            for port, login in ((1883, {}), (1884, {"username": "durable", "password": "only-for-tests-durable"})):
+                stalled = stack.enter_context(socket.create_connection((bench.firehose.address, port)))
+                stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                stalled.sendall(packets.connect(packets.V3, "stalled", **login) + packets.subscribe(packets.V3, ["#"]))
             time.sleep(60 if LONG else 4)
 
     account = bench.run("subscriber stalls", 5, 60, cause)

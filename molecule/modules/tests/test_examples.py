@@ -8,6 +8,7 @@ import ast
 import json
 import os
 import pathlib
+import re
 import subprocess
 import typing as t
 
@@ -79,8 +80,9 @@ def run(folder: pathlib.Path, hosts: dict[str, testinfra.host.Host], *options: s
         for path in PLUGINS
     ]
     playbook = folder / "examples.yml"
-    # The control node does not know the name that stands for the broker's host in documentation.
-    playbook.write_text(json.dumps(plays).replace("firehose01.example.org", "{{ address }}"), encoding="utf-8")
+    # The control node does not know the names that stand for the broker's host in documentation.
+    text = re.sub(r"(firehose01|mqtt)\.example\.org", "{{ address }}", json.dumps(plays))
+    playbook.write_text(text, encoding="utf-8")
     command = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook), *options]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 

@@ -19,8 +19,13 @@ PADDING = "x" * 1000
 MANY = 180
 
 
+def number(count: int) -> str:
+    """The message of a number."""
+    return f"{count} {PADDING}"
+
+
 class DurableReader:
-    """Subscribes to everything at QoS 1 and comes back to the same session. Entering it again is coming back."""
+    """Subscribes to what the CI publishes, at QoS 1, and comes back to the same session. Entering it again is coming back."""
 
     def __init__(self, address: str, account: Account, way: Way) -> None:
         self.payloads: list[str] = []
@@ -74,7 +79,7 @@ def publish_numbers(
     _connect(client, address, way, lasting=False)
     client.loop_start()
     try:
-        sent = [client.publish(topic, f"{number} {PADDING}", qos) for number in numbers]
+        sent = [client.publish(topic, number(count), qos) for count in numbers]
         for info in sent:
             info.wait_for_publish(MANY)
             assert info.is_published()

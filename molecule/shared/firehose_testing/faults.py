@@ -50,7 +50,7 @@ print(json.dumps(created))
 """
 
 
-class DurableReader:
+class EventReader:
     """A subscriber with a session that outlives its connections, at QoS 1."""
 
     def __init__(self, address: str) -> None:
@@ -126,7 +126,7 @@ class Bench:
 
     firehose: Firehose
     gerrit: Gerrit
-    reader: DurableReader
+    reader: EventReader
 
     @property
     def host(self) -> testinfra.host.Host:
@@ -201,7 +201,7 @@ class Bench:
 def bench(firehoses: Firehoses, gerrit: Gerrit) -> t.Iterator[Bench]:
     """The hosts, with the reader connected."""
     [firehose] = firehoses.values()
-    with DurableReader(firehose.address) as reader:
+    with EventReader(firehose.address) as reader:
         yield Bench(firehose, gerrit, reader)
 
 

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-from .bad import APPLY, FOLDER, KEEP, KEPT
+from .bad import APPLY, BRING_BACK, FOLDER, KEEP, KEPT
 from .change import Change
 
-# Seconds: as files are read, in the trial, about when the broker is reloaded, and later than all.
-MOMENTS = (0.1, 0.3, 0.6, 1, 1.5, 2, 3, 4)
 # Rules of another account, which a reload brings.
 RULE = f"printf 'user zuul\\ntopic write zuul/#\\n' >>{FOLDER}/acl"
 # What the broker has is the one set or the other, and whole.
@@ -25,15 +23,34 @@ cmp {FOLDER}/live/files{FOLDER}/acl {FOLDER}/acl
 for _second in $(seq 20); do test "$(pgrep --count --exact mosquitto)" != 1 || break; sleep 1; done
 test "$(pgrep --count --exact mosquitto)" = 1
 test "$(ls {FOLDER}/sets | wc -l)" -le 2
+{BRING_BACK}
+{APPLY} >/dev/null
 """
+
+# How far it has come, as anybody at the host sees it.
+STEPS = {
+    "files are read": "true",
+    "a set is written": f"test $(ls {FOLDER}/sets | wc -l) -gt $sets",
+    "it is tried out": "pgrep --full -- --inside-trial >/dev/null",
+    "the link is turned": f"test $(readlink {FOLDER}/live) != $live",
+}
+
+
+def _killed_when(seen: str) -> str:
+    """The command, without its children, is ended at a moment. It fails, unless it came to its end before."""
+    return (
+        f"live=$(readlink {FOLDER}/live); sets=$(ls {FOLDER}/sets | wc -l); {APPLY} & it=$!;"
+        f" until {seen} || ! kill -0 $it 2>/dev/null; do :; done; kill -KILL $it; wait $it"
+    )
+
 
 KILLED = [
     Change(
-        f"killed after {moment:g} s",
+        f"killed when {step}",
         before=f"{KEEP} && {RULE}",
-        command=f"timeout --signal KILL {moment} {APPLY}",
+        command=_killed_when(seen),
         afterwards=MADE_GOOD,
-        short=moment == 0.6,
+        short=step == "it is tried out",
     )
-    for moment in MOMENTS
+    for step, seen in STEPS.items()
 ]
