@@ -22,6 +22,7 @@ PORTS = {"tcp": 1883, "websockets": 80}
 TLS_PORTS = {"tcp": 8883, "websockets": 443}
 # Where accounts log in, of a firehose whose variables say so: firehose_account_listeners.
 ACCOUNT_PORTS = {"tcp": 1884, "websockets": 8084}
+ACCOUNT_TLS_PORTS = {"tcp": 8884}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,13 @@ class Way:
     @property
     def port(self) -> int:
         """Where a firehose serves it."""
-        return (ACCOUNT_PORTS if self.account else TLS_PORTS if self.tls else PORTS)[self.transport]
+        ports = {
+            (False, False): PORTS,
+            (False, True): TLS_PORTS,
+            (True, False): ACCOUNT_PORTS,
+            (True, True): ACCOUNT_TLS_PORTS,
+        }
+        return ports[self.account, self.tls][self.transport]
 
     @property
     def level(self) -> paho.MQTTProtocolVersion:

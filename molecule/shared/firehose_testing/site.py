@@ -24,7 +24,7 @@ pytest_plugins = ["firehose_testing.fixtures"]
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 EPHEMERAL = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
-TCP, ACCOUNT_TCP = Way("tcp", "3.1.1"), Way("tcp", "3.1.1", account=True)
+TCP, ACCOUNT_TLS = Way("tcp", "3.1.1"), Way("tcp", "3.1.1", tls=True, account=True)
 
 
 class Run:
@@ -117,7 +117,7 @@ def _broker(name: str, fence: Account, watcher: Account, account_way: Way) -> Br
 def brokers() -> list[Broker]:
     """The firehoses."""
     germqtt = Account("germqtt", "only-for-tests-germqtt", ("gerrit/fence",))
-    return [_broker(name, germqtt, ANONYMOUS, ACCOUNT_TCP) for name in hosts_in("firehose")]
+    return [_broker(name, germqtt, ANONYMOUS, ACCOUNT_TLS) for name in hosts_in("firehose")]
 
 
 @pytest.fixture(scope="session")

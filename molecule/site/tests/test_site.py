@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from firehose_testing.clients import ANONYMOUS, Account, PahoSubscriber
+from firehose_testing.clients import ANONYMOUS, TLS_WAYS, Account, PahoSubscriber
 from firehose_testing.fixtures import evaluated
 from firehose_testing.gerrit import Gerrit
 from firehose_testing.site import TCP, Broker, hosts_in
@@ -30,6 +30,19 @@ def test_every_publisher_reaches_the_public_with_its_own_topics(brokers: list[Br
         }
         assert broker.reached(Account(publisher, "wrong"), *topics.values()) == set()
     assert len(brokers) == 2
+
+
+def test_what_is_not_for_the_public_does_not_get_to_its_broker(brokers: list[Broker]) -> None:
+    for broker in brokers:
+        zuul = Account("zuul", "only-for-tests-zuul")
+        assert broker.reached(zuul, "internal/a", "zuul/a") == {"zuul/a"}
+
+
+def test_the_public_reads_with_tls_too(brokers: list[Broker]) -> None:
+    for broker in brokers:
+        for way in TLS_WAYS:
+            with PahoSubscriber(broker.address, way, ["none"]):
+                pass
 
 
 def test_the_public_publishes_nothing(brokers: list[Broker]) -> None:
@@ -57,7 +70,7 @@ def test_the_sites_accounts_are_not_the_firehoses(brokers: list[Broker]) -> None
     for broker in brokers:
         assert not broker.lets_in(MONITORING)
         accounts = broker.host.check_output("cut -d: -f1 /etc/mosquitto/passwd").split()
-        assert sorted(accounts) == sorted(PUBLISHERS)
+        assert sorted(accounts) == sorted([*PUBLISHERS, "firehose-relay"])
 
 
 def test_the_sites_variables_are_its_own(host: Host) -> None:
