@@ -81,8 +81,8 @@ class Broker:
         return self.host.check_output("systemctl show --property %s --value %s", name, unit)
 
     def loaded(self) -> str:
-        """Which set of files the broker has read."""
-        return self.host.check_output("readlink /run/mosquitto/set")
+        """Which set of files the broker has read, and when."""
+        return self.host.check_output("readlink /run/mosquitto/set && stat --format %z /run/mosquitto/set")
 
 
 class Brokers(dict[str, Broker]):

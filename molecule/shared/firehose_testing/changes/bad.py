@@ -32,7 +32,7 @@ CONFIGURATIONS = [
         cause="Error: Unknown configuration variable .no_such_option",
         short=True,
     ),
-    Change("a value that is none", {"mosquitto_options": {"max_inflight_bytes": "many"}}, cause="max_inflight_bytes"),
+    Change("a value that is none", {"mosquitto_options": {"set_tcp_nodelay": "perhaps"}}, cause="set_tcp_nodelay"),
     Change("a plugin that is not there", {"mosquitto_options": {"auth_plugin": "/srv/no.so"}}, cause="/srv/no.so"),
     Change(
         "an option of the role's", {"mosquitto_options": {"log_dest": "none"}}, cause="mosquitto_options.log_dest: "

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .change import NOTHING, RELOAD, RESTART, Change, acl, listeners, users
 
+KEEP = "cp -a /srv/tls/server.pem /srv/tls/server-key.pem /root"
 RENEW = "cp /srv/tls/renewed.pem /srv/tls/server.pem && cp /srv/tls/renewed-key.pem /srv/tls/server-key.pem"
 
 GOOD = [
@@ -24,7 +25,14 @@ GOOD = [
     Change("another interval of $SYS", {"mosquitto_sys_interval": 5}, action=RELOAD),
     Change("sessions that end sooner", {"mosquitto_persistent_client_expiration": "2h"}, action=RELOAD),
     Change("another interval of saving", {"mosquitto_autosave_interval": 60}, action=RELOAD),
-    Change("a renewed certificate", before=RENEW, command="mosquitto-apply", action=RELOAD, short=True),
+    Change(
+        "a renewed certificate",
+        before=f"{KEEP} && {RENEW}",
+        command="mosquitto-apply",
+        action=RELOAD,
+        afterwards="cp -a /root/server.pem /root/server-key.pem /srv/tls && mosquitto-apply",
+        short=True,
+    ),
     Change("a reload that nobody needs", command="systemctl reload mosquitto", action=RELOAD),
     Change("another listener", listeners({"port": 8888}), action=RESTART, short=True),
     Change("a longer queue", {"mosquitto_max_queued_messages": 2000}, action=RESTART),

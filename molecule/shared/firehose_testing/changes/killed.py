@@ -22,9 +22,9 @@ test "$({APPLY} --check)" = 'mosquitto.service: in step'
 cmp {FOLDER}/live/files{FOLDER}/acl {FOLDER}/acl
 for _second in $(seq 20); do test "$(pgrep --count --exact mosquitto)" != 1 || break; sleep 1; done
 test "$(pgrep --count --exact mosquitto)" = 1
-test "$(ls {FOLDER}/sets | wc -l)" -le 2
 {BRING_BACK}
 {APPLY} >/dev/null
+test "$(ls {FOLDER}/sets | wc -l)" -le 2
 """
 
 # How far it has come, as anybody at the host sees it.

@@ -170,8 +170,14 @@ def _serve(files: Files, timeout: float) -> str:
         log.seek(0)
         errors = [line.strip() for line in log if re.match(r"(\d+: )?Error", line)]
     if problem and errors:
-        return f"{problem}: {' '.join(errors)[:WORDS]}"
+        return f"{problem}: {_explained(' '.join(errors), files)[:WORDS]}"
     return problem
+
+
+def _explained(errors: str, files: Files) -> str:
+    """What the broker said, with what it does not say."""
+    sockets = [listener.socket for listener in files.listeners if listener.socket]
+    return f"{errors} ({', '.join(sockets)})" if "unix socket" in errors else errors
 
 
 def _problem(broker: subprocess.Popen[bytes], files: Files, timeout: float) -> str:
