@@ -58,6 +58,20 @@ def test_an_authority_that_a_client_does_not_know_is_not_enough(
         pass
 
 
+def test_certbots_hook_brings_a_certificate_to_all_brokers_that_have_it(firehoses: Firehoses, name: str) -> None:
+    """And is nothing to the others."""
+    host, certificate = firehoses[name].host, "/srv/certificates/good.pem"
+    host.check_output("cp -a %s /root/kept.pem && echo >>%s", certificate, certificate)
+    try:
+        said = host.check_output("mosquitto-apply --all").splitlines()
+        assert said[0] == "mosquitto.service: in step"
+        assert said[1:] in (["mosquitto@public.service: reload"], ["mosquitto@public.service: restart"])
+    finally:
+        host.check_output("cp -a /root/kept.pem %s && mosquitto-apply --all", certificate)
+    with PahoSubscriber(firehoses[name].address, TLS_WAYS[0]):
+        pass
+
+
 @pytest.fixture(scope="module")
 def without_plain(firehoses: Firehoses) -> t.Iterator[Run]:
     """A run that closes the ports without TLS."""
