@@ -61,12 +61,14 @@ _value:
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _germqtt, _mosquitto
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_problems, _germqtt, _mosquitto
 
 Variables = t.Mapping[str, t.Any]
 CHECKS: dict[str, t.Callable[[Variables, Variables, str], list[str]]] = {
-    "firehose": lambda variables, options, _version: _firehose.problems(variables, options),
-    "firehose_publisher": lambda variables, options, _version: _firehose.publisher_problems(variables, options),
+    "firehose": lambda variables, options, _version: _firehose_problems.problems(variables, options),
+    "firehose_publisher": lambda variables, options, _version: _firehose_problems.publisher_problems(
+        variables, options
+    ),
     "germqtt": lambda variables, options, _version: _germqtt.problems(variables, options),
     "mosquitto": _mosquitto.problems,
     "mosquitto_account": _mosquitto.account_problems,
