@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from firehose_testing.brokers import ACCOUNTS, TCP, WEBSOCKETS, Broker, Brokers, Role
+from firehose_testing.brokers import ACCOUNTS, PROJECT, TCP, WEBSOCKETS, Broker, Brokers, Role
 from firehose_testing.clients import ANONYMOUS, Account
 
 from .change import Change
@@ -124,7 +124,11 @@ def changes(brokers: Brokers, role: Role) -> t.Iterator[Changes]:
         yield Changes(brokers, role, crowds)
 
 
-ROWS: list[str] = []
+TABLE = PROJECT / ".cache/change.md"
+ROWS = [
+    "| change | broker | outcome | lost | rights opened | files | said |",
+    "|---|---|---|---|---|---|---|",
+]
 
 
 def _note(change: Change, outcomes: dict[str, Outcome]) -> None:
@@ -140,12 +144,9 @@ def _note(change: Change, outcomes: dict[str, Outcome]) -> None:
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:
     """Show what became of each change."""
-    if ROWS:
-        terminalreporter.write_sep("=", "changes")
-        terminalreporter.write_line("| change | broker | outcome | lost | rights opened | files | said |")
-        terminalreporter.write_line("|---|---|---|---|---|---|---|")
-        for row in ROWS:
-            terminalreporter.write_line(row)
+    terminalreporter.write_sep("=", f"changes (also in {TABLE})")
+    terminalreporter.write_line("\n".join(ROWS))
+    TABLE.write_text("\n".join(ROWS) + "\n", encoding="utf-8")
 
 
 def chosen(changes: t.Iterable[Change]) -> list[t.Any]:
