@@ -26,12 +26,15 @@ class Attack:
     run: Run
     forbidden: bool
     seconds: float
+    long_seconds: float
     sources: int
     ipv6: bool
     least: int
     unsolved: str
 
 
+# In the long form ten newcomers come during each attack, on each transport.
+LONG_SECONDS = 51
 ATTACKS: dict[str, Attack] = {}
 
 
@@ -40,6 +43,7 @@ def attack(
     *,
     forbidden: bool = False,
     seconds: float = 3,
+    long_seconds: float = LONG_SECONDS,
     sources: int = 8,
     ipv6: bool = False,
     least: int = 1,
@@ -52,7 +56,7 @@ def attack(
     """
 
     def register(run: Run) -> Run:
-        ATTACKS[name] = Attack(name, run, forbidden, seconds, sources, ipv6, least, unsolved)
+        ATTACKS[name] = Attack(name, run, forbidden, seconds, long_seconds, sources, ipv6, least, unsolved)
         return run
 
     return register

@@ -25,8 +25,6 @@ PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 RELEASE = os.environ.get("HOSTILE_RELEASE", "13")
 TABLE = PROJECT / f".cache/hostile-{RELEASE}.md"
 LONG = os.environ.get("HOSTILE") == "long"
-# In the long form ten newcomers come during each attack, on each transport.
-LONG_SECONDS = 51
 SEED = int(os.environ.get("HOSTILE_SEED", "20161026"))
 PACKAGE = pathlib.Path(__file__).parents[1]
 FOLDER = "/srv/testing"
@@ -176,7 +174,7 @@ class Battle:
 
     def fight(self, attack: Attack) -> Row:
         """Attack, wait until nobody waits for anything that came of it, and account for it."""
-        seconds = LONG_SECONDS if LONG else attack.seconds
+        seconds = attack.long_seconds if LONG else attack.seconds
         sources, host = (self._sources6, self._host6) if attack.ipv6 else (self._sources, self._host)
         start = time.time()
         order = {"attack": attack.name, "sources": sources[: attack.sources], "host": host}

@@ -14,7 +14,7 @@ from ..target import Listener
 MOST = 250_000
 
 
-@attack("malformed packets", forbidden=True, seconds=6, sources=64, least=200_000)
+@attack("malformed packets", forbidden=True, seconds=6, long_seconds=130, sources=64, least=200_000)
 async def malformed_packets(field: Field) -> None:
     """From many addresses, since there may be limits on how often one may connect."""
     grammar = Grammar(field.seed)
