@@ -145,7 +145,7 @@ problem:
   sample: "127.0.0.1 port 1884: the broker does not let this client in: not authorized (return code 5)"
 let_in:
   description: With which of O(claimed) that worked, and how.
-  returned: success
+  returned: O(state=present), and not in check mode
   type: list
   elements: str
   sample: ["'zuul' with no password"]
@@ -232,14 +232,14 @@ def main() -> t.NoReturn:
     wrong = problems(params)
     if wrong:
         module.fail_json(msg="; ".join(wrong))
-    name, said, let_in = PREFIX + params["run"], _detached.READY, []
+    name, said, found = PREFIX + params["run"], _detached.READY, {}
     if not module.check_mode and params["state"] == "absent":
         _detached.end(name)
     elif not module.check_mode:
-        let_in = _beacon.let_in(params["endpoint"], params["claimed"], params["timeout"])
+        found["let_in"] = _beacon.let_in(params["endpoint"], params["claimed"], params["timeout"])
         # Connecting, logging in, subscribing, and the first message that comes back: each may take its time.
         said = _detached.start(name, beacon(params).work, params["timeout"] * 4)
-    module.exit_json(changed=False, problem="" if said == _detached.READY else said, let_in=let_in)
+    module.exit_json(changed=False, problem="" if said == _detached.READY else said, **found)
 
 
 if __name__ == "__main__":

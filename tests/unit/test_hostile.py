@@ -116,14 +116,15 @@ def test_what_gets_through_is_counted_once():
 
 
 def test_each_failure_is_told():
-    assert scoring.failures(row(), most_memory=1, strict=True) == [
+    late = [{"kind": "newcomer", "begun": 11.0, "transport": transport, "seconds": None} for transport in ("tcp", "ws")]
+    assert scoring.failures(row(records=RECORDS + late), most_memory=1, strict=True) == [
         "2 got through",
         "ws missed 1 of 2 events",
         "the publisher was cut off 1 times",
         "1 restarts",
         "2 MiB are more than 1",
-        "tcp: newcomers served 1/2",
-        "ws: newcomers served 0/1",
+        "tcp: newcomers served 1/3",
+        "ws: newcomers served 0/2",
     ]
     quiet = [record for record in RECORDS if record["kind"] in ("sent", "memory")]
     both = [{"kind": "got", "time": 11.5, "who": who, "numbers": [2, 3], "slowest": 0.1} for who in ("tcp", "ws")]
@@ -136,6 +137,11 @@ def test_each_failure_is_told():
 )
 def test_enough_newcomers(served, tries, enough):
     assert scoring.Served(tries, served).enough is enough
+
+
+@pytest.mark.parametrize(("served", "tries", "almost"), [(9, 10, True), (8, 10, False), (0, 0, True), (38, 40, True)])
+def test_almost_all_newcomers(served, tries, almost):
+    assert scoring.Served(tries, served).almost_all is almost
 
 
 def test_the_table_has_a_line_for_each_attack():
