@@ -90,7 +90,7 @@ def test_a_text_that_is_renewed_is_reloaded_and_not_shown(brokers: Brokers, role
     with connected(brokers, BY_PATH | BY_TEXT) as are_connected:
         run = role.run(mosquitto_listeners=listeners)
         assert run.worked, run.failures
-        assert run.changed == brokers.all(["Write the certificates", "Write the keys", SERVICE])
+        assert run.changed == brokers.all(["Write the unit and the configuration", SERVICE])
         assert are_connected() == brokers.all(True)
     assert processes(brokers) == before
     for broker in brokers.values():

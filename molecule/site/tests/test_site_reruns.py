@@ -89,7 +89,7 @@ def test_a_handler_of_the_site_runs_for_its_own_task_alone(sensors: Broker) -> N
 
 def test_the_firehoses_own_part_keeps_what_other_roles_added(brokers: list[Broker]) -> None:
     """Unless it prunes. Then their own parts add it again."""
-    changed = {"name": "zuul", "password": "new", "topics": ["zuul/#"]}
+    changed = {"name": "zuul", "password": "new", "topics": ["zuul/#", "internal/#"]}
     run = run_site("--tags", "firehose", firehose_publishers=[changed])
     assert run.changed == at_all(hosts_in("firehose"), PASSWORD_AND_RELOAD)
     assert [working(broker) for broker in brokers] == [{"blog", "wiki"}] * 2
