@@ -11,7 +11,8 @@ import typing as t
 
 import testinfra.host
 
-FOUND = "/run/sampler"
+FOLDER = "/run/sampler"
+FOUND = f"{FOLDER}/found"
 # It is given the words in pieces, for it must not find itself.
 PROGRAM = """
 import json, os, pathlib, time
@@ -39,10 +40,11 @@ def sampling(host: testinfra.host.Host, words: t.Sequence[str]) -> t.Iterator[t.
     program = PROGRAM.format(pieces=pieces, found=FOUND)
     # By its standard input, since arguments are what it looks at.
     name = host.backend.name
+    host.check_output("mkdir --parents %s", FOLDER)
     subprocess.run(
-        ["docker", "exec", "--interactive", name, "dd", f"of={FOUND}.py"], input=program, text=True, check=True
+        ["docker", "exec", "--interactive", name, "dd", f"of={FOLDER}/program"], input=program, text=True, check=True
     )
-    host.check_output("systemd-run --quiet --unit sampler python3 %s", f"{FOUND}.py")
+    host.check_output("systemd-run --quiet --unit sampler python3 %s", f"{FOLDER}/program")
     try:
         yield lambda: json.loads(host.check_output("cat %s", FOUND))
     finally:
