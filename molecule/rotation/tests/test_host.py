@@ -14,6 +14,8 @@ from firehose_testing.rotation import FILES, TCP, Story
 
 PASSWORDS, RULES, FEED = FILES
 
+# The account of the public broker
+RELAY = "firehose-relay"
 WRITTEN = ["Write the accounts", "Write the access rules"]
 RELOADED = "Have the broker run what is on disk"
 FEED_WRITTEN = "Write the keys, the configuration and the unit"
@@ -76,7 +78,7 @@ def test_other_accounts_keep_their_lines(story: Story, name: str) -> None:
         dict(line.split(":") for line in state.files[PASSWORDS].splitlines()) for state in story.states[name]
     )
     kept = {account for account, line in before.items() if after.get(account) == line}
-    assert kept == {"ansible", "ci", "hashed", "statistics"}
+    assert kept == {"ansible", "ci", "hashed", "statistics", RELAY}
     assert set(after) == {*kept, "germqtt", "zuul", "nodepool"}
     assert before["hashed"].startswith("$7$1000$")
 
