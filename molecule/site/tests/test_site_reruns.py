@@ -33,10 +33,10 @@ def working(broker: Broker) -> set[str]:
 
 
 def mentions(broker: Broker, *names: str) -> set[str]:
-    """Which accounts the broker's files have a word of."""
-    files = broker.host.check_output("cat /etc/mosquitto/passwd /etc/mosquitto/acl")
-    assert "germqtt" in files
-    return {name for name in names if name in files}
+    """Which accounts the broker's files know."""
+    lines = broker.host.check_output("cut -d: -f1 /etc/mosquitto/passwd; cat /etc/mosquitto/acl").splitlines()
+    assert {"germqtt", "user germqtt"} <= set(lines)
+    return {name for name in names if {name, f"user {name}"} & set(lines)}
 
 
 def at_all(hosts: t.Iterable[str], changes: list[str]) -> dict[str, list[str]]:
