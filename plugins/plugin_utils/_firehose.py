@@ -19,9 +19,13 @@ LOCAL_PORT, TLS_PORT = 1884, 8884
 ACCOUNT_KEYS = ("name", "password", "password_hash", "state")
 
 
-def present(entries: t.Iterable[Entry]) -> list[Entry]:
-    """Those that are not to be removed."""
-    return [entry for entry in entries if entry.get("state", "present") == "present"]
+def is_present(entry: Entry) -> bool:
+    """Whether it is not to be removed."""
+    return entry.get("state", "present") == "present"
+
+
+def _present(entries: t.Iterable[Entry]) -> list[Entry]:
+    return [entry for entry in entries if is_present(entry)]
 
 
 def accounts(entries: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
@@ -74,7 +78,7 @@ def found(
             "topics": [*(entry.get("topics") or [])],
             "publishes": entry.get("password") is not None,
         }
-        for entry in present(publishers)
+        for entry in _present(publishers)
     ]
     names = [entry["name"] for entry in listed]
     rules = {user["name"]: user["rules"] for user in acls_info["users"]}
@@ -133,7 +137,7 @@ def beacon(
 ) -> dict[str, t.Any]:
     """What is published from the firehose's host while it is verified, where, and what is looked out for there."""
     askable = [one for one in _mosquitto.askable(listeners) if not (one.get("tls") or {}).get("require_certificate")]
-    passwords = {str(entry["name"]): entry.get("password") for entry in present(publishers)}
+    passwords = {str(entry["name"]): entry.get("password") for entry in _present(publishers)}
     writers = [_verify.Publisher(entry["name"], tuple(entry["topics"])) for entry in found_on_host["publishers"]]
     topics = [_verify.own_topic(writer, run) for writer in writers]
     return {

@@ -32,7 +32,7 @@ def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
 def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
     for index, publisher in enumerate(publishers):
         path = f"{variable}[{index}]"
-        if not publisher.get("topics") and publisher in _firehose.present(publishers):
+        if not publisher.get("topics") and _firehose.is_present(publisher):
             yield f"{path} ({publisher['name']}): needs topics that it may write"
         yield from _topic_problems(publisher.get("topics") or [], f"{path}.topics")
 
@@ -55,7 +55,7 @@ def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
     """germqtt is one of the publishers: it needs an account, a password, and the right to write its topics."""
     name, topic = str(variables["firehose_germqtt_publisher"]), variables["germqtt_topic"]
     for index, publisher in enumerate(variables["firehose_publishers"]):
-        if str(publisher["name"]) != name or publisher.get("state", "present") != "present":
+        if str(publisher["name"]) != name or not _firehose.is_present(publisher):
             continue
         path = f"firehose_publishers[{index}] ({name})"
         if publisher.get("password") is None:
@@ -71,7 +71,7 @@ def _name_problems(entries: t.Sequence[Entry], variable: str) -> t.Iterator[str]
         name = str(entry["name"])
         if name == RELAY:
             yield f"{variable}[{index}]: {RELAY!r} is the account of the public broker"
-        elif name.startswith(PROBE) and entry in _firehose.present(entries):
+        elif name.startswith(PROBE) and _firehose.is_present(entry):
             yield f"{variable}[{index}] ({name}): names with {PROBE!r} are for the accounts that verifying makes and removes"
 
 
@@ -86,7 +86,7 @@ def _listener_problems(variables: Entry) -> t.Iterator[str]:
     for index, listener in enumerate(own):
         for number, other in enumerate(public):
             if _mosquitto.overlap(listener, other):
-                place = listener.get("socket") or f"port {listener['port']}"
+                place = _mosquitto.place(listener)
                 yield f"firehose_account_listeners[{index}]: firehose_listeners[{number}] listens on {place} already"
 
 

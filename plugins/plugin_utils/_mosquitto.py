@@ -160,6 +160,11 @@ def _addresses(listener: Variables) -> set[str]:
     return {"127.0.0.1", "::1", address} if address == "localhost" else {address}
 
 
+def place(listener: Variables) -> str:
+    """What a listener listens on, in words."""
+    return listener.get("socket") or f"port {listener['port']}"
+
+
 def overlap(one: Variables, other: Variables) -> bool:
     """Whether two listeners want the same place."""
     if one.get("socket") or other.get("socket"):
@@ -242,8 +247,7 @@ def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]
         yield from _tls.problems(listener.get("tls"), f"{name}[{index}].tls")
     for (first, one), (second, other) in itertools.combinations(enumerate(listeners), 2):
         if overlap(one, other):
-            place = one.get("socket") or f"port {one['port']}"
-            yield f"{name}[{second}]: {name}[{first}] listens on {place} already"
+            yield f"{name}[{second}]: {name}[{first}] listens on {place(one)} already"
     if version and version < (2, 1):
         yield from _old_websockets_problems(listeners, name)
 
