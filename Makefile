@@ -5,11 +5,13 @@
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
 .PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export MOLECULE_GLOB := molecule/*/molecule.yml
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOLECULE_JOBS ?= 2
+LOGS := .cache/logs
 HOSTILE_RELEASES ?= 12 13 14
 RESOLVE := uv pip compile --quiet --universal --no-header --no-emit-index-url --no-emit-find-links
 
@@ -50,12 +52,15 @@ ansible-test-oldest ansible-test-newest: ansible-test-%:
 tarball: ## what Galaxy gets: build it, look into it, import it as Galaxy does, install it
 	python tools/tarball.py
 
-molecule: ## all Molecule scenarios, two at a time (MOLECULE_JOBS=2)
+molecule: ## all Molecule scenarios, two at a time (MOLECULE_JOBS=2); what failed is shown once more at the end
 	@echo "each scenario is shown when it is done"
-	@$(MAKE) --no-print-directory --jobs=$(MOLECULE_JOBS) --output-sync=recurse $(SCENARIOS)
+	@rm -rf $(LOGS) && mkdir -p $(LOGS)
+	@$(MAKE) --no-print-directory --jobs=$(MOLECULE_JOBS) --keep-going --output-sync=recurse $(SCENARIOS) || \
+		{ tools/failures $(LOGS)/*; exit 1; }
 
 $(SCENARIOS): molecule-%:
-	molecule test --scenario-name $*
+	@mkdir -p $(LOGS)
+	molecule test --scenario-name $* 2>&1 | tee $(LOGS)/$*
 
 tables: ## write the tables of variables in the roles' READMEs
 	python tools/role_tables.py
