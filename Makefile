@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
@@ -70,6 +70,9 @@ faults: setup ## the scenario faults in its long form: 10,000 events for each fa
 
 change: setup ## the scenario change in its long form: all bad changes and all good ones
 	@CHANGE=long molecule test --scenario-name change
+
+edge: setup ## the scenario edge in its long form: each fault at each edge
+	@EDGE=long molecule test --scenario-name edge
 
 hostile: setup ## the scenario hostile in its long form, on each Debian: 10 newcomers on each transport for each attack (HOSTILE_RELEASES="12 13 14")
 	@failed=; for release in $(HOSTILE_RELEASES); do \

@@ -23,7 +23,7 @@ options:
     description: Whose variables they are. V(main) entry points go by their role's name alone.
     type: str
     required: true
-    choices: [firehose, firehose_publisher, germqtt, mosquitto, mosquitto_account]
+    choices: [firehose, firehose_edge, firehose_policy, firehose_publisher, germqtt, mosquitto, mosquitto_account]
   options:
     description: The options of the entry point's argument specs.
     type: dict
@@ -61,11 +61,18 @@ _value:
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_problems, _germqtt, _mosquitto
+from ansible_collections.opendev.firehose.plugins.plugin_utils import (
+    _firehose_edge,
+    _firehose_problems,
+    _germqtt,
+    _mosquitto,
+)
 
 Variables = t.Mapping[str, t.Any]
 CHECKS: dict[str, t.Callable[[Variables, Variables, str], list[str]]] = {
     "firehose": lambda variables, options, _version: _firehose_problems.problems(variables, options),
+    "firehose_edge": lambda variables, options, _version: _firehose_edge.problems(variables, options),
+    "firehose_policy": lambda variables, options, _version: _firehose_problems.policy_problems(variables, options),
     "firehose_publisher": lambda variables, options, _version: _firehose_problems.publisher_problems(
         variables, options
     ),

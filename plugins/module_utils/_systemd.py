@@ -20,6 +20,9 @@ PROPERTIES = (
     "StatusText",
 )
 
+# A service that tells systemd itself when it has read its files again is "reloading" until then.
+UP = ("active", "reloading")
+
 
 def parse_properties(output: str) -> dict[str, str]:
     """Take the lines ``name=value`` apart."""
@@ -47,7 +50,7 @@ def needed_action(
     The times are seconds since the epoch, 0 for never: the newest change of the files that each kind of step reads, and the moment
     when the service last read those that a reload reads.
     """
-    if properties.get("ActiveState") not in ("active", "reloading"):
+    if properties.get("ActiveState") not in UP:
         return "start"
     started = parse_timestamp(properties.get("ExecMainStartTimestamp", "")) or 0.0
     if restart_files_changed > started:

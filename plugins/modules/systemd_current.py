@@ -161,7 +161,7 @@ class Service:
         first = now = self.properties()
         started = _systemd.parse_timestamp(first["ExecMainStartTimestamp"]) or 0.0
         while True:
-            if now["ActiveState"] != "active" or now["MainPID"] != first["MainPID"]:
+            if now["ActiveState"] not in _systemd.UP or now["MainPID"] != first["MainPID"]:
                 self.fail(f"{self.name} did not stay up for {seconds:g} seconds")
             if time.time() - started >= seconds:
                 return

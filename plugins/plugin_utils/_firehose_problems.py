@@ -13,8 +13,9 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _accounts,
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _mosquitto, _tls, _types
 
 Entry = t.Mapping[str, t.Any]
-# The account that the public broker has at the other one, and what the names of those start with that verifying makes and removes
-RELAY, PROBE = "firehose-relay", "firehose-verify"
+# The accounts of those that serve the public, and what the names of those start with that verifying makes and removes
+OWN = {"firehose-relay": "the public broker", "firehose-edge": "the hosts of the role firehose_edge"}
+PROBE = "firehose-verify"
 # The smallest and the largest value of each limit for one address; nftables counts in 32 bits.
 RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
 RANGES["firehose_source_kilobytes"] = (1, 2**22)
@@ -69,8 +70,8 @@ def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
 def _name_problems(entries: t.Sequence[Entry], variable: str) -> t.Iterator[str]:
     for index, entry in enumerate(entries):
         name = str(entry["name"])
-        if name == RELAY:
-            yield f"{variable}[{index}]: {RELAY!r} is the account of the public broker"
+        if name in OWN:
+            yield f"{variable}[{index}]: {name!r} is the account of {OWN[name]}"
         elif name.startswith(PROBE) and _firehose.is_present(entry):
             yield f"{variable}[{index}] ({name}): names with {PROBE!r} are for the accounts that verifying makes and removes"
 
@@ -92,22 +93,40 @@ def _listener_problems(variables: Entry) -> t.Iterator[str]:
 
 def _form_problems(variables: Entry) -> t.Iterator[str]:
     """Texts of a form that the role mosquitto has for its own."""
-    if not _mosquitto.MEMORY.fullmatch(str(variables["firehose_max_memory"])):
-        yield f"firehose_max_memory: {_mosquitto.MEMORY_IS}"
     if not _mosquitto.EXPIRATION.fullmatch(str(variables["firehose_account_session_expiration"])):
         yield f"firehose_account_session_expiration: {_mosquitto.EXPIRATION_IS}"
 
 
-def _tls_variable_problems(variables: Entry) -> t.Iterator[str]:
+def _public_problems(variables: Entry) -> t.Iterator[str]:
+    """What the public could not get, on whatever host."""
     tls = variables.get("firehose_tls")
+    yield from _topic_problems(variables["firehose_public_topics"], "firehose_public_topics")
+    yield from _leaf_problems(variables["firehose_public_sys"], "firehose_public_sys")
     yield from _tls.problems(tls, "firehose_tls")
     if tls is None and not variables["firehose_plain"]:
         yield "firehose_plain: without firehose_tls there would be no listener for the public"
-    if tls is not None and all(
-        listener.get("tls") != tls
-        for listener in (*variables["firehose_listeners"], *variables["firehose_account_listeners"])
-    ):
+    yield from _types.range_problems(variables, RANGES)
+    if not _mosquitto.MEMORY.fullmatch(str(variables["firehose_max_memory"])):
+        yield f"firehose_max_memory: {_mosquitto.MEMORY_IS}"
+
+
+def _unused_problems(variables: Entry) -> t.Iterator[str]:
+    tls = variables.get("firehose_tls")
+    listeners = (*variables["firehose_listeners"], *variables["firehose_account_listeners"])
+    if tls is not None and all(listener.get("tls") != tls for listener in listeners):
         yield "firehose_tls: neither firehose_listeners nor firehose_account_listeners use it; give those that should the key tls"
+
+
+def _type_problems(variables: Entry, options: Entry) -> list[str]:
+    return [
+        *_types.type_problems(variables, options),
+        *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
+    ]
+
+
+def policy_problems(variables: Entry, options: Entry) -> list[str]:
+    """The same for the variables that say what the public gets, which other roles use too."""
+    return _type_problems(variables, options) or [*_public_problems(variables)]
 
 
 def problems(variables: Entry, options: Entry) -> list[str]:
@@ -115,10 +134,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
 
     The options are those of the role's argument specs.
     """
-    wrong_types = [
-        *_types.type_problems(variables, options),
-        *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
-    ]
+    wrong_types = _type_problems(variables, options)
     if wrong_types:
         return wrong_types
     publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
@@ -129,11 +145,9 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_name_problems(readers, "firehose_readers"),
         *_publisher_problems(publishers, "firehose_publishers"),
         *_reader_problems(readers),
-        *_topic_problems(variables["firehose_public_topics"], "firehose_public_topics"),
-        *_leaf_problems(variables["firehose_public_sys"], "firehose_public_sys"),
         *_listener_problems(variables),
-        *_tls_variable_problems(variables),
-        *_types.range_problems(variables, RANGES),
+        *_public_problems(variables),
+        *_unused_problems(variables),
         *_form_problems(variables),
     ]
     both = [str(entry["name"]) for entry in (*publishers, *readers)]

@@ -33,7 +33,7 @@ def _is_der(text: str) -> bool:
         return False
 
 
-def _certificate_problem(text: str) -> str | None:
+def certificate_problem(text: str) -> str | None:
     """Say why a text is no certificate with those of its authorities behind it, or None. Does not quote it."""
     blocks = BLOCK.findall(text)
     if not blocks or text.count("-----BEGIN") != len(blocks):
@@ -67,7 +67,7 @@ def _pair_problems(tls: Variables) -> t.Iterator[tuple[str, str]]:
     elif len(paths or texts) == 1:
         [missing] = {*(PATH_KEYS if paths else PEM_KEYS)} - {*paths, *texts}
         yield "", f"has {[*paths, *texts][0]}, and needs {missing} too"
-    for key, look in (("certificate_pem", _certificate_problem), ("key_pem", _key_problem)):
+    for key, look in (("certificate_pem", certificate_problem), ("key_pem", _key_problem)):
         problem = look(str(tls[key])) if key in texts else None
         if problem:
             yield f".{key}", problem

@@ -24,12 +24,22 @@ CASES = yaml.safe_load((HERE / "cases.yml").read_text(encoding="utf-8"))
 def results(tmp_path_factory) -> dict:
     """Play all cases at once; return each host's task results."""
     folder = tmp_path_factory.mktemp("bad_input")
+    local = {"ansible_connection": "local", "ansible_become": False}
     hosts = {name: {**CASES["fine"], **case["variables"]} for name, case in CASES["cases"].items()}
     hosts["nothing_wrong"] = CASES["fine"]
-    inventory = {"firehose": {"hosts": hosts, "vars": {"ansible_connection": "local", "ansible_become": False}}}
+    edges = {name: {**CASES["fine_edge"], **case["variables"]} for name, case in CASES["edges"].items()}
+    hosts |= {name: CASES["fine"] for name, case in CASES["edges"].items() if case.get("core")}
+    edges["nothing_wrong_with_an_edge"] = CASES["fine_edge"]
+    inventory = {
+        "firehose": {"hosts": hosts, "vars": local},
+        "firehose_edges": {"hosts": edges, "vars": local},
+    }
     (folder / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
     run = subprocess.run(
-        ["ansible-playbook", "--check", "--forks=8", f"--inventory={folder}/inventory.yml", "playbooks/firehose.yml"],
+        [
+            *("ansible-playbook", "--check", "--forks=8", f"--inventory={folder}/inventory.yml"),
+            *("--extra-vars", "firehose_edges_at_a_time=100%", "playbooks/firehose.yml"),
+        ],
         cwd=HERE.parents[1],
         env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DISPLAY_FAILED_STDERR": "false"},
         capture_output=True,
@@ -40,7 +50,7 @@ def results(tmp_path_factory) -> dict:
         plays = json.loads(run.stdout)["plays"]
     except json.JSONDecodeError:
         pytest.fail(f"no JSON in: {run.stdout[-2000:]}\n{run.stderr[-2000:]}")
-    found: dict[str, list] = {name: [] for name in hosts}
+    found: dict[str, list] = {name: [] for name in (*hosts, *edges)}
     for task in (task for play in plays for task in play["tasks"]):
         for host, result in task["hosts"].items():
             found[host].append({"task": task["task"]["name"], **result})
@@ -51,17 +61,20 @@ def failures(tasks: list[dict]) -> list[dict]:
     return [task for task in tasks if task.get("failed")]
 
 
-@pytest.mark.parametrize("name", CASES["cases"])
-def test_refused(results, name):
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in ("cases", "edges") for name in CASES[kind]])
+def test_refused(results, kind, name):
     (failed,) = failures(results[name])
     text = json.dumps(failed)
-    for word in CASES["cases"][name]["says"]:
+    for word in CASES[kind][name]["says"]:
         assert word in text
     assert "hunter2" not in text
-    assert not [task["task"] for task in results[name] if task.get("changed")]
+    # A core is set up before the edges are looked at, and goes on serving.
+    assert CASES[kind][name].get("core") or not [task["task"] for task in results[name] if task.get("changed")]
 
 
 def test_the_values_that_the_cases_start_from_are_fine(results):
     """Else a case could be refused for another reason than its own."""
     assert failures(results["nothing_wrong"]) == []
+    assert failures(results["nothing_wrong_with_an_edge"]) == []
+    assert [task for task in results["nothing_wrong_with_an_edge"] if "Ask which HAProxy" in task["task"]]
     assert [task for task in results["nothing_wrong"] if "Ask which packages are installed" in task["task"]]

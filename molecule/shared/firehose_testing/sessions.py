@@ -73,12 +73,12 @@ def delivered(sender: Session, receiver: Session, topics: t.Iterable[str]) -> se
 
 
 @contextlib.contextmanager
-def count(sender: Session, topic: str) -> t.Iterator[t.Callable[[], list[str]]]:
-    """Publish 0, 1, 2 ... on a topic all the while. Gives a function that says, afterwards, what was published."""
+def count(sender: Session, topic: str, pause: float = 0.02) -> t.Iterator[t.Callable[[], list[str]]]:
+    """Publish 0, 1, 2 ... on a topic all the while. Gives a function that says what was published."""
     stop, sent = threading.Event(), []
 
     def publish() -> None:
-        while not stop.wait(0.02):
+        while not stop.wait(pause):
             sender.publish(topic, str(len(sent)))
             sent.append(str(len(sent)))
 

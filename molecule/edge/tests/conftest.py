@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hosts that serve the public beside the core."""
+
+from __future__ import annotations
+
+import pytest
+import testinfra
+from firehose_testing.clients import Account
+from firehose_testing.fixtures import Firehose, Firehoses, evaluated
+
+
+@pytest.fixture(scope="session")
+def edges() -> Firehoses:
+    """All edges, without accounts, which they do not have."""
+    found = Firehoses()
+    for name in evaluated("firehose_edges", "firehose_edge_engine"):
+        host = testinfra.get_host(f"docker://{name}")
+        found[name] = Firehose(name, host, host.check_output("hostname -i"), {}, {})
+    return found
+
+
+@pytest.fixture(scope="session")
+def core(firehoses: Firehoses) -> Firehose:
+    """Where all events come from."""
+    [found] = firehoses.values()
+    return found
+
+
+@pytest.fixture(scope="session")
+def ci(core: Firehose) -> Account:
+    """A publisher that may use all topics."""
+    return core.publishers["ci"]

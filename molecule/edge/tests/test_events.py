@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the public gets at every edge, over every way: all events, equal as JSON, and in order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import typing as t
+import uuid
+
+import pytest
+from firehose_testing.clients import QOS1, TLS_WAYS, WAYS, Account, PahoSubscriber, Way, publish
+from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
+from firehose_testing.gerrit import Gerrit, is_own, topic_of
+
+FIXTURE = pathlib.Path(PROJECT, "tests/fixtures/gerrit-events.jsonl")
+EVENTS = [json.loads(line) for line in FIXTURE.read_text(encoding="utf-8").splitlines()]
+ROUNDS = 4
+# Topics that an engine may have its difficulties with
+STRANGE = {
+    "dots": "openstack/oslo.config/a..b/.",
+    "a space": "with a/space",
+    "empty levels": "/lead//trail/",
+    "percent": "a%20b/%/%%",
+    "wildcards of others": "a*b/>/*",
+    "not ASCII": "日本/ü/🚒",
+    "very long": "/".join(["level"] * 199),
+    "many bytes": "x" * 60000,
+}
+
+
+@pytest.fixture(scope="module")
+def numbered() -> list[dict[str, t.Any]]:
+    """The events of all types, several times, each with a number."""
+    return [event | {"number": number} for number, event in enumerate(EVENTS * ROUNDS)]
+
+
+@pytest.fixture(scope="module")
+def came(
+    core: Firehose, edges: Firehoses, gerrit: Gerrit, numbered: list[dict[str, t.Any]]
+) -> dict[tuple[str, Way], list[tuple[str, t.Any]]]:
+    """What each host's public got of Gerrit's events: topics and events, in their order."""
+    with contextlib.ExitStack() as stack:
+        opened = {
+            (host.name, way): stack.enter_context(PahoSubscriber(host.address, way))
+            for host in (core, *edges.values())
+            for way in (*WAYS, *TLS_WAYS)
+        }
+        gerrit.wait_until_heard([*opened.values()])
+        gerrit.feed(json.dumps(event) for event in numbered)
+        gerrit.wait_until_heard([*opened.values()])
+        return {
+            key: [
+                (message.topic, json.loads(message.payload))
+                for message in subscriber.messages
+                if not is_own(message.topic) and not message.topic.startswith("gerrit/germqtt/")
+            ]
+            for key, subscriber in opened.items()
+        }
+
+
+@pytest.mark.parametrize("way", [*WAYS, *TLS_WAYS], ids=str)
+def test_events_are_equal_everywhere(
+    came: dict[tuple[str, Way], list[tuple[str, t.Any]]],
+    core: Firehose,
+    edges: Firehoses,
+    numbered: list[dict[str, t.Any]],
+    way: Way,
+) -> None:
+    wanted = [(topic_of(event), event) for event in numbered]
+    for name in (core.name, *edges):
+        assert came[name, way] == wanted, name
+
+
+@pytest.mark.parametrize("topic", STRANGE.values(), ids=STRANGE)
+def test_no_topic_keeps_another_one_back(core: Firehose, edges: Firehoses, ci: Account, topic: str) -> None:
+    payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
+    with contextlib.ExitStack() as stack:
+        public = {
+            (host.name, way): stack.enter_context(PahoSubscriber(host.address, way))
+            for host in edges.values()
+            for way in WAYS
+        }
+        publish(core.address, ci, Way("tcp", "3.1.1", tls=True, account=True), QOS1, {topic: payload, "fence": fence})
+        for who, subscriber in public.items():
+            subscriber.wait_for(topic="fence", payload=fence)
+            assert [m.topic for m in subscriber.messages if m.payload == payload] == [topic], who

@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to one edge does not touch the public of the others, and its own goes there."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import subprocess
+import threading
+import time
+import typing as t
+
+import pytest
+from firehose_testing.clients import WAYS, Account, PahoSubscriber, Way
+from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.roaming import Crowd, Roamer, gaps
+from firehose_testing.runs import run_playbook
+from firehose_testing.sessions import Session, count
+
+LONG = os.environ.get("EDGE") == "long"
+AWAY = 60 if LONG else 15
+TOPIC = "ci/numbers"
+SUBSCRIBERS = 300
+CUT = "table inet cut { chain input { type filter hook input priority -200; SELECTION drop; }; }"
+
+
+@pytest.fixture(scope="module")
+def published(core: Firehose, ci: Account) -> t.Iterator[t.Callable[[], list[str]]]:
+    """Numbers that are published all the while, as far as they are by now."""
+    way = Way("tcp", "3.1.1", tls=True, account=True)
+    with Session(core.address, way.port, ci, [], way, 60) as sender, count(sender, TOPIC, pause=0.1) as numbers:
+        yield numbers
+
+
+@pytest.fixture
+def crowd(edges: Firehoses, published: t.Callable[[], list[str]]) -> t.Iterator[Crowd]:
+    """Who listens to them, a third at each edge."""
+    with Crowd({edge.name: edge.address for edge in edges.values()}, TOPIC, SUBSCRIBERS) as found:
+        found.wait_for(int(published()[-1]) + 1)
+        yield found
+
+
+def docker(*command: str) -> None:
+    subprocess.run(["docker", *command], check=True, stdout=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def killed(edge: Firehose) -> t.Iterator[None]:
+    docker("kill", edge.name)
+    try:
+        yield
+    finally:
+        docker("start", edge.name)
+
+
+@contextlib.contextmanager
+def cut_off(edge: Firehose, selection: str = "iif != lo") -> t.Iterator[None]:
+    """Nothing gets to it, and nobody is told."""
+    edge.host.check_output("nft %s", CUT.replace("SELECTION", selection))
+    try:
+        yield
+    finally:
+        edge.host.check_output("nft delete table inet cut")
+
+
+@contextlib.contextmanager
+def stopped(edge: Firehose) -> t.Iterator[None]:
+    edge.host.check_output("timeout 20 systemctl stop firehose-edge 'mosquitto@*'")
+    try:
+        yield
+    finally:
+        edge.host.check_output("systemctl start firehose-edge mosquitto@1 mosquitto@2")
+
+
+FAULTS = {"killed": killed, "cut off": cut_off, "stopped": stopped}
+
+
+def served(edge: Firehose) -> None:
+    """Wait until it serves newcomers on every way."""
+    deadline = time.monotonic() + 60
+    for way in WAYS:
+        while True:
+            try:
+                with PahoSubscriber(edge.address, way):
+                    break
+            except (ConnectionError, OSError):
+                assert time.monotonic() < deadline, f"{edge.name} serves nobody over {way}"
+                time.sleep(0.2)
+
+
+def assert_untouched(roamers: t.Sequence[Roamer]) -> None:
+    assert [roamer.stays for roamer in roamers if len(roamer.stays) != 1] == []
+    assert [gap for roamer in roamers for gap in gaps(roamer.stays[0])] == []
+
+
+def cases() -> list[t.Any]:
+    """In the short form each fault at another edge, in the long one each fault at each."""
+    return [
+        pytest.param(place, fault, id=f"{fault}-{place}")
+        for place in range(3)
+        for number, fault in enumerate(FAULTS)
+        if LONG or number == place
+    ]
+
+
+@pytest.mark.parametrize(("place", "fault"), cases())
+def test_the_others_miss_nothing(
+    crowd: Crowd, published: t.Callable[[], list[str]], edges: Firehoses, fault: str, place: int
+) -> None:
+    edge = [*edges.values()][place]
+    hit = crowd.at(edge.name)
+    assert len(hit) == SUBSCRIBERS // 3
+    others = [roamer for roamer in crowd.roamers if roamer.host != edge.name]
+    with FAULTS[fault](edge):
+        crowd.wait_until(lambda: all(roamer.host not in (None, edge.name) for roamer in hit), "all are elsewhere")
+        crowd.wait_for(int(published()[-1]))
+    served(edge)
+    assert all(gaps(stay) == [] for roamer in hit for stay in roamer.stays)
+    assert_untouched(others)
+
+
+def test_an_edge_that_the_core_is_away_from_stays_up_and_catches_up(
+    crowd: Crowd, published: t.Callable[[], list[str]], core: Firehose, edges: Firehoses
+) -> None:
+    addresses = ", ".join(edge.address for edge in edges.values())
+    with cut_off(core, f"ip saddr {{ {addresses} }}"):
+        time.sleep(2)  # for what is on its way
+        assert_untouched(crowd.roamers)
+        come = max(roamer.stays[-1].numbers[-1] for roamer in crowd.roamers)
+        time.sleep(AWAY)
+        last = int(published()[-1])
+        assert last - come > AWAY * 5
+        assert_untouched(crowd.roamers)
+        # Nothing comes of it, and everybody can connect.
+        assert max(roamer.stays[-1].numbers[-1] for roamer in crowd.roamers) == come
+        edges.each(served)
+    crowd.wait_until(lambda: all(roamer.stays[-1].numbers[-1] > last for roamer in crowd.roamers), "all is there", 60)
+    assert_untouched(crowd.roamers)
+
+
+def test_who_comes_while_a_broker_restarts_gets_another(edges: Firehoses) -> None:
+    def restarts(edge: Firehose) -> list[str]:
+        """Restart each broker while newcomers connect; return what became of those that were not served."""
+        over, failures = threading.Event(), []
+
+        def newcomers() -> int:
+            number = 0
+            while not over.is_set():
+                number += 1
+                try:
+                    with PahoSubscriber(edge.address, WAYS[number % len(WAYS)]):
+                        pass
+                except (ConnectionError, OSError) as exc:
+                    failures.append(str(exc))
+            return number
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            coming = [pool.submit(newcomers) for _ in range(3)]
+            for broker in (1, 2, 1, 2):
+                time.sleep(1)
+                edge.host.check_output("systemctl restart mosquitto@%s", str(broker))
+            time.sleep(1)
+            over.set()
+        assert sum(future.result() for future in coming) > 100
+        return failures
+
+    assert edges.each(restarts) == {name: [] for name in edges}
+
+
+def test_a_drained_edge_sends_its_public_elsewhere(
+    crowd: Crowd, published: t.Callable[[], list[str]], edges: Firehoses
+) -> None:
+    edge = [*edges.values()][1]
+    hit = crowd.at(edge.name)
+    others = [roamer for roamer in crowd.roamers if roamer.host != edge.name]
+    drain = "--extra-vars", '{"firehose_edge_state": "drained", "firehose_edge_drain_time": 4}'
+    run = run_playbook("--limit", edge.name, *drain)
+    assert "Stop a broker that is not meant" in str(run.changed[edge.name])
+    crowd.wait_for(int(published()[-1]))
+    assert crowd.at(edge.name) == []
+    ends = sorted(roamer.stays[0].until or 0 for roamer in hit)
+    assert ends[-1] - ends[0] > 1, "all at once"
+    assert run_playbook("--limit", edge.name, *drain).changed.get(edge.name, []) == []
+    run_playbook("--limit", edge.name)
+    served(edge)
+    assert all(gaps(stay) == [] for roamer in hit for stay in roamer.stays)
+    assert_untouched(others)

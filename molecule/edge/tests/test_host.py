@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs on an edge, with which rights, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+from firehose_testing.clients import PahoSubscriber, Way
+from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
+
+PASSWORD = "only-for-tests-edge: 100% 'quoted'"
+
+
+@pytest.mark.parametrize(("unit", "most"), [("mosquitto@1", 1.7), ("mosquitto@2", 1.7), ("firehose-edge", 2.7)])
+def test_a_unit_is_confined(edges: Firehoses, unit: str, most: float) -> None:
+    def exposure(edge: Firehose) -> float:
+        report = edge.host.check_output("systemd-analyze security --no-pager %s.service", unit).splitlines()
+        return float(report[-1].rpartition(": ")[2].split()[0])
+
+    assert max(edges.each(exposure).values()) <= most
+
+
+def test_only_the_brokers_that_are_meant_run(edges: Firehoses) -> None:
+    def running(edge: Firehose) -> set[str]:
+        units = edge.host.check_output("systemctl list-units --plain --no-legend 'mosquitto*.service'")
+        return {line.split()[0] for line in units.splitlines()}
+
+    assert edges.each(running) == {name: {"mosquitto@1.service", "mosquitto@2.service"} for name in edges}
+
+
+def test_the_password_is_for_root_and_brokers_alone(edges: Firehoses) -> None:
+    def readable(edge: Firehose) -> str:
+        find = "grep --recursive --no-messages --files-with-matches --fixed-strings %s /etc /run /var/log"
+        return edge.host.run(f"runuser --user nobody -- {find}", PASSWORD).stdout
+
+    assert edges.each(readable) == dict.fromkeys(edges, "")
+    for edge in edges.values():
+        assert edge.host.file("/etc/mosquitto-1/mosquitto.conf").contains("only-for-tests-edge")
+        assert PASSWORD not in edge.host.check_output("journalctl --no-pager; ps axww; cat /proc/[0-9]*/environ")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"firehose_edge_password": "another"}, "'firehose-edge': it does not let this client in"),
+        ({"firehose_edge_core_ca": "/etc/ssl/certs/ca-certificates.crt"}, "its certificate is not valid"),
+        ({"firehose_edge_core_host": "192.0.2.1", "firehose_edge_core_timeout": 2}, "192.0.2.1 port 8884"),
+        ({"firehose_edge_core_port": 8885}, "port 8885, as 'firehose-edge': nobody listens there"),
+    ],
+)
+def test_a_core_that_does_not_let_it_in_changes_nothing(
+    edges: Firehoses, variables: dict[str, str | int], said: str
+) -> None:
+    edge = next(iter(edges.values()))
+    command = ["ansible-playbook", "playbooks/firehose.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+    with PahoSubscriber(edge.address, Way("tcp", "3.1.1")) as public:
+        run = subprocess.run(
+            [*command, "--limit", edge.name, "--extra-vars", json.dumps(variables)],
+            cwd=PROJECT,
+            env=os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_LOG_PATH": "/dev/null"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 2, run.stdout
+        assert said in run.stdout, run.stdout
+        assert "changed=0" in run.stdout
+        assert public.ended is None

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook that verifies a firehose tries its edges too, and names the one that does not serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+from firehose_testing.clients import ca_file
+from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
+from firehose_testing.gerrit import Gerrit
+
+
+def verify(core: Firehose, edges: Firehoses) -> subprocess.CompletedProcess[str]:
+    addresses = {host.name: host.address for host in (core, *edges.values())}
+    variables = {
+        "firehose_verify_host": f"{{{{ {addresses} [inventory_hostname] }}}}",
+        "firehose_verify_ca_file": ca_file(),
+        "firehose_verify_timeout": 5,
+    }
+    command = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+    return subprocess.run(
+        [*command, "--extra-vars", json.dumps(variables)],
+        cwd=PROJECT,
+        env=os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_LOG_PATH": "/dev/null"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def test_good_edges_pass(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
+    with gerrit.events():
+        run = verify(core, edges)
+    assert run.returncode == 0, run.stdout
+    passed = [line for line in run.stdout.splitlines() if "passed  " in line and "deliver the same message" in line]
+    for name in edges:
+        assert [line for line in passed if f"[{name}]" in line]
+
+
+def test_an_edge_that_gets_nothing_is_named(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
+    [deaf, *others] = edges.values()
+    deaf.host.check_output(
+        "nft 'table inet cut { chain out { type filter hook output priority 0; tcp dport 8884 drop; }; }'"
+    )
+    try:
+        with gerrit.events():
+            run = verify(core, edges)
+    finally:
+        deaf.host.check_output("nft delete table inet cut")
+    assert run.returncode == 2, run.stdout
+    failures = [line for line in run.stdout.splitlines() if "failed  " in line]
+    assert [line for line in failures if f"[{deaf.name}]" in line]
+    assert [line for line in failures if any(f"[{other.name}]" in line for other in others)] == []

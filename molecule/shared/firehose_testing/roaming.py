@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many subscribers that reconnect by themselves, each to the next host when its own is gone. One thread has all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import struct
+import threading
+import time
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _raw_client as raw
+
+# Who hears nothing for as long asks whether the host is there, and takes it that it is not if there is no answer for as long again.
+SILENCE = 3
+PAUSE = 0.2
+# Longer than a test, for where events come all the while it says nothing.
+KEEPALIVE = 600
+CONNECT = raw.packet(
+    raw.CONNECT, raw.text("MQTT") + bytes([4, raw.CLEAN_SESSION]) + struct.pack("!H", KEEPALIVE) + raw.text("")
+)
+
+
+@dataclasses.dataclass
+class Stay:
+    """A connection to a host, and the numbers that came over it."""
+
+    host: str
+    since: float
+    numbers: list[int] = dataclasses.field(default_factory=list)
+    until: float | None = None
+    why: str = ""
+
+    def __repr__(self) -> str:
+        return f"{self.host} {self.since:.1f}-{self.until or 0:.1f} {self.numbers[:1]}-{self.numbers[-1:]} {self.why}"
+
+
+class Roamer:
+    """A subscriber to a topic on which numbers come."""
+
+    def __init__(self, addresses: t.Mapping[str, str], first: int, topic: str) -> None:
+        self.stays: list[Stay] = []
+        names = [*addresses]
+        self._hosts = itertools.cycle(names[first:] + names[:first])
+        self._addresses, self._topic = addresses, topic
+
+    @property
+    def host(self) -> str | None:
+        """Where it is now."""
+        return self.stays[-1].host if self.stays and self.stays[-1].until is None else None
+
+    async def roam(self) -> None:
+        """Be connected, for ever."""
+        for host in self._hosts:
+            with contextlib.suppress(OSError):  # TimeoutError is one
+                await self._visit(host)
+            await asyncio.sleep(PAUSE)
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SILENCE):
+                return await reader.read(65536)
+        writer.write(raw.packet(raw.PINGREQ))
+        async with asyncio.timeout(SILENCE):
+            return await reader.read(65536)
+
+    async def _visit(self, host: str) -> None:
+        async with asyncio.timeout(SILENCE):
+            reader, writer = await asyncio.open_connection(self._addresses[host], 1883)
+        stay, why = None, "ended by the other side"
+        try:
+            writer.write(CONNECT + raw.packet(raw.SUBSCRIBE, b"\0\1" + raw.text(self._topic) + b"\0", flags=2))
+            data = bytearray()
+            while received := await self._read(reader, writer):
+                data += received
+                while packet := raw.split(data):
+                    if packet.kind == raw.SUBACK:
+                        stay = Stay(host, time.monotonic())
+                        self.stays.append(stay)
+                    elif packet.kind == raw.PUBLISH and stay:
+                        stay.numbers.append(int(packet.body[2 + int.from_bytes(packet.body[:2], "big") :]))
+        except OSError as exc:
+            why = repr(exc)
+            raise
+        finally:
+            if stay:
+                stay.until, stay.why = time.monotonic(), why
+            writer.close()
+
+
+class Crowd:
+    """Many of them, evenly on all hosts. Entering it returns when all are connected."""
+
+    def __init__(self, addresses: t.Mapping[str, str], topic: str, count: int) -> None:
+        self.roamers = [Roamer(addresses, number % len(addresses), topic) for number in range(count)]
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> t.Self:
+        self._thread.start()
+        self._tasks = [asyncio.run_coroutine_threadsafe(roamer.roam(), self._loop) for roamer in self.roamers]
+        self.wait_until(lambda: all(roamer.host for roamer in self.roamers), "all are connected")
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        # What was cancelled closes its connections in the loop's next rounds.
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.5), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def wait_until(self, done: t.Callable[[], bool], what: str, timeout: float = 30) -> None:
+        """Wait, but not for ever."""
+        deadline = time.monotonic() + timeout
+        while not done():
+            assert time.monotonic() < deadline, f"waited in vain until {what}"
+            time.sleep(0.05)
+
+    def at(self, host: str) -> list[Roamer]:
+        """Those who are connected there."""
+        return [roamer for roamer in self.roamers if roamer.host == host]
+
+    def wait_for(self, number: int) -> None:
+        """Wait until a number has come to all who are connected."""
+        self.wait_until(
+            lambda: all(roamer.host and roamer.stays[-1].numbers[-1:] >= [number] for roamer in self.roamers),
+            f"{number} has come to all",
+        )
+
+
+def gaps(stay: Stay) -> list[tuple[int, int]]:
+    """Where something is missing, or comes too late: the first of each number has to be there in its place."""
+    return [(one, other) for one, other in itertools.pairwise(dict.fromkeys(stay.numbers)) if other != one + 1]

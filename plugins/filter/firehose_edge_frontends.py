@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: firehose_edge_frontends
+short_description: Say how HAProxy serves a firehose's listeners
+version_added: 3.0.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Gives the public's listeners as the configuration of HAProxy has them.
+positional: directory
+options:
+  _input:
+    description: The listeners, as the variable C(firehose_listeners) of the role P(opendev.firehose.firehose#role) has them.
+    type: list
+    elements: dict
+    required: true
+  directory:
+    description: What holds the certificates, by the names that P(opendev.firehose.firehose_edge_certificates#filter) gives.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show them
+  ansible.builtin.debug:
+    msg: "{{ [{'port': 80, 'protocol': 'websockets'}] | opendev.firehose.firehose_edge_frontends('/etc/firehose-edge') }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - For each listener its C(name), the C(protocol), which is C(mqtt) or C(websockets), and what stands behind C(bind).
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_edge
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"firehose_edge_frontends": _firehose_edge.frontends}

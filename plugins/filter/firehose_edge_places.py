@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: firehose_edge_places
+short_description: Say where the public finds a firehose's edges
+version_added: 3.0.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Gives the edges that serve, for M(opendev.firehose.firehose_verify). Those that are drained are left out.
+
+options:
+  _input:
+    description: The variables of each edge, from C(hostvars).
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show them
+  ansible.builtin.debug:
+    msg: "{{ groups['firehose_edges'] | map('extract', hostvars) | opendev.firehose.firehose_edge_places }}"
+"""
+
+RETURN = r"""
+_value:
+  description: For each edge its C(name) in the inventory, the C(host) that the public connects to, and its C(listeners).
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_edge
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"firehose_edge_places": _firehose_edge.places}

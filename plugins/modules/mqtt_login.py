@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mqtt_login
+short_description: See whether a broker lets somebody in
+version_added: 3.0.0
+author: the opendev.firehose authors (@opendev)
+description:
+  - Connects to an MQTT broker, logs in, and leaves again. It fails, and says why, if nobody answers, a certificate is not valid or for another
+    host, or the broker refuses the name and its password.
+  - Needs no library on the host that it runs on, which is the one whose way to the broker it tries.
+extends_documentation_fragment:
+  - opendev.firehose._attributes
+  - opendev.firehose._attributes.read_only
+options:
+  host:
+    description: The broker's name or address.
+    type: str
+    required: true
+  port:
+    description: The broker's port.
+    type: int
+    required: true
+  protocol:
+    description: Whether MQTT is spoken as it is, or over websockets.
+    type: str
+    choices: [mqtt, websockets]
+    default: mqtt
+  tls:
+    description: Whether to use TLS.
+    type: bool
+    default: false
+  ca_file:
+    description:
+      - A file with the certificates, in PEM format, of the authorities that are trusted to have signed the broker's. Without it the certificate
+        is not looked at.
+    type: path
+  username:
+    description: The name. Without one, the client is anonymous.
+    type: str
+  password:
+    description: Its password.
+    type: str
+  timeout:
+    description: The number of seconds that a connection and each answer may take.
+    type: float
+    default: 10
+seealso:
+  - module: opendev.firehose.mqtt_info
+"""
+
+EXAMPLES = r"""
+- name: See whether this host may log in at the core
+  opendev.firehose.mqtt_login:
+    host: firehose01.example.org
+    port: 8884
+    tls: true
+    ca_file: /etc/ssl/certs/ca-certificates.crt
+    username: firehose-edge
+    password: "{{ firehose_edge_password }}"
+"""
+
+RETURN = r"""
+seconds:
+  description: How long it took to be let in.
+  returned: success
+  type: float
+  sample: 0.012
+"""
+
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt, _raw_client
+
+# MQTT 3.1.1, section 3.2.2.3
+REFUSALS = {
+    1: "it does not speak MQTT 3.1.1",
+    2: "it does not take this client id",
+    3: "it is not available",
+    4: "it does not take this name with this password",
+    5: "it does not let this client in",
+}
+
+
+def why_not(listener: dict[str, t.Any], name: str | None, password: str | None, timeout: float) -> str | None:
+    """Say why somebody is not let in, or None."""
+    try:
+        with _raw_client.connected(listener, timeout) as client:
+            code = client.log_in(name, password)
+            client.leave()
+    except _handshake.NoAnswer as exc:
+        return str(exc)
+    return REFUSALS.get(code, f"it answers with code {code}") if code else None
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "protocol": {"type": "str", "choices": ["mqtt", "websockets"], "default": "mqtt"},
+            "tls": {"type": "bool", "default": False},
+            "ca_file": {"type": "path"},
+            "username": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "timeout": {"type": "float", "default": 10},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    wrong = [_mqtt.port_problem("port", params["port"]), _mqtt.seconds_problem("timeout", params["timeout"])]
+    if params["password"] is not None and params["username"] is None:
+        wrong.append("password: there is no username")
+    for problem in filter(None, wrong):
+        module.fail_json(msg=problem)
+    listener = {key: params[key] for key in ("host", "port", "protocol", "tls", "ca_file")}
+    start = time.monotonic()
+    problem = why_not(listener, params["username"], params["password"], params["timeout"])
+    if problem:
+        who = f"as {params['username']!r}" if params["username"] is not None else "without a name"
+        module.fail_json(msg=f"{params['host']} port {params['port']}, {who}: {problem}")
+    module.exit_json(changed=False, seconds=round(time.monotonic() - start, 3))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module mqtt_login, run as Ansible runs it, against a listener that answers what a broker would."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.opendev.firehose.plugins.module_utils import _raw_client
+from ansible_collections.opendev.firehose.plugins.modules import mqtt_login
+
+
+class Broker(socketserver.ThreadingTCPServer):
+    """Lets in who has the right password, and remembers who came."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Connection)
+        self.seen: list[bytes] = []
+
+
+class Connection(socketserver.BaseRequestHandler):
+    """Answers one CONNECT."""
+
+    def handle(self) -> None:
+        data = bytearray()
+        packet = None
+        while packet is None:
+            data += self.request.recv(4096)
+            packet = _raw_client.split(data)
+        self.server.seen.append(packet.body)
+        code = 0 if packet.body.endswith(_raw_client.text("right")) else 4
+        self.request.sendall(_raw_client.packet(_raw_client.CONNACK, bytes([0, code])))
+        self.request.recv(4096)
+
+
+@pytest.fixture
+def broker():
+    with Broker() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def run(capsys, tmp_path):
+    """Run the module and return its result."""
+
+    def run_module(**options):
+        arguments = {"host": "127.0.0.1", **options, "_ansible_remote_tmp": str(tmp_path)}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            mqtt_login.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run_module
+
+
+def test_who_has_the_right_password_is_let_in(run, broker):
+    result = run(port=broker.server_address[1], username="zuul", password="right")
+    assert result["changed"] is False
+    assert result["seconds"] >= 0
+    assert _raw_client.text("zuul") in broker.seen[0]
+
+
+def test_who_has_another_one_is_not(run, broker):
+    port = broker.server_address[1]
+    result = run(port=port, username="zuul", password="wrong-hunter2")
+    assert result["msg"] == f"127.0.0.1 port {port}, as 'zuul': it does not take this name with this password"
+    assert "hunter2" not in result["msg"]
+
+
+def test_nobody_there(run):
+    with Broker() as gone:
+        port = gone.server_address[1]
+    assert run(port=port)["msg"].startswith(f"127.0.0.1 port {port}, without a name: nobody listens there")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"port": 0}, "port: 0"),
+        ({"port": 1, "timeout": 0}, "timeout: 0"),
+        ({"port": 1, "password": "hunter2"}, "password: there is no username"),
+    ],
+)
+def test_what_cannot_be(run, options, problem):
+    assert problem in run(**options)["msg"]

@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_edge
+
+ROLES = Path(__file__).parents[4] / "roles"
+SPECS = yaml.safe_load((ROLES / "firehose_edge/meta/argument_specs.yml").read_text(encoding="utf-8"))
+OPTIONS = SPECS["argument_specs"]["main"]["options"]
+DEFAULTS = yaml.safe_load((ROLES / "firehose_edge/defaults/main.yml").read_text(encoding="utf-8"))
+PATHS = {"certificate": "/c.pem", "key": "/k.pem"}
+TEXTS = {"certificate_pem": "a certificate\n\n", "key_pem": "a key"}
+FINE = {
+    **DEFAULTS,
+    "firehose_edge_core_host": "firehose01.example.org",
+    "firehose_edge_password": "hunter2",
+    "firehose_listeners": [{"port": 1883}, {"port": 443, "protocol": "websockets", "tls": PATHS}],
+    "group_names": ["firehose_edges"],
+}
+
+
+def problems(**changes):
+    return _firehose_edge.problems({**FINE, **changes}, OPTIONS)
+
+
+def test_what_the_role_begins_with_is_fine():
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"firehose_edge_instances": "two"}, "firehose_edge_instances: has to be a whole number"),
+        ({"firehose_edge_instances": 1000}, "firehose_edge_instances: 1000 is not between"),
+        ({"firehose_edge_core_port": 65536}, "firehose_edge_core_port: 65536"),
+        ({"firehose_edge_core_host": "a host"}, "firehose_edge_core_host: "),
+        ({"firehose_edge_core_host": "a\nb"}, "firehose_edge_core_host: has a line break"),
+        ({"firehose_edge_core_ca": "ca.pem"}, "firehose_edge_core_ca: "),
+        ({"firehose_edge_core_ca_pem": "hunter2"}, "firehose_edge_core_ca_pem: this is not a certificate"),
+        ({"firehose_edge_password": ""}, "firehose_edge_password: "),
+        ({"firehose_listeners": []}, "firehose_listeners: at least one"),
+        ({"firehose_listeners": [{"port": 22002}]}, "firehose_listeners[0].port: 22002 is one of those"),
+        ({"firehose_listeners": [{"port": 1883, "options": {"x": 1}}]}, "firehose_listeners[0].options: "),
+        ({"firehose_listeners": [{"socket": "/run/x/y"}]}, "firehose_listeners[0].socket: "),
+        ({"group_names": ["firehose", "firehose_edges"]}, "firehose_edges: this host is in the group firehose too"),
+    ],
+)
+def test_what_is_refused(change, said):
+    found = problems(**change)
+    assert [problem for problem in found if problem.startswith(said)], found
+    assert "hunter2" not in str(found)
+
+
+def test_a_listener_becomes_a_frontend():
+    listeners = [
+        {"port": 1883},
+        {"port": 80, "protocol": "websockets", "bind_address": "192.0.2.1"},
+        {"port": 8883, "tls": {**PATHS, "minimum": "1.3", "ciphers": "A:B"}},
+        {"port": 443, "protocol": "websockets", "tls": TEXTS},
+        {"port": 8443, "protocol": "websockets", "tls": TEXTS},
+    ]
+    assert _firehose_edge.frontends(listeners, "/etc/x") == [
+        {"name": "1883", "protocol": "mqtt", "bind": ":::1883 v4v6"},
+        {"name": "80-192.0.2.1", "protocol": "websockets", "bind": "192.0.2.1:80"},
+        {
+            "name": "8883",
+            "protocol": "mqtt",
+            "bind": ":::8883 v4v6 ssl crt /etc/x/1.pem ssl-min-ver TLSv1.3 ciphers A:B",
+        },
+        {"name": "443", "protocol": "websockets", "bind": ":::443 v4v6 ssl crt /etc/x/2.pem ssl-min-ver TLSv1.2"},
+        {"name": "8443", "protocol": "websockets", "bind": ":::8443 v4v6 ssl crt /etc/x/2.pem ssl-min-ver TLSv1.2"},
+    ]
+
+
+def test_certificates_are_where_haproxy_looks_for_them():
+    listeners = [
+        {"port": 1883},
+        {"port": 8883, "tls": PATHS},
+        {"port": 443, "tls": TEXTS},
+        {"port": 8443, "tls": TEXTS},
+    ]
+    found = _firehose_edge.certificates(listeners, "/etc/x")
+    assert found["links"] == [{"path": "/etc/x/1.pem", "src": "/c.pem"}, {"path": "/etc/x/1.pem.key", "src": "/k.pem"}]
+    assert [(file["path"], file["content"]) for file in found["files"]] == [
+        ("/etc/x/2.pem", "a certificate\n"),
+        ("/etc/x/2.pem.key", "a key\n"),
+    ]
+    assert all(file["secret"] and file["mode"] == "0600" for file in found["files"])
+
+
+def test_edges_that_are_drained_have_no_public():
+    hosts = [
+        {"inventory_hostname": "a", "firehose_tls": PATHS, "firehose_plain": False},
+        {"inventory_hostname": "b", "firehose_edge_state": "drained"},
+        {"inventory_hostname": "c", "ansible_host": "192.0.2.3", "firehose_listeners": [{"port": 1884}]},
+        {"inventory_hostname": "d", "ansible_host": "192.0.2.4", "firehose_verify_host": "d.example.org"},
+    ]
+    found = {place["name"]: place for place in _firehose_edge.places(hosts)}
+    assert [*found] == ["a", "c", "d"]
+    assert [listener["port"] for listener in found["a"]["listeners"]] == [8883, 443]
+    assert found["c"] == {"name": "c", "host": "192.0.2.3", "listeners": [{"port": 1884, "protocol": "mqtt"}]}
+    assert found["d"]["host"] == "d.example.org"
+    assert [listener["port"] for listener in found["d"]["listeners"]] == [1883, 80]
+
+
+def test_lines_say_whose_they_are():
+    results = [{"item": {"name": "a"}, "table": ["x", "y"]}, {"item": {"name": "b"}, "table": ["z"]}]
+    assert _firehose_edge.lines(results, "table") == ["x [a]", "y [a]", "z [b]"]
