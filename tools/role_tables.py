@@ -57,6 +57,12 @@ def tables(specs: dict[str, t.Any]) -> str:
             title = f"## Variables of the entry point `{entry_point}`\n\n{spec['short_description']}. {text}\n"
         if entry_point != "main" and spec["options"] == specs["main"]["options"]:
             parts += [title, "It takes the same variables.", ""]
+        elif entry_point != "main" and spec["options"].items() <= specs["main"]["options"].items():
+            parts += [
+                title,
+                f"It takes some of the same variables: {', '.join(f'`{name}`' for name in spec['options'])}.",
+                "",
+            ]
         else:
             parts += [title, "| variable | type | default | |\n|---|---|---|---|", *rows(spec["options"]), ""]
     return "\n".join(parts)
