@@ -157,7 +157,7 @@ def test_who_comes_while_a_broker_restarts_gets_another(edges: Firehoses) -> Non
             return number
 
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            coming = [pool.submit(newcomers) for _ in range(3)]
+            coming = [pool.submit(newcomers) for _number in range(3)]
             for broker in (1, 2, 1, 2):
                 time.sleep(1)
                 edge.host.check_output("systemctl restart mosquitto@%s", str(broker))
@@ -172,7 +172,7 @@ def test_who_comes_while_a_broker_restarts_gets_another(edges: Firehoses) -> Non
 def test_a_drained_edge_sends_its_public_elsewhere(
     crowd: Crowd, published: t.Callable[[], list[str]], edges: Firehoses
 ) -> None:
-    edge = [*edges.values()][1]
+    _first, edge, _last = edges.values()
     hit = crowd.at(edge.name)
     others = [roamer for roamer in crowd.roamers if roamer.host != edge.name]
     drain = "--extra-vars", '{"firehose_edge_state": "drained", "firehose_edge_drain_time": 4}'

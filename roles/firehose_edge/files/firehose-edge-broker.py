@@ -1,9 +1,8 @@
-#!/usr/bin/python3
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Have HAProxy send nobody new to a broker that is about to stop, or again to one that has started.
 
-Usage: firehose-edge-broker leave|join NUMBER
+Usage: python3 firehose-edge-broker.py leave|join NUMBER
 """
 
 import socket
