@@ -29,7 +29,12 @@ options:
 EXAMPLES = r"""
 - name: Show what is wrong with edges
   ansible.builtin.debug:
-    msg: "{{ verified.results | opendev.firehose.firehose_edge_lines('failures') }}"
+    msg: "{{ results | opendev.firehose.firehose_edge_lines('failures') }}"
+  vars:
+    results:
+      - item:
+          name: edge1.example.org
+        failures: ["failed       port 80 (websockets, MQTT 5) lets anyone in"]
 """
 
 RETURN = r"""

@@ -23,7 +23,13 @@ options:
 EXAMPLES = r"""
 - name: Show them
   ansible.builtin.debug:
-    msg: "{{ groups['firehose_edges'] | map('extract', hostvars) | opendev.firehose.firehose_edge_places }}"
+    msg: "{{ edges | opendev.firehose.firehose_edge_places }}"
+  vars:
+    edges:
+      - inventory_hostname: edge1.example.org
+        ansible_host: 192.0.2.1
+      - inventory_hostname: edge2.example.org
+        firehose_edge_state: drained
 """
 
 RETURN = r"""

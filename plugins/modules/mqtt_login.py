@@ -55,14 +55,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See whether this host may log in at the core
+- name: See whether this host may log in
   opendev.firehose.mqtt_login:
-    host: firehose01.example.org
-    port: 8884
+    host: mqtt.example.org
+    port: 8883
     tls: true
-    ca_file: /etc/ssl/certs/ca-certificates.crt
-    username: firehose-edge
-    password: "{{ firehose_edge_password }}"
+    ca_file: /etc/ssl/firehose-ca.pem
+    username: zuul
+    password: "{{ vault_zuul_mqtt_password }}"
 """
 
 RETURN = r"""
