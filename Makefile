@@ -54,7 +54,7 @@ tarball: ## what Galaxy gets: build it, look into it, import it as Galaxy does, 
 
 molecule: ## all Molecule scenarios, two at a time (MOLECULE_JOBS=2); what failed is shown once more at the end
 	@echo "each scenario is shown when it is done"
-	@rm -rf $(LOGS) && mkdir -p $(LOGS)
+	@rm -rf $(LOGS)
 	@$(MAKE) --no-print-directory --jobs=$(MOLECULE_JOBS) --keep-going --output-sync=recurse $(SCENARIOS) || \
 		{ tools/failures $(LOGS)/*; exit 1; }
 

@@ -50,9 +50,7 @@ def certificates(listeners: t.Sequence[Entry], directory: str) -> dict[str, list
             if tls.get(key) is not None:
                 links.append({"path": path, "src": tls[key]})
             else:
-                content = f"{tls[f'{key}_pem'].strip()}\n"
-                rights = {"owner": "root", "group": "root", "mode": "0600"}
-                files.append({"path": path, "content": content, "secret": True, **rights})
+                files.append(_tls.pem_file(path, tls[f"{key}_pem"]))
     return {"files": files, "links": links}
 
 

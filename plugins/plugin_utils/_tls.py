@@ -23,6 +23,7 @@ BLOCK = re.compile(r"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?$(.*?)^-----END \1---
 KEY_LABELS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
 # OpenSSL writes the curve's name before such a key.
 BESIDE_KEYS = ("EC PARAMETERS",)
+OWNER = {"owner": "root", "group": "root"}
 
 
 def _is_der(text: str) -> bool:
@@ -107,17 +108,17 @@ def with_paths(listeners: t.Iterable[Variables], directory: str) -> list[Variabl
     return [placed(listener) for listener in listeners]
 
 
+def pem_file(path: str, text: str) -> dict[str, t.Any]:
+    """A certificate or key that is a text, as the module text_files takes it. Only root reads it."""
+    return {"path": path, "content": f"{text.strip()}\n", "secret": True, "mode": "0600", **OWNER}
+
+
 def files(listeners: t.Iterable[Variables]) -> dict[str, list[dict[str, t.Any]]]:
     """The directories and files of those whose certificates are texts, as the module text_files takes them. Only root enters."""
-    owner = {"owner": "root", "group": "root"}
     own = [listener["tls"] for listener in listeners if (listener.get("tls") or {}).get("key_pem") is not None]
     folders = dict.fromkeys(os.path.dirname(tls["key"]) for tls in own)
     above = dict.fromkeys(os.path.dirname(folder) for folder in folders)
     return {
-        "directories": [{"path": path, "mode": "0700", **owner} for path in (*above, *folders)],
-        "files": [
-            {"path": tls[key], "content": f"{tls[f'{key}_pem'].strip()}\n", "secret": True, "mode": "0600", **owner}
-            for tls in own
-            for key in PATH_KEYS
-        ],
+        "directories": [{"path": path, "mode": "0700", **OWNER} for path in (*above, *folders)],
+        "files": [pem_file(tls[key], tls[f"{key}_pem"]) for tls in own for key in PATH_KEYS],
     }

@@ -11,7 +11,7 @@ import typing as t
 import uuid
 
 import pytest
-from firehose_testing.clients import QOS1, TLS_WAYS, WAYS, Account, PahoSubscriber, Way, publish
+from firehose_testing.clients import ACCOUNT_TLS, QOS1, TLS_WAYS, WAYS, Account, PahoSubscriber, Way, publish
 from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit, is_own, topic_of
 
@@ -83,7 +83,7 @@ def test_no_topic_keeps_another_one_back(core: Firehose, edges: Firehoses, ci: A
             for host in edges.values()
             for way in WAYS
         }
-        publish(core.address, ci, Way("tcp", "3.1.1", tls=True, account=True), QOS1, {topic: payload, "fence": fence})
+        publish(core.address, ci, ACCOUNT_TLS, QOS1, {topic: payload, "fence": fence})
         for who, subscriber in public.items():
             subscriber.wait_for(topic="fence", payload=fence)
             assert [m.topic for m in subscriber.messages if m.payload == payload] == [topic], who

@@ -13,11 +13,11 @@ import time
 import typing as t
 
 import pytest
-from firehose_testing.clients import WAYS, Account, PahoSubscriber, Way
+from firehose_testing.clients import ACCOUNT_TLS, WAYS, Account, PahoSubscriber
 from firehose_testing.fixtures import Firehose, Firehoses
-from firehose_testing.roaming import Crowd, Roamer, gaps
+from firehose_testing.roaming import MOVE_TIMEOUT, Crowd, Roamer, gaps
 from firehose_testing.runs import run_playbook
-from firehose_testing.sessions import Session, count
+from firehose_testing.sessions import Session, count, wait_until
 
 LONG = os.environ.get("EDGE") == "long"
 AWAY = 60 if LONG else 15
@@ -29,8 +29,10 @@ CUT = "table inet cut { chain input { type filter hook input priority -200; SELE
 @pytest.fixture(scope="module")
 def published(core: Firehose, ci: Account) -> t.Iterator[t.Callable[[], list[str]]]:
     """Numbers that are published all the while, as far as they are by now."""
-    way = Way("tcp", "3.1.1", tls=True, account=True)
-    with Session(core.address, way.port, ci, [], way, 60) as sender, count(sender, TOPIC, pause=0.1) as numbers:
+    with (
+        Session(core.address, ACCOUNT_TLS.port, ci, [], ACCOUNT_TLS, 60) as sender,
+        count(sender, TOPIC, pause=0.1) as numbers,
+    ):
         yield numbers
 
 
@@ -114,7 +116,7 @@ def test_the_others_miss_nothing(
     assert len(hit) == SUBSCRIBERS // 3
     others = [roamer for roamer in crowd.roamers if roamer.host != edge.name]
     with FAULTS[fault](edge):
-        crowd.wait_until(lambda: all(roamer.host not in (None, edge.name) for roamer in hit), "all are elsewhere")
+        wait_until(lambda: not {roamer.host for roamer in hit} & {None, edge.name}, "all are elsewhere", MOVE_TIMEOUT)
         crowd.wait_for(int(published()[-1]))
     served(edge)
     assert all(gaps(stay) == [] for roamer in hit for stay in roamer.stays)
@@ -136,7 +138,7 @@ def test_an_edge_that_the_core_is_away_from_stays_up_and_catches_up(
         # Nothing comes of it, and everybody can connect.
         assert max(roamer.stays[-1].numbers[-1] for roamer in crowd.roamers) == come
         edges.each(served)
-    crowd.wait_until(lambda: all(roamer.stays[-1].numbers[-1] > last for roamer in crowd.roamers), "all is there", 60)
+    wait_until(lambda: all(roamer.stays[-1].numbers[-1] > last for roamer in crowd.roamers), "all is there", 60)
     assert_untouched(crowd.roamers)
 
 

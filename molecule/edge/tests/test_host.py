@@ -4,13 +4,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-
 import pytest
 from firehose_testing.clients import PahoSubscriber, Way
-from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
+from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.runs import try_playbook
 
 PASSWORD = "only-for-tests-edge: 100% 'quoted'"
 
@@ -56,17 +53,8 @@ def test_a_core_that_does_not_let_it_in_changes_nothing(
     edges: Firehoses, variables: dict[str, str | int], said: str
 ) -> None:
     edge = next(iter(edges.values()))
-    command = ["ansible-playbook", "playbooks/firehose.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
     with PahoSubscriber(edge.address, Way("tcp", "3.1.1")) as public:
-        run = subprocess.run(
-            [*command, "--limit", edge.name, "--extra-vars", json.dumps(variables)],
-            cwd=PROJECT,
-            env=os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_LOG_PATH": "/dev/null"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        run = try_playbook("firehose", "--limit", edge.name, **variables)
         assert run.returncode == 2, run.stdout
         assert said in run.stdout, run.stdout
         assert "changed=0" in run.stdout

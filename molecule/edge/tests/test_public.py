@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 from firehose_testing.clients import (
+    ACCOUNT_TLS,
     ANONYMOUS,
     MODES,
     QOS1,
@@ -24,7 +25,6 @@ from firehose_testing.clients import (
 from firehose_testing.fixtures import Firehose, Firehoses
 
 TCP = Way("tcp", "3.1.1")
-ACCOUNT_TLS = Way("tcp", "3.1.1", tls=True, account=True)
 TOPICS = ["gerrit/x", "ci/x", "$SYS/broker/x", "$SYS/REQ/SERVER/PING", "$JS/API/STREAM/LIST", "$share/x/gerrit"]
 CLAIMS = {
     "anonymous": ANONYMOUS,

@@ -4,31 +4,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 
 from firehose_testing.clients import ca_file
-from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
+from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
+from firehose_testing.runs import try_playbook
 
 
 def verify(core: Firehose, edges: Firehoses) -> subprocess.CompletedProcess[str]:
     addresses = {host.name: host.address for host in (core, *edges.values())}
-    variables = {
-        "firehose_verify_host": f"{{{{ {addresses} [inventory_hostname] }}}}",
-        "firehose_verify_ca_file": ca_file(),
-        "firehose_verify_timeout": 5,
-    }
-    command = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
-    return subprocess.run(
-        [*command, "--extra-vars", json.dumps(variables)],
-        cwd=PROJECT,
-        env=os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_LOG_PATH": "/dev/null"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+    return try_playbook(
+        "verify",
+        firehose_verify_host=f"{{{{ {addresses} [inventory_hostname] }}}}",
+        firehose_verify_ca_file=ca_file(),
+        firehose_verify_timeout=5,
     )
 
 

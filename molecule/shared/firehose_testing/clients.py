@@ -58,6 +58,8 @@ class Way:
 WAYS = [Way(transport, version) for transport in PORTS for version in ("3.1.1", "5")]
 TLS_WAYS = [dataclasses.replace(way, tls=True) for way in WAYS]
 ACCOUNT_WAYS = [dataclasses.replace(way, account=True) for way in WAYS]
+# How a publisher on another host comes.
+ACCOUNT_TLS = Way("tcp", "3.1.1", tls=True, account=True)
 
 
 @dataclasses.dataclass(frozen=True)

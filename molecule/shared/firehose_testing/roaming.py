@@ -15,9 +15,13 @@ import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _raw_client as raw
 
+from .sessions import wait_until
+
 # Who hears nothing for as long asks whether the host is there, and takes it that it is not if there is no answer for as long again.
 SILENCE = 3
 PAUSE = 0.2
+# What all of them together may take to be somewhere, or to hear of something.
+MOVE_TIMEOUT = 30
 # Longer than a test, for where events come all the while it says nothing.
 KEEPALIVE = 600
 CONNECT = raw.packet(
@@ -103,7 +107,7 @@ class Crowd:
     def __enter__(self) -> t.Self:
         self._thread.start()
         self._tasks = [asyncio.run_coroutine_threadsafe(roamer.roam(), self._loop) for roamer in self.roamers]
-        self.wait_until(lambda: all(roamer.host for roamer in self.roamers), "all are connected")
+        wait_until(lambda: all(roamer.host for roamer in self.roamers), "all are connected", MOVE_TIMEOUT)
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -115,22 +119,16 @@ class Crowd:
         self._thread.join()
         self._loop.close()
 
-    def wait_until(self, done: t.Callable[[], bool], what: str, timeout: float = 30) -> None:
-        """Wait, but not for ever."""
-        deadline = time.monotonic() + timeout
-        while not done():
-            assert time.monotonic() < deadline, f"waited in vain until {what}"
-            time.sleep(0.05)
-
     def at(self, host: str) -> list[Roamer]:
         """Those who are connected there."""
         return [roamer for roamer in self.roamers if roamer.host == host]
 
     def wait_for(self, number: int) -> None:
         """Wait until a number has come to all who are connected."""
-        self.wait_until(
+        wait_until(
             lambda: all(roamer.host and roamer.stays[-1].numbers[-1:] >= [number] for roamer in self.roamers),
             f"{number} has come to all",
+            MOVE_TIMEOUT,
         )
 
 

@@ -10,6 +10,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import typing as t
 
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 
@@ -21,6 +22,20 @@ class Run:
     output: str
     reached: dict[str, list[str]]
     changed: dict[str, list[str]]
+
+
+def try_playbook(name: str, *options: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
+    """Run one of the collection's playbooks, which may fail, and say all that it said."""
+    command = ["ansible-playbook", f"playbooks/{name}.yml", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
+    return subprocess.run(
+        [*command, *options, "--extra-vars", json.dumps(variables)],
+        cwd=PROJECT,
+        env=os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_LOG_PATH": "/dev/null"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
 
 
 def run_playbook(*options: str) -> Run:

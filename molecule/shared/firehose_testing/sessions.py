@@ -14,9 +14,9 @@ import uuid
 from .clients import TIMEOUT, Account, PahoSubscriber, Way
 
 
-def wait_until(done: t.Callable[[], bool], what: str) -> None:
-    """Ask again and again, for as long as anything may take here."""
-    deadline = time.monotonic() + TIMEOUT
+def wait_until(done: t.Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
+    """Ask again and again, but not for ever."""
+    deadline = time.monotonic() + timeout
     while not done():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.1)

@@ -17,14 +17,14 @@ import testinfra
 import testinfra.host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
-from .clients import ANONYMOUS, QOS1, Account, PahoSubscriber, Way, publish
+from .clients import ACCOUNT_TLS, ANONYMOUS, QOS1, Account, PahoSubscriber, Way, publish
 
 pytest_plugins = ["firehose_testing.fixtures"]
 
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 EPHEMERAL = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 INVENTORY = os.environ["MOLECULE_INVENTORY_FILE"]
-TCP, ACCOUNT_TLS = Way("tcp", "3.1.1"), Way("tcp", "3.1.1", tls=True, account=True)
+TCP = Way("tcp", "3.1.1")
 
 
 class Run:
