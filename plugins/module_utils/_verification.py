@@ -125,11 +125,12 @@ class Verification:
         """Subscribe at every listener to what will be tried, to $SYS, and to the feed. What does not serve is left alone from then on."""
         topics = _verify.watched(publishers, anonymous_topics, self._public_topics, self._mark)
         served = []
+        newest = max((way.version for way in self._ways), default="")
         watchers: dict[_verify.Way, _mqtt_client.Session] = {}
         for way in self._ways:
             name, problem = f"{way} lets anyone in", None
             try:
-                if way.version == _verify.VERSIONS[-1]:
+                if way.version == newest:
                     watchers[way] = self._watcher(way, [*topics, "$SYS/#"])
                 else:
                     with self._clients.session(way):
@@ -139,7 +140,7 @@ class Verification:
             except _mqtt.Failure as exc:
                 problem = str(exc) if exc.cause == "tls" else None
                 self.checks.append(Check(name, FAILED, str(exc)))
-            if way.tls and way.version == _verify.VERSIONS[-1]:
+            if way.tls and way.version == newest:
                 self._certificate(way, watchers.get(way), problem)
         # A listener says what it takes with MQTT 5 only.
         limits = {way.port: {"max_qos": one.max_qos, "retain": one.retain_available} for way, one in watchers.items()}

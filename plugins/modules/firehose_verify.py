@@ -71,6 +71,13 @@ options:
         description: Why the listener is not checked, if it is not.
         type: str
         version_added: 2.1.0
+  versions:
+    description: The versions of MQTT that the listeners speak.
+    type: list
+    elements: str
+    choices: ["3.1.1", "5"]
+    default: ["3.1.1", "5"]
+    version_added: 3.0.0
   account_listeners:
     description:
       - Listeners for accounts, with the same suboptions as O(listeners). They have to turn the public away. One that does not answer where the
@@ -288,6 +295,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "default": [{"port": 1883}, {"port": 80, "protocol": "websockets"}],
         "options": LISTENER_SPEC,
     },
+    "versions": {
+        "type": "list",
+        "elements": "str",
+        "choices": [*_verify.VERSIONS],
+        "default": [*_verify.VERSIONS],
+    },
     "account_listeners": {"type": "list", "elements": "dict", "default": [], "options": LISTENER_SPEC},
     "ca_file": {"type": "path"},
     "certificate_days": {"type": "int", "default": 14},
@@ -362,7 +375,7 @@ def main() -> t.NoReturn:
     ]
     with _verification.Verification(
         _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
-        _verify.ways([listener for listener, reason in listeners if not reason]),
+        _verify.ways([listener for listener, reason in listeners if not reason], params["versions"]),
         params["public_topics"],
         beacon["run"],
         beacon["problem"] or None,

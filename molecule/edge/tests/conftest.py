@@ -7,16 +7,19 @@ from __future__ import annotations
 import pytest
 import testinfra
 from firehose_testing.clients import Account
+from firehose_testing.edges import Edge, Edges
 from firehose_testing.fixtures import Firehose, Firehoses, evaluated
 
 
 @pytest.fixture(scope="session")
-def edges() -> Firehoses:
-    """All edges, without accounts, which they do not have."""
-    found = Firehoses()
-    for name in evaluated("firehose_edges", "firehose_edge_engine"):
+def edges() -> Edges:
+    """All edges."""
+    found = Edges()
+    for name, variables in evaluated("firehose_edges", "firehose_edge_engine").items():
         host = testinfra.get_host(f"docker://{name}")
-        found[name] = Firehose(name, host, host.check_output("hostname -i"), {}, {})
+        found[name] = Edge(
+            name, host, host.check_output("hostname -i"), {}, {}, variables["firehose_edge_engine"] or "mosquitto"
+        )
     return found
 
 

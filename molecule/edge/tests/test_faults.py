@@ -13,14 +13,16 @@ import time
 import typing as t
 
 import pytest
-from firehose_testing.clients import ACCOUNT_TLS, WAYS, Account, PahoSubscriber
-from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.clients import ACCOUNT_TLS, Account, PahoSubscriber
+from firehose_testing.edges import Edge, Edges
+from firehose_testing.fixtures import Firehose
 from firehose_testing.roaming import MOVE_TIMEOUT, Crowd, Roamer, gaps
 from firehose_testing.runs import run_playbook
 from firehose_testing.sessions import Session, count, wait_until
 
 LONG = os.environ.get("EDGE") == "long"
 AWAY = 60 if LONG else 15
+EDGES = 6
 TOPIC = "ci/numbers"
 SUBSCRIBERS = 300
 CUT = "table inet cut { chain input { type filter hook input priority -200; SELECTION drop; }; }"
@@ -37,8 +39,8 @@ def published(core: Firehose, ci: Account) -> t.Iterator[t.Callable[[], list[str
 
 
 @pytest.fixture
-def crowd(edges: Firehoses, published: t.Callable[[], list[str]]) -> t.Iterator[Crowd]:
-    """Who listens to them, a third at each edge."""
+def crowd(edges: Edges, published: t.Callable[[], list[str]]) -> t.Iterator[Crowd]:
+    """Who listens to them, as many at each edge."""
     with Crowd({edge.name: edge.address for edge in edges.values()}, TOPIC, SUBSCRIBERS) as found:
         found.wait_for(int(published()[-1]) + 1)
         yield found
@@ -68,21 +70,22 @@ def cut_off(edge: Firehose, selection: str = "iif != lo") -> t.Iterator[None]:
 
 
 @contextlib.contextmanager
-def stopped(edge: Firehose) -> t.Iterator[None]:
-    edge.host.check_output("timeout 20 systemctl stop firehose-edge 'mosquitto@*'")
+def stopped(edge: Edge) -> t.Iterator[None]:
+    services = " ".join(["firehose-edge", *edge.services])
+    edge.host.check_output(f"timeout 20 systemctl stop {services}")
     try:
         yield
     finally:
-        edge.host.check_output("systemctl start firehose-edge mosquitto@1 mosquitto@2")
+        edge.host.check_output(f"systemctl start {services}")
 
 
 FAULTS = {"killed": killed, "cut off": cut_off, "stopped": stopped}
 
 
-def served(edge: Firehose) -> None:
+def served(edge: Edge) -> None:
     """Wait until it serves newcomers on every way."""
     deadline = time.monotonic() + 60
-    for way in WAYS:
+    for way in edge.ways:
         while True:
             try:
                 with PahoSubscriber(edge.address, way):
@@ -98,22 +101,22 @@ def assert_untouched(roamers: t.Sequence[Roamer]) -> None:
 
 
 def cases() -> list[t.Any]:
-    """In the short form each fault at another edge, in the long one each fault at each."""
+    """In the short form each fault at one edge of each engine, in the long one each fault at each."""
     return [
         pytest.param(place, fault, id=f"{fault}-{place}")
-        for place in range(3)
+        for place in range(EDGES)
         for number, fault in enumerate(FAULTS)
-        if LONG or number == place
+        if LONG or number == place % len(FAULTS)
     ]
 
 
 @pytest.mark.parametrize(("place", "fault"), cases())
 def test_the_others_miss_nothing(
-    crowd: Crowd, published: t.Callable[[], list[str]], edges: Firehoses, fault: str, place: int
+    crowd: Crowd, published: t.Callable[[], list[str]], edges: Edges, fault: str, place: int
 ) -> None:
     edge = [*edges.values()][place]
     hit = crowd.at(edge.name)
-    assert len(hit) == SUBSCRIBERS // 3
+    assert len(hit) == SUBSCRIBERS // EDGES
     others = [roamer for roamer in crowd.roamers if roamer.host != edge.name]
     with FAULTS[fault](edge):
         wait_until(lambda: not {roamer.host for roamer in hit} & {None, edge.name}, "all are elsewhere", MOVE_TIMEOUT)
@@ -124,7 +127,7 @@ def test_the_others_miss_nothing(
 
 
 def test_an_edge_that_the_core_is_away_from_stays_up_and_catches_up(
-    crowd: Crowd, published: t.Callable[[], list[str]], core: Firehose, edges: Firehoses
+    crowd: Crowd, published: t.Callable[[], list[str]], core: Firehose, edges: Edges
 ) -> None:
     addresses = ", ".join(edge.address for edge in edges.values())
     with cut_off(core, f"ip saddr {{ {addresses} }}"):
@@ -142,17 +145,18 @@ def test_an_edge_that_the_core_is_away_from_stays_up_and_catches_up(
     assert_untouched(crowd.roamers)
 
 
-def test_who_comes_while_a_broker_restarts_gets_another(edges: Firehoses) -> None:
-    def restarts(edge: Firehose) -> list[str]:
-        """Restart each broker while newcomers connect; return what became of those that were not served."""
+def test_who_comes_while_a_server_restarts_is_served(edges: Edges) -> None:
+    def restarts(edge: Edge) -> list[str]:
+        """Restart each server while newcomers connect; return what became of those that were not served."""
         over, failures = threading.Event(), []
+        ways = [way for way in edge.ways if not way.tls]
 
         def newcomers() -> int:
             number = 0
             while not over.is_set():
                 number += 1
                 try:
-                    with PahoSubscriber(edge.address, WAYS[number % len(WAYS)]):
+                    with PahoSubscriber(edge.address, ways[number % len(ways)]):
                         pass
                 except (ConnectionError, OSError) as exc:
                     failures.append(str(exc))
@@ -160,9 +164,9 @@ def test_who_comes_while_a_broker_restarts_gets_another(edges: Firehoses) -> Non
 
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             coming = [pool.submit(newcomers) for _number in range(3)]
-            for broker in (1, 2, 1, 2):
+            for server in edge.servers * 2:
                 time.sleep(1)
-                edge.host.check_output("systemctl restart mosquitto@%s", str(broker))
+                edge.host.check_output("systemctl restart %s", server)
             time.sleep(1)
             over.set()
         assert sum(future.result() for future in coming) > 100
@@ -171,15 +175,16 @@ def test_who_comes_while_a_broker_restarts_gets_another(edges: Firehoses) -> Non
     assert edges.each(restarts) == {name: [] for name in edges}
 
 
+@pytest.mark.parametrize("engine", ["mosquitto", "nats"])
 def test_a_drained_edge_sends_its_public_elsewhere(
-    crowd: Crowd, published: t.Callable[[], list[str]], edges: Firehoses
+    crowd: Crowd, published: t.Callable[[], list[str]], edges: Edges, engine: str
 ) -> None:
-    _first, edge, _last = edges.values()
+    _first, edge, _last = edges.of(engine).values()
     hit = crowd.at(edge.name)
     others = [roamer for roamer in crowd.roamers if roamer.host != edge.name]
     drain = "--extra-vars", '{"firehose_edge_state": "drained", "firehose_edge_drain_time": 4}'
     run = run_playbook("--limit", edge.name, *drain)
-    assert "Stop a broker that is not meant" in str(run.changed[edge.name])
+    assert "Stop what is not meant" in str(run.changed[edge.name])
     crowd.wait_for(int(published()[-1]))
     assert crowd.at(edge.name) == []
     ends = sorted(roamer.stays[0].until or 0 for roamer in hit)

@@ -6,37 +6,44 @@ from __future__ import annotations
 
 import pytest
 from firehose_testing.clients import PahoSubscriber, Way
-from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.edges import Edge, Edges
 from firehose_testing.runs import try_playbook
 
 PASSWORD = "only-for-tests-edge: 100% 'quoted'"
 
 
-@pytest.mark.parametrize(("unit", "most"), [("mosquitto@1", 1.7), ("mosquitto@2", 1.7), ("firehose-edge", 2.7)])
-def test_a_unit_is_confined(edges: Firehoses, unit: str, most: float) -> None:
-    def exposure(edge: Firehose) -> float:
+MOST_EXPOSED = {"mosquitto@1": 1.7, "mosquitto@2": 1.7, "nats-server": 2.0, "firehose-relay": 1.5, "firehose-edge": 2.7}
+
+
+@pytest.mark.parametrize("unit", MOST_EXPOSED)
+def test_a_unit_is_confined(edges: Edges, unit: str) -> None:
+    def exposure(edge: Edge) -> float:
         report = edge.host.check_output("systemd-analyze security --no-pager %s.service", unit).splitlines()
         return float(report[-1].rpartition(": ")[2].split()[0])
 
-    assert max(edges.each(exposure).values()) <= most
+    has_it = Edges({name: edge for name, edge in edges.items() if unit in ["firehose-edge", *edge.services]})
+    assert max(has_it.each(exposure).values()) <= MOST_EXPOSED[unit]
 
 
-def test_only_the_brokers_that_are_meant_run(edges: Firehoses) -> None:
-    def running(edge: Firehose) -> set[str]:
-        units = edge.host.check_output("systemctl list-units --plain --no-legend 'mosquitto*.service'")
-        return {line.split()[0] for line in units.splitlines()}
+def test_only_what_is_meant_runs(edges: Edges) -> None:
+    def running(edge: Edge) -> set[str]:
+        units = edge.host.check_output(
+            "systemctl list-units --plain --no-legend 'mosquitto*.service' 'nats-server.service' 'firehose-relay.service'"
+        )
+        return {line.split()[0].removesuffix(".service") for line in units.splitlines()}
 
-    assert edges.each(running) == {name: {"mosquitto@1.service", "mosquitto@2.service"} for name in edges}
+    assert edges.each(running) == {name: {*edge.services} for name, edge in edges.items()}
 
 
-def test_the_password_is_for_root_and_brokers_alone(edges: Firehoses) -> None:
-    def readable(edge: Firehose) -> str:
+def test_the_password_is_for_root_and_the_service_alone(edges: Edges) -> None:
+    def readable(edge: Edge) -> str:
         find = "grep --recursive --no-messages --files-with-matches --fixed-strings %s /etc /run /var/log"
         return edge.host.run(f"runuser --user nobody -- {find}", PASSWORD).stdout
 
     assert edges.each(readable) == dict.fromkeys(edges, "")
+    places = {"mosquitto": "/etc/mosquitto-1/mosquitto.conf", "nats": "/etc/firehose-edge/relay.json"}
     for edge in edges.values():
-        assert edge.host.file("/etc/mosquitto-1/mosquitto.conf").contains("only-for-tests-edge")
+        assert edge.host.file(places[edge.engine]).contains("only-for-tests-edge")
         assert PASSWORD not in edge.host.check_output("journalctl --no-pager; ps axww; cat /proc/[0-9]*/environ")
 
 
@@ -50,7 +57,7 @@ def test_the_password_is_for_root_and_brokers_alone(edges: Firehoses) -> None:
     ],
 )
 def test_a_core_that_does_not_let_it_in_changes_nothing(
-    edges: Firehoses, variables: dict[str, str | int], said: str
+    edges: Edges, variables: dict[str, str | int], said: str
 ) -> None:
     edge = next(iter(edges.values()))
     with PahoSubscriber(edge.address, Way("tcp", "3.1.1")) as public:

@@ -22,7 +22,8 @@ from firehose_testing.clients import (
     Way,
     publish,
 )
-from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.edges import Edge, Edges
+from firehose_testing.fixtures import Firehose
 
 TCP = Way("tcp", "3.1.1")
 TOPICS = ["gerrit/x", "ci/x", "$SYS/broker/x", "$SYS/REQ/SERVER/PING", "$JS/API/STREAM/LIST", "$share/x/gerrit"]
@@ -38,9 +39,7 @@ PORTS = {"tcp": {1883, 8883}, "websockets": {80, 443}}
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("way", [*WAYS, *TLS_WAYS[::3]], ids=str)
-def test_publishing_reaches_nobody(
-    core: Firehose, edges: Firehoses, ci: Account, way: Way, mode: Mode, claim: str
-) -> None:
+def test_publishing_reaches_nobody(core: Firehose, edges: Edges, ci: Account, way: Way, mode: Mode, claim: str) -> None:
     topics = TOPICS[:1] if mode.will else TOPICS
     payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
     with contextlib.ExitStack() as stack:
@@ -55,8 +54,8 @@ def test_publishing_reaches_nobody(
         assert [m for subscriber in public for m in subscriber.messages if m.payload == payload] == []
 
 
-def test_only_the_publics_ports_are_open(edges: Firehoses) -> None:
-    def listening(edge: Firehose) -> set[str]:
+def test_only_the_publics_ports_are_open(edges: Edges) -> None:
+    def listening(edge: Edge) -> set[str]:
         sockets = edge.host.check_output("ss --listening --tcp --numeric --no-header --oneline").splitlines()
         return {place for place in (line.split()[3] for line in sockets) if not place.startswith(("127.", "[::1]"))}
 
@@ -64,16 +63,16 @@ def test_only_the_publics_ports_are_open(edges: Firehoses) -> None:
     assert edges.each(listening) == dict.fromkeys(edges, wanted)
 
 
-def test_who_says_nothing_is_let_go(edges: Firehoses) -> None:
-    def silent(edge: Firehose) -> bytes:
+def test_who_says_nothing_is_let_go(edges: Edges) -> None:
+    def silent(edge: Edge) -> bytes:
         with socket.create_connection((edge.address, 1883), timeout=20) as connection:
             return connection.recv(1)
 
     assert edges.each(silent) == dict.fromkeys(edges, b"")
 
 
-def test_the_host_itself_sees_how_many_are_connected(edges: Firehoses) -> None:
-    def connected(edge: Firehose) -> float:
+def test_the_host_itself_sees_how_many_are_connected(edges: Edges) -> None:
+    def connected(edge: Edge) -> float:
         ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:21000/metrics').read().decode())"
         metrics = edge.host.check_output("python3 -c %s", ask)
         [line] = [

@@ -7,12 +7,13 @@ from __future__ import annotations
 import subprocess
 
 from firehose_testing.clients import ca_file
-from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.edges import Edges
+from firehose_testing.fixtures import Firehose
 from firehose_testing.gerrit import Gerrit
 from firehose_testing.runs import try_playbook
 
 
-def verify(core: Firehose, edges: Firehoses) -> subprocess.CompletedProcess[str]:
+def verify(core: Firehose, edges: Edges) -> subprocess.CompletedProcess[str]:
     addresses = {host.name: host.address for host in (core, *edges.values())}
     return try_playbook(
         "verify",
@@ -22,7 +23,7 @@ def verify(core: Firehose, edges: Firehoses) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_good_edges_pass(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
+def test_good_edges_pass(core: Firehose, edges: Edges, gerrit: Gerrit) -> None:
     with gerrit.events():
         run = verify(core, edges)
     assert run.returncode == 0, run.stdout
@@ -31,7 +32,7 @@ def test_good_edges_pass(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> No
         assert [line for line in passed if f"[{name}]" in line]
 
 
-def test_an_edge_that_gets_nothing_is_named(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
+def test_an_edge_that_gets_nothing_is_named(core: Firehose, edges: Edges, gerrit: Gerrit) -> None:
     [deaf, *others] = edges.values()
     deaf.host.check_output(
         "nft 'table inet cut { chain out { type filter hook output priority 0; tcp dport 8884 drop; }; }'"

@@ -77,13 +77,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("name", _inventory().get_hosts("firehose"))
 
 
-class Firehoses(dict[str, Firehose]):
-    """The managed hosts by name."""
+Kind = t.TypeVar("Kind", bound=Firehose)
 
-    def each(self, function: t.Callable[[Firehose], Result]) -> dict[str, Result]:
+
+class Hosts(dict[str, Kind]):
+    """Hosts of a kind by name."""
+
+    def each(self, function: t.Callable[[Kind], Result]) -> dict[str, Result]:
         """Call a function for all hosts at once; return its results by name."""
         with concurrent.futures.ThreadPoolExecutor(len(self)) as pool:
             return dict(zip(self, pool.map(function, self.values()), strict=True))
+
+
+class Firehoses(Hosts[Firehose]):
+    """The managed hosts by name."""
 
 
 @pytest.fixture(scope="session")

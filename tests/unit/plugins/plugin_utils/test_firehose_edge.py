@@ -103,7 +103,13 @@ def test_edges_that_are_drained_have_no_public():
     found = {place["name"]: place for place in _firehose_edge.places(hosts)}
     assert [*found] == ["a", "c", "d"]
     assert [listener["port"] for listener in found["a"]["listeners"]] == [8883, 443]
-    assert found["c"] == {"name": "c", "host": "192.0.2.3", "listeners": [{"port": 1884, "protocol": "mqtt"}]}
+    assert found["c"] == {
+        "name": "c",
+        "host": "192.0.2.3",
+        "listeners": [{"port": 1884, "protocol": "mqtt"}],
+        "versions": ["3.1.1"],
+    }
+    assert found["a"]["versions"] == ["3.1.1", "5"]
     assert found["d"]["host"] == "d.example.org"
     assert [listener["port"] for listener in found["d"]["listeners"]] == [1883, 80]
 

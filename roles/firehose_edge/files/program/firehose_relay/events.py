@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is handed on, and what NATS cannot carry."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import typing as t
+
+import paho.mqtt.client as paho
+
+# NATS ends a connection on which such a topic comes: to it, blanks separate the words of its own protocol.
+UNFIT = " "
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """A message as it came: by which connection to the core, and under which number it is to be acknowledged there."""
+
+    connection: int
+    number: int
+    topic: str
+    payload: bytes
+    retain: bool
+
+    def problem(self) -> str | None:
+        """Why NATS cannot carry it."""
+        return "NATS knows no topics with blanks" if UNFIT in self.topic else None
+
+
+def publishers_of(topic: str, publishers: t.Mapping[str, t.Sequence[str]]) -> str:
+    """Who may have published it, of whom each has topic filters. MQTT does not say who has."""
+    names = [name for name, filters in publishers.items() if any(paho.topic_matches_sub(one, topic) for one in filters)]
+    return " or ".join(names) or "somebody"
+
+
+def send_at_once(_client: t.Any, _data: t.Any, connection: socket.socket) -> None:
+    """Have a connection wait with nothing: what is small is what the other side waits for. For paho's on_socket_open."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hands on what comes, in its order, and lets no event keep the others back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import typing as t
+
+from .core import Core
+from .events import Event, publishers_of
+from .nats import Nats, NatsError
+
+log = logging.getLogger(__name__)
+
+# How many events are handed over at a time.
+BATCH = 500
+# Seconds
+TURN = 1
+FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
+# So many connections to NATS that end with the same event alone, and it is the event that ends them.
+MOST_STRIKES = 5
+
+
+class Relay:
+    """What the one has, for the other. Counts what it does."""
+
+    def __init__(
+        self,
+        core: Core,
+        connect: t.Callable[[], t.ContextManager[Nats]],
+        publishers: t.Mapping[str, t.Sequence[str]],
+        tell: t.Callable[[str], None],
+    ) -> None:
+        self._core, self._connect, self._publishers, self._tell = core, connect, publishers, tell
+        self._stopping = threading.Event()
+        self._nats = "not asked yet"
+        self.handed_on = self.refused = 0
+        # What was taken and is not handed over yet; whether an event among it is suspected of ending connections.
+        self._waiting: list[Event] = []
+        self._suspect = False
+        self._strikes = 0
+
+    def stop(self) -> None:
+        """End at the next turn."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Hand on until stop() is called."""
+        delay = FIRST_DELAY
+        while not self._stopping.is_set():
+            handed_on = self.handed_on
+            try:
+                with self._connect() as nats:
+                    self._say("connected")
+                    self._hand_on(nats)
+            except NatsError as exc:
+                self._say(str(exc))
+                delay = FIRST_DELAY if self.handed_on > handed_on else min(2 * delay, LONGEST_DELAY)
+                self._stopping.wait(delay)
+
+    def _hand_on(self, nats: Nats) -> None:
+        while not self._stopping.is_set():
+            self._tell(self.line())
+            self._take()
+            # Also nothing, for then NATS has to say that it is there.
+            batch = self._waiting[: 1 if self._suspect else None]
+            try:
+                nats.hand_over(batch)
+            except NatsError as exc:
+                self._blame(batch, exc)
+                raise
+            self._core.acknowledge(batch)
+            self.handed_on += len(batch)
+            self._strikes = 0
+            del self._waiting[: len(batch)]
+            self._suspect = self._suspect and bool(self._waiting)
+
+    def _take(self) -> None:
+        # What the core sends again would come twice.
+        self._waiting = [event for event in self._waiting if self._core.is_current(event)]
+        if not self._waiting:
+            for event in self._core.take(BATCH, TURN):
+                if problem := event.problem():
+                    self._refuse(event, problem)
+                else:
+                    self._waiting.append(event)
+
+    def _blame(self, batch: list[Event], exc: NatsError) -> None:
+        """Find the one that ends connections: from now on they go alone, until there is none that waits."""
+        self._suspect = bool(batch)
+        self._strikes = self._strikes + 1 if len(batch) == 1 else 0
+        if self._strikes >= MOST_STRIKES:
+            self._refuse(self._waiting.pop(0), f"NATS {exc}")
+            self._strikes = 0
+
+    def _refuse(self, event: Event, problem: str) -> None:
+        who = publishers_of(event.topic, self._publishers)
+        log.error("an event of %s on the topic %.200r is not handed on: %s", who, event.topic, problem)
+        self.refused += 1
+        self._core.acknowledge([event])
+
+    def _say(self, status: str) -> None:
+        if status != self._nats:
+            self._nats = status
+            log.info("NATS %s", status)
+        self._tell(self.line())
+
+    def line(self) -> str:
+        """How it does, for `systemctl status`."""
+        return f"core {self._core.status}; NATS {self._nats}; {self.handed_on} handed on, {self.refused} refused"

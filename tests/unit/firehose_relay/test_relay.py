@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is handed on, in which order, and what becomes of what NATS does not take."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from firehose_relay.events import Event, publishers_of
+from firehose_relay.nats import NatsError
+from firehose_relay.relay import MOST_STRIKES, Relay
+
+PUBLISHERS = {"germqtt": ["gerrit/#"], "ci": ["ci/+", "gerrit/ci"], "mute": []}
+
+
+def event(number: int, topic: str = "gerrit/x", connection: int = 0) -> Event:
+    return Event(connection, number, topic, b"", False)
+
+
+class Core:
+    """One that has some events, and has had all of them taken when it is asked in vain."""
+
+    status = "connected"
+
+    def __init__(self, *events: Event) -> None:
+        self.connection = 0
+        self.there = [*events]
+        self.acknowledged: list[int] = []
+        self.on_empty = lambda: None
+
+    def is_current(self, one: Event) -> bool:
+        return one.connection == self.connection
+
+    def take(self, most: int, _timeout: float) -> list[Event]:
+        if not self.there:
+            self.on_empty()
+        taken, self.there = self.there[:most], self.there[most:]
+        return taken
+
+    def acknowledge(self, events: list[Event]) -> None:
+        self.acknowledged += [one.number for one in events]
+
+
+class Nats:
+    """One that ends the connection when there comes what it does not like."""
+
+    def __init__(self, dislikes: str = "") -> None:
+        self.dislikes = dislikes
+        self.connections = 0
+        self.got: list[int] = []
+
+    def __enter__(self) -> Nats:
+        self.connections += 1
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Nothing to do."""
+
+    def hand_over(self, events: list[Event]) -> None:
+        for one in events:
+            if one.topic == self.dislikes:
+                raise NatsError("hung up: dislike")
+            self.got.append(one.number)
+
+
+def run(core: Core, nats: Nats, monkeypatch: pytest.MonkeyPatch) -> Relay:
+    relay = Relay(core, lambda: nats, PUBLISHERS, lambda _line: None)
+    monkeypatch.setattr(relay._stopping, "wait", lambda _seconds: None)
+    core.on_empty = relay.stop
+    relay.run()
+    return relay
+
+
+def test_all_is_handed_on_in_order_and_then_acknowledged(monkeypatch):
+    core, nats = Core(*map(event, range(1200))), Nats()
+    relay = run(core, nats, monkeypatch)
+    assert nats.got == core.acknowledged == [*range(1200)]
+    assert relay.line() == "core connected; NATS connected; 1200 handed on, 0 refused"
+
+
+def test_what_nats_cannot_carry_costs_no_other_event(monkeypatch, caplog):
+    core, nats = Core(event(1), event(2, "ci/a b"), event(3)), Nats()
+    relay = run(core, nats, monkeypatch)
+    assert nats.got == [1, 3]
+    assert sorted(core.acknowledged) == [1, 2, 3]
+    assert nats.connections == 1
+    assert relay.refused == 1
+    assert caplog.messages[-1] == (
+        "an event of ci on the topic 'ci/a b' is not handed on: NATS knows no topics with blanks"
+    )
+
+
+def test_an_event_that_ends_connections_is_found_and_left_out(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    core, nats = Core(event(1), event(2), event(3, "ci/bad"), event(4), event(5)), Nats("ci/bad")
+    relay = run(core, nats, monkeypatch)
+    # At least once, and the first of each in order.
+    assert [*dict.fromkeys(nats.got)] == [1, 2, 4, 5]
+    assert sorted(core.acknowledged) == [1, 2, 3, 4, 5]
+    assert (relay.handed_on, relay.refused) == (4, 1)
+    # Together with others, alone so many times, and once more for what is behind it.
+    assert nats.connections == 1 + MOST_STRIKES + 1
+    assert "an event of ci on the topic 'ci/bad' is not handed on: NATS hung up: dislike" in caplog.messages
+
+
+def test_a_nats_that_is_away_costs_nothing(monkeypatch):
+    core, nats = Core(event(1), event(2)), Nats()
+    attempts = iter([NatsError("cannot be reached")] * (3 * MOST_STRIKES))
+
+    def enter() -> Nats:
+        for exc in attempts:
+            raise exc
+        return nats
+
+    monkeypatch.setattr(Nats, "__enter__", lambda _self: enter())
+    relay = run(core, nats, monkeypatch)
+    assert nats.got == core.acknowledged == [1, 2]
+    assert relay.refused == 0
+
+
+def test_what_the_core_sends_again_is_not_handed_on_twice(monkeypatch):
+    core = Core(event(1), event(2, "gerrit/last"))
+    nats = Nats("gerrit/last")
+
+    def reconnect(events: list[Event]) -> None:
+        if events and nats.dislikes:
+            # NATS fails, and meanwhile the core's connection is another one, by which everything comes again.
+            nats.dislikes = ""
+            core.connection = 1
+            core.there = [event(1, connection=1), event(2, "gerrit/last", connection=1)]
+            raise NatsError("hung up")
+        nats.got.extend(one.number for one in events)
+
+    monkeypatch.setattr(nats, "hand_over", reconnect)
+    run(core, nats, monkeypatch)
+    assert nats.got == core.acknowledged == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("topic", "who"), [("gerrit/x", "germqtt"), ("gerrit/ci", "germqtt or ci"), ("ci/a b", "ci"), ("$x", "somebody")]
+)
+def test_who_may_have_published_it_is_named(topic, who):
+    assert publishers_of(topic, PUBLISHERS) == who
