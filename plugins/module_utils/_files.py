@@ -142,22 +142,38 @@ class TextFile:
         if missing:
             self.fail(f"was not changed: {missing}")
 
-    def _replace(self, content: str, diff: dict[str, t.Any]) -> None:
-        encoded = content.encode()
+    def candidate(self, content: str) -> str:
+        """Write a text beside the file, for nobody but this module's user, and return the path."""
         os.umask(0o077)
         try:
             # In the same directory, so that the file is replaced by one rename.
             descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=f".{os.path.basename(self.path)}.")
             self.module.add_cleanup_file(temporary)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(encoded)
+                file.write(content.encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as exc:
             self.fail(f"was not changed: {exc.strerror}")
+        return temporary
+
+    def put_back(self) -> None:
+        """Have the file as it was when it was entered: its text, or none."""
+        if self.module.check_mode or self._stat() == self._status:
+            return
+        if self.content is None:
+            os.unlink(self.path)
+        else:
+            self._move(self.candidate(self.content))
+
+    def _move(self, temporary: str) -> None:
+        self.module.atomic_move(temporary, self.path, unsafe_writes=self.options.get("unsafe_writes", False))
+
+    def _replace(self, content: str, diff: dict[str, t.Any]) -> None:
+        temporary = self.candidate(content)
         if self._stat() != self._status:
             self.fail("was changed by another program in the meantime, and not by this module; run it again")
         if self._status is not None:
             # A file that is replaced hands its owner and mode down. What chattr does could keep it from being replaced.
             self._set_attributes(diff, attributes=None)
-        self.module.atomic_move(temporary, self.path, unsafe_writes=self.options.get("unsafe_writes", False))
+        self._move(temporary)

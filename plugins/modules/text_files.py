@@ -14,7 +14,7 @@ description:
   - Brings several directories and small text files of a host in place with one visit to it. A task with M(ansible.builtin.template) or
     M(ansible.builtin.copy) for each file goes there twice for each.
   - Everything is looked at before anything is changed. If something fails nevertheless, the message names the file, and what was changed
-    until then stays; a second run does the rest.
+    until then stays; a second run does the rest. After a failed O(files[].validate) the texts of all files are what they were.
   - A file is replaced as a whole. A new one is readable for nobody but its owner until it gets the wanted owner, group and mode; an
     existing one gets them before its new text.
   - Runs at the same time wait for each other. A file that another program changes meanwhile is left as that program wrote it, and
@@ -81,6 +81,16 @@ options:
         description: Whether the diff only says that the text changes, and shows none of it.
         type: bool
         default: false
+      validate:
+        description:
+          - A command, as a list of its words, that looks at the new text before it takes the place of the old one. It gets the path of a file
+            with that text, which only the module's user can read, where V(%s) stands in a word. The files before this one are in place by then.
+          - If it does not end with 0, this file and those before it are what they were, and the module fails with what the command said,
+            so that it must not print secrets.
+          - It is not run in check mode, or for a text that does not change.
+        type: list
+        elements: str
+        version_added: 3.0.0
 seealso:
   - module: ansible.builtin.copy
   - module: ansible.builtin.file
@@ -102,6 +112,11 @@ EXAMPLES = r"""
         group: daemon
         mode: "0640"
         secret: true
+      - path: /etc/sudoers.d/statistics
+        content: |
+          daemon ALL=(root) NOPASSWD: /usr/bin/systemctl reload statistics
+        mode: "0440"
+        validate: [/usr/sbin/visudo, -cf, "%s"]
       - path: /etc/systemd/system/statistics.service
         content: |
           [Service]
@@ -148,6 +163,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             **ATTRIBUTES,
             # no_log is said outright, since Ansible takes an option of this name for one that holds a secret.
             "secret": {"type": "bool", "default": False, "no_log": False},
+            "validate": {"type": "list", "elements": "str"},
         },
     },
 }
@@ -214,7 +230,13 @@ def main() -> t.NoReturn:
         # Each comes before those below it.
         for entry in sorted(directories, key=lambda entry: entry["path"]):
             put(entry["path"], lambda entry=entry: _text_files.put_directory(module, entry))
-        for file in files:
+        for number, file in enumerate(files):
+            problem = _text_files.refusal(file)
+            if problem:
+                for before in reversed(files[:number]):
+                    before.put_back()
+                module.changed_paths = [path for path in changed_paths if path not in {other.path for other in files}]
+                file.fail(f"was not changed: {problem}")
             put(file.path, lambda file=file: _text_files.put_file(file))
     module.exit_json(
         changed=bool(changed_paths),
