@@ -54,9 +54,10 @@ def test_the_password_is_for_root_and_the_service_alone(edges: Edges) -> None:
         ({"firehose_edge_core_ca": "/etc/ssl/certs/ca-certificates.crt"}, "its certificate is not valid"),
         ({"firehose_edge_core_host": "192.0.2.1", "firehose_edge_core_timeout": 2}, "192.0.2.1 port 8884"),
         ({"firehose_edge_core_port": 8885}, "port 8885, as 'firehose-edge': nobody listens there"),
+        ({"firehose_edge_engine": "nats"}, "2.9.10"),
     ],
 )
-def test_a_core_that_does_not_let_it_in_changes_nothing(
+def test_what_cannot_be_changes_nothing(
     edges: Edges, variables: dict[str, str | int], said: str
 ) -> None:
     edge = next(iter(edges.values()))
