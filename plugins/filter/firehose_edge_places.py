@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: For each edge its C(name) in the inventory, the C(host) that the public connects to, its C(listeners), and the C(versions) of MQTT that they speak.
+  description: For each edge its C(name) in the inventory, the C(host) that the public connects to, its C(listeners), and their C(versions) of MQTT.
   type: list
   elements: dict
 """

@@ -26,6 +26,7 @@ SAME = "all listeners deliver the same message"
 ANONYMOUS = "clients without a name publish nothing"
 WORTHLESS = "a publisher's name is worth nothing without its password"
 UNKNOWN = "what would reach subscribers is not known"
+SYS = "$SYS/#"
 # A broker that finds the end of one connection and a message of another at once may take the message first, so that a will
 # comes after the first message that was sent later. And what comes to the beacon is in its next message.
 FENCES = 2
@@ -131,7 +132,8 @@ class Verification:
             name, problem = f"{way} lets anyone in", None
             try:
                 if way.version == newest:
-                    watchers[way] = self._watcher(way, [*topics, "$SYS/#"])
+                    watchers[way] = self._watcher(way, topics)
+                    self._watch_sys(watchers[way])
                 else:
                     with self._clients.session(way):
                         pass
@@ -171,6 +173,15 @@ class Verification:
         session = self._stack.enter_context(self._clients.session(way))
         session.subscribe(topics, 1)
         return session
+
+    @staticmethod
+    def _watch_sys(session: _mqtt_client.Session) -> None:
+        try:
+            session.subscribe([SYS], 1)
+        except _mqtt.Failure as exc:
+            if exc.cause != "subscription":
+                raise
+            # One way to have it closed
 
     def _stay(self) -> None:
         """Have the watchers take what came, and say that they are there."""
@@ -238,7 +249,7 @@ class Verification:
         name = "$SYS is closed"
         for session in self._watchers.values():
             session.run(lambda: False, time.monotonic() + 1)
-            session.unsubscribe(["$SYS/#"])  # which tells a silent broker from a dead connection
+            session.unsubscribe([SYS])  # which tells a silent broker from a dead connection
         seen = {
             message.topic: way
             for way, session in self._watchers.items()

@@ -28,6 +28,16 @@ SUBSCRIBERS = 300
 CUT = "table inet cut { chain input { type filter hook input priority -200; SELECTION drop; }; }"
 
 
+# All that the role, and what it uses, put on a host.
+WIPE = """
+systemctl stop firehose-edge firehose-relay firehose-limits nats-server mosquitto 'mosquitto@*' || true
+apt-get purge --yes --autoremove haproxy mosquitto nats-server
+rm --recursive --force /etc/firehose-edge /etc/mosquitto* /etc/nats /etc/systemd/system/firehose-* /etc/systemd/system/nats-* \\
+  /etc/systemd/system/mosquitto* /var/lib/mosquitto* /var/lib/nats /var/lib/firehose-relay /usr/local/bin/* /usr/local/lib/*.py
+systemctl daemon-reload
+"""
+
+
 @pytest.fixture(scope="module")
 def published(core: Firehose, ci: Account) -> t.Iterator[t.Callable[[], list[str]]]:
     """Numbers that are published all the while, as far as they are by now."""
@@ -79,7 +89,19 @@ def stopped(edge: Edge) -> t.Iterator[None]:
         edge.host.check_output(f"systemctl start {services}")
 
 
-FAULTS = {"killed": killed, "cut off": cut_off, "stopped": stopped}
+@contextlib.contextmanager
+def replaced(edge: Edge) -> t.Iterator[None]:
+    """There is nothing left of it, and then another host by its name and address."""
+    edge.host.check_output(WIPE)
+    try:
+        yield
+    finally:
+        run_playbook("--limit", edge.name)
+
+
+FAULTS = {"killed": killed, "cut off": cut_off, "stopped": stopped, "replaced": replaced}
+# The place of the edge that each happens to in the short form: one of each engine, but for what takes a minute.
+SHORT = {"killed": [0, 3], "cut off": [1, 4], "stopped": [2, 5], "replaced": [4]}
 
 
 def served(edge: Edge) -> None:
@@ -101,12 +123,12 @@ def assert_untouched(roamers: t.Sequence[Roamer]) -> None:
 
 
 def cases() -> list[t.Any]:
-    """In the short form each fault at one edge of each engine, in the long one each fault at each."""
+    """In the long form each fault at each edge."""
     return [
         pytest.param(place, fault, id=f"{fault}-{place}")
         for place in range(EDGES)
-        for number, fault in enumerate(FAULTS)
-        if LONG or number == place % len(FAULTS)
+        for fault in FAULTS
+        if LONG or place in SHORT[fault]
     ]
 
 
@@ -169,7 +191,7 @@ def test_who_comes_while_a_server_restarts_is_served(edges: Edges) -> None:
                 edge.host.check_output("systemctl restart %s", server)
             time.sleep(1)
             over.set()
-        assert sum(future.result() for future in coming) > 100
+        assert sum(future.result() for future in coming) > 20
         return failures
 
     assert edges.each(restarts) == {name: [] for name in edges}

@@ -57,9 +57,7 @@ def test_the_password_is_for_root_and_the_service_alone(edges: Edges) -> None:
         ({"firehose_edge_engine": "nats"}, "2.9.10"),
     ],
 )
-def test_what_cannot_be_changes_nothing(
-    edges: Edges, variables: dict[str, str | int], said: str
-) -> None:
+def test_what_cannot_be_changes_nothing(edges: Edges, variables: dict[str, str | int], said: str) -> None:
     edge = next(iter(edges.values()))
     with PahoSubscriber(edge.address, Way("tcp", "3.1.1")) as public:
         run = try_playbook("firehose", "--limit", edge.name, **variables)

@@ -73,7 +73,7 @@ class Core:
     def acknowledge(self, events: t.Iterable[Event]) -> None:
         """Have the core forget them."""
         for event in events:
-            if self.is_current(event):
+            if event.number and self.is_current(event):
                 self._client.ack(event.number, 1)
 
     def _tell(self, status: str) -> None:

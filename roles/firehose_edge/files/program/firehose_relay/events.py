@@ -16,7 +16,10 @@ UNFIT = " "
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """A message as it came: by which connection to the core, and under which number it is to be acknowledged there."""
+    """A message as it came: by which connection to the core, and under which number it is to be acknowledged there.
+
+    What somebody has published at QoS 0 has the number 0, and is not acknowledged.
+    """
 
     connection: int
     number: int
