@@ -97,7 +97,12 @@ def test_edges_that_are_drained_have_no_public():
     hosts = [
         {"inventory_hostname": "a", "firehose_tls": PATHS, "firehose_plain": False},
         {"inventory_hostname": "b", "firehose_edge_state": "drained"},
-        {"inventory_hostname": "c", "ansible_host": "192.0.2.3", "firehose_listeners": [{"port": 1884}]},
+        {
+            "inventory_hostname": "c",
+            "ansible_host": "192.0.2.3",
+            "firehose_listeners": [{"port": 1884}],
+            "firehose_edge_engine": "nats",
+        },
         {"inventory_hostname": "d", "ansible_host": "192.0.2.4", "firehose_verify_host": "d.example.org"},
     ]
     found = {place["name"]: place for place in _firehose_edge.places(hosts)}
