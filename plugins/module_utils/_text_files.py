@@ -90,15 +90,15 @@ def put_directory(module: AnsibleModule, entry: Options) -> Diffs:
     return made or _attributes_diff(path, attributes)
 
 
-def refusal(file: _files.TextFile) -> str:
+def refusal(file: _files.TextFile, *, others_changed: bool) -> str:
     """What the command that looks at a new text has against it, which is empty if it has nothing."""
     command, content = file.options["validate"], file.options["content"]
-    if not command or content == file.content or file.module.check_mode:
+    if not command or file.module.check_mode or (content == file.content and not others_changed):
         return ""
     candidate = file.candidate(content)
     code, output, error = file.module.run_command([word.replace("%s", candidate) for word in command])
     said = "\n".join(text.strip().replace(candidate, file.path) for text in (error, output) if text.strip())
-    return f"{command[0]} does not take it: {said or f'it ended with {code}'}" if code else ""
+    return f"it is not valid: {said or f'{command[0]} ended with {code}'}" if code else ""
 
 
 def put_file(file: _files.TextFile) -> Diffs:

@@ -83,11 +83,12 @@ options:
         default: false
       validate:
         description:
-          - A command, as a list of its words, that looks at the new text before it takes the place of the old one. It gets the path of a file
-            with that text, which only the module's user can read, where V(%s) stands in a word. The files before this one are in place by then.
+          - A command, as a list of its words, that is run before a new text takes the place of the old one. Where V(%s) stands in a word it gets
+            the path of a file with the new text, which only the module's user can read. The files before this one are in place by then, and
+            when one of them was changed it is run too.
           - If it does not end with 0, this file and those before it are what they were, and the module fails with what the command said,
             so that it must not print secrets.
-          - It is not run in check mode, or for a text that does not change.
+          - It is not run in check mode.
         type: list
         elements: str
         version_added: 3.0.0
@@ -231,7 +232,7 @@ def main() -> t.NoReturn:
         for entry in sorted(directories, key=lambda entry: entry["path"]):
             put(entry["path"], lambda entry=entry: _text_files.put_directory(module, entry))
         for number, file in enumerate(files):
-            problem = _text_files.refusal(file)
+            problem = _text_files.refusal(file, others_changed=bool(changed_paths))
             if problem:
                 for before in reversed(files[:number]):
                     before.put_back()

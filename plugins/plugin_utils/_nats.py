@@ -39,9 +39,9 @@ RANGES: dict[str, tuple[int, int | None]] = {
     "nats_ping_max": (1, None),
 }
 DURATIONS = ("nats_write_deadline", "nats_ping_interval", "nats_lame_duck_duration")
+SUBJECT = re.compile(r"[^\s.]+(\.[^\s.]+)*")
 # What NATS takes at least, which it does not say before it starts.
 LEAST_LAME_DUCK = 30_000
-CONNECTION_TYPES = {"STANDARD", "WEBSOCKET", "LEAFNODE", "LEAFNODE_WS", "MQTT", "MQTT_WS"}
 # A majority of fewer is all of them.
 LEAST_SERVERS = 3
 MOST_REPLICAS = 3
@@ -179,7 +179,7 @@ def _has_sessions(account: Variables) -> bool:
     """Whether clients of an account may speak MQTT."""
     return bool(account.get("jetstream")) and any(
         user.get("connection_types") is None or {"MQTT", "MQTT_WS"} & {*user["connection_types"]}
-        for user in account["users"]
+        for user in _users([account])
     )
 
 
@@ -189,7 +189,7 @@ def _limited(variables: Variables) -> bool:
 
 
 def _account(account: Variables, variables: Variables) -> dict[str, t.Any]:
-    users = list(account["users"])
+    users = _users([account])
     if _limited(variables) and _has_sessions(account):
         # What it may do is no more than its one task takes.
         users.append(
@@ -278,6 +278,7 @@ def config(variables: Variables) -> str:
         "ping_interval": _duration(variables["nats_ping_interval"]),
         "ping_max": variables["nats_ping_max"],
         "lame_duck_duration": _duration(variables["nats_lame_duck_duration"]),
+        "logtime": False,  # the journal has it
         "jetstream": jetstream
         and {
             "store_dir": STORE_DIRECTORY,
@@ -345,6 +346,14 @@ def _places(variables: Variables) -> list[tuple[str, Variables]]:
     monitoring = {"bind_address": LOOPBACK, "port": variables["nats_monitoring_port"]}
     found = [(variable, section) for variable, section in sections if section is not None]
     return [*found, ("nats_monitoring_port", monitoring)] if monitoring["port"] else found
+
+
+def _users(accounts: t.Iterable[Variables]) -> list[Variables]:
+    return [user for account in accounts for user in account.get("users") or []]
+
+
+def _repeated(names: t.Iterable[str]) -> list[str]:
+    return [name for name, count in collections.Counter(names).items() if count > 1]
 
 
 def _place_problems(variables: Variables) -> t.Iterator[str]:
@@ -430,9 +439,8 @@ def _cluster_problems(variables: Variables) -> t.Iterator[str]:
     hosts = list(map(str, cluster["hosts"]))
     if len(hosts) < LEAST_SERVERS:
         yield f"nats_cluster.hosts: {len(hosts)} are not enough; without one of them the others have no majority, so at least {LEAST_SERVERS}"
-    for host, count in collections.Counter(hosts).items():
-        if count > 1:
-            yield f"nats_cluster.hosts: {host!r} is there more than once"
+    for host in _repeated(hosts):
+        yield f"nats_cluster.hosts: {host!r} is there more than once"
     for index, host in enumerate(hosts):
         if not HOST.fullmatch(host):
             yield f"nats_cluster.hosts[{index}]: {host!r} is no name and no address of a host"
@@ -452,43 +460,39 @@ def _user_problems(user: Variables, accounts: t.Container[str]) -> t.Iterator[st
     variable = user.get("password_env")
     if variable is not None and (not ENVIRONMENT.fullmatch(str(variable)) or variable in accounts):
         yield "password_env: has to be of capital letters, digits and _, and not the name of an account"
-    for kind in user.get("connection_types") or []:
-        if kind not in CONNECTION_TYPES:
-            yield f"connection_types: {kind!r} is not one of {', '.join(sorted(CONNECTION_TYPES))}"
     for kind in ("publish", "subscribe"):
         for verb, subjects in (user.get(kind) or {}).items():
             for subject in subjects or []:
-                if not re.fullmatch(r"[^\s.]+(\.[^\s.]+)*", str(subject)):
+                if not SUBJECT.fullmatch(str(subject)):
                     yield f"{kind}.{verb}: {subject!r} is no subject"
 
 
 def _account_problems(variables: Variables) -> t.Iterator[str]:
     accounts = variables["nats_accounts"]
     names = [str(account["name"]) for account in accounts]
-    users = [str(user["name"]) for account in accounts for user in account["users"]]
     for index, account in enumerate(accounts):
         path = f"nats_accounts[{index}]"
         if not NAME.fullmatch(names[index]):
             yield f"{path}.name: has to be of letters, digits and ._-"
-        if account.get("system") and account.get("jetstream"):
+        if account.get("jetstream") and account.get("system"):
             yield f"{path}.jetstream: the system account cannot have any"
-        if account.get("jetstream") and variables.get("nats_jetstream") is None:
+        elif account.get("jetstream") and variables.get("nats_jetstream") is None:
             yield f"{path}.jetstream: needs nats_jetstream"
-        for number, user in enumerate(account["users"]):
+        for number, user in enumerate(account.get("users") or []):
             for problem in _user_problems(user, names):
                 yield f"{path}.users[{number}].{problem}"
+    users = [str(user["name"]) for user in _users(accounts)]
     for what, found in (("account", names), ("user", users)):
-        for name, count in collections.Counter(found).items():
-            if count > 1:
-                yield f"nats_accounts: there is more than one {what} {name!r}"
-    if len([account for account in accounts if account.get("system")]) > 1:
+        for name in _repeated(found):
+            yield f"nats_accounts: there is more than one {what} {name!r}"
+    if sum(bool(account.get("system")) for account in accounts) > 1:
         yield "nats_accounts: only one can be the system account"
 
 
 def _public_problems(variables: Variables) -> t.Iterator[str]:
     """What would be open to everybody, or would not work, with the accounts that there are."""
     accounts, mqtt = variables["nats_accounts"], variables.get("nats_mqtt")
-    users = {str(user["name"]) for account in accounts for user in account["users"]}
+    users = {str(user["name"]) for user in _users(accounts)}
     for name in ("mqtt", "websocket"):
         nobody = (variables.get(f"nats_{name}") or {}).get("no_auth_user")
         if nobody is not None and str(nobody) not in users:

@@ -83,6 +83,8 @@ def limit(nats: Nats, seconds: int, replicas: int) -> None:
         result(nats.request("CREATE", {**config, "num_replicas": replicas, "max_msgs_per_subject": 1, **limits}))
         return
     config = result(found)["config"]
+    # NATS takes no longer one than the age.
+    limits["duplicate_window"] = min(config["duplicate_window"], limits["max_age"])
     if not limits.items() <= config.items():
         result(nats.request("UPDATE", {**config, **limits}))
 

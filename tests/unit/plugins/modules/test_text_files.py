@@ -361,3 +361,59 @@ def test_a_directory_that_another_run_holds_is_waited_for(run, wanted, tmp_path,
     finally:
         os.close(descriptor)
     assert run(**wanted)["changed"]
+
+
+# A command that does not take a text with "bad" in it, and says what it has seen.
+LOOK = """
+echo "$0: $(stat --format=%a "$0") $(cat "$0")" >> "$1"
+if grep --quiet bad "$0"; then echo "$0: line 1 is bad" >&2; exit 3; fi
+"""
+
+
+def looked_at(tmp_path, *contents: str) -> list[dict[str, t.Any]]:
+    """Three files, the second of which is looked at first."""
+    files = [{"path": f"{tmp_path}/{name}", "content": text} for name, text in zip("abc", contents, strict=True)]
+    files[1]["validate"] = ["sh", "-c", LOOK, "%s", f"{tmp_path}/seen"]
+    return files
+
+
+def test_a_new_text_is_looked_at_before_it_is_in_place(run, tmp_path):
+    assert run(files=looked_at(tmp_path, "a\n", "good\n", "c\n"))["changed"]
+    [seen] = (tmp_path / "seen").read_text(encoding="utf-8").splitlines()
+    assert seen.startswith(f"{tmp_path}/.b.")
+    assert seen.endswith(": 600 good")
+    assert not list(tmp_path.glob(".b.*"))
+
+
+def test_a_text_is_looked_at_where_it_or_one_before_it_changes(run, tmp_path):
+    def times(**options: t.Any) -> int:
+        before = len((tmp_path / "seen").read_text(encoding="utf-8").splitlines())
+        run(**options)
+        return len((tmp_path / "seen").read_text(encoding="utf-8").splitlines()) - before
+
+    (tmp_path / "seen").touch()
+    assert times(files=looked_at(tmp_path, "a", "good", "c"), check=True) == 0
+    assert times(files=looked_at(tmp_path, "a", "good", "c")) == 1
+    assert times(files=looked_at(tmp_path, "a", "good", "c")) == 0
+    assert times(files=looked_at(tmp_path, "a", "good", "another")) == 0
+    assert times(files=looked_at(tmp_path, "another", "good", "another")) == 1
+
+
+def test_after_a_bad_text_everything_is_as_it_was(run, tmp_path):
+    run(files=looked_at(tmp_path, "a", "good", "c"))
+    (tmp_path / "seen").write_text("", encoding="utf-8")
+    (tmp_path / "a").chmod(0o640)
+    before = state(tmp_path)
+    failed = run(files=looked_at(tmp_path, "another", "bad", "another"))
+    (tmp_path / "seen").write_text("", encoding="utf-8")
+    assert failed["failed"]
+    assert failed["msg"] == f"{tmp_path}/b was not changed: it is not valid: {tmp_path}/b: line 1 is bad"
+    assert (failed["changed"], failed["changed_paths"]) == (False, [])
+    assert state(tmp_path) == before
+
+
+def test_after_a_bad_text_new_files_are_gone(run, tmp_path):
+    files = looked_at(tmp_path, "a", "good", "bad")
+    files[2]["validate"] = ["false"]
+    assert run(files=files)["msg"] == f"{tmp_path}/c was not changed: it is not valid: false ended with 1"
+    assert sorted(state(tmp_path)) == ["seen"]
