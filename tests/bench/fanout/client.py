@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import typing as t
@@ -61,7 +62,8 @@ class Load:
         """Publish so many events a second, or all at once, and wait until they have come or are lost."""
         before = processes(self._contender)
         orders = t.cast("t.TextIO", self._process.stdin)
-        print(events, rate, size, file=orders, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # it has said why, and will not answer
+            print(events, rate, size, file=orders, flush=True)
         found = self._answer()
         after = processes(self._contender)
         cpu = {name: after[name]["cpu"] - before[name]["cpu"] for name in after}

@@ -4,7 +4,6 @@
 // usage: limit PORT JOIN     (so many events are joined to one write for each subscriber, as far as that many have come)
 #include <arpa/inet.h>
 #include <err.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -111,7 +110,6 @@ int main(int count, char **arguments)
             client = malloc(sizeof *client);
             client->size = 0;
             client->fd = accept(listener, NULL, NULL);
-            setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
             epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = client});
         } else if (!readable(client)) {
             leave(client);

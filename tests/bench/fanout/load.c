@@ -80,7 +80,7 @@ int main(int count, char **arguments)
     place.first_source = strcmp(arguments[6], "-") == 0 ? 0 : ntohl(inet_addr(arguments[6]));
     uint64_t start = now();
     subscribers_connect(&place, (unsigned)atoi(arguments[4]), (unsigned)atoi(arguments[5]));
-    printf("{\"subscribed\": %u, \"lost\": %u, \"seconds\": %.3f}\n", subscribed, lost, since(start, now()));
+    printf("{\"subscribed\": %u, \"lost\": %u, \"seconds\": %.6f}\n", subscribed, lost, since(start, now()));
     publisher_connect(&publisher, arguments[7], arguments[8], arguments[9], arguments[10]);
     while (scanf("%u %lf %u", &publisher.events, &publisher.rate, &publisher.size) == 3)
         run(&publisher);

@@ -87,14 +87,14 @@ def paced(samples: Samples, case: Case) -> str:
         if not those[0].paced:
             continue
         cells: list[str] = []
-        for rate in PACED:
+        for rate in case.paced:
             trials = [each.paced[rate] for each in those]
             middle = sorted(trials, key=lambda trial: sum(trial.cpu.values()))[len(trials) // 2]
             late = [f"{statistics.median(getattr(trial, part) for trial in trials):.1f}" for part in ("p50", "p99")]
             lost = max(trials, key=lambda trial: trial.expected - trial.received)
             cells += [cpu(middle, contender), *late, loss(lost)]
         rows.append((label(contender, case), *cells))
-    header = [title for rate in PACED for title in (f"{rate}/s: CPU (us)", "p50", "p99", "lost")]
+    header = [title for rate in case.paced for title in (f"{rate}/s: CPU (us)", "p50", "p99", "lost")]
     return table((f"{case.what}: paced, latency (ms)", *header), rows)
 
 
@@ -164,7 +164,7 @@ def report(samples: Samples) -> str:
 
 {os.cpu_count()} cores, which server and client share. The client is the limits' too: with 50 a write it shows its own ceiling.
 A burst is published as fast as its broker takes it. Where that loses something, the rate that got through is offered, and
-halves of what is left, four times in all: the best without a loss counts, from the first delivery to the last.
+halves of what is left, some times: the best without a loss counts, from the first delivery to the last.
 Edges get events from a core, which is not counted: how long that takes is in the latency, and in how long {BURST} events are out.
 What it brings an edge of events a second (the burst at 1 subscriber): {brought}. More deliveries than that for each subscriber there cannot be.
 The public may not publish at an edge, so that its Mosquittos cannot be measured without the core; NATS is, with the core's own account there.

@@ -66,8 +66,8 @@ def sample(site: Site, contender: Contender, case: Case) -> Sample:
             return found
         settle(load, case.size)
         found.connected = memory(contender)
-        for rate, events in {} if contender.bursts_only else PACED.items():
-            found.paced[rate] = load.run(events, rate, case.size)
+        for rate in [] if contender.bursts_only else case.paced:
+            found.paced[rate] = load.run(PACED[rate], rate, case.size)
         found.burst = load.run(BURST, 0, case.size)
         found.fastest = found.burst if case.events == BURST else load.run(case.events, 0, case.size)
 
@@ -77,7 +77,7 @@ def sample(site: Site, contender: Contender, case: Case) -> Sample:
             settle(load, case.size)
             return load.run(case.events, rate, case.size)
 
-    found.lossless = highest_lossless(found.fastest, attempt)
+    found.lossless = highest_lossless(found.fastest, attempt, case.attempts)
     found.peak = max(found.burst.peak, found.fastest.peak)
     return found
 

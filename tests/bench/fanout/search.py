@@ -7,8 +7,6 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-STEPS = 4
-
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -47,7 +45,7 @@ class Trial:
         return self.cpu.get(name, 0.0) * 1e6 / max(self.received, 1)
 
 
-def highest_lossless(first: Trial, attempt: t.Callable[[float], Trial]) -> Trial | None:
+def highest_lossless(first: Trial, attempt: t.Callable[[float], Trial], attempts: int) -> Trial | None:
     """The best of some attempts without a loss. The first was as fast as possible; after a loss slower ones follow.
 
     What got through then says about how many events a second there can be: that many is tried, and then halves of what is left.
@@ -57,7 +55,7 @@ def highest_lossless(first: Trial, attempt: t.Callable[[float], Trial]) -> Trial
     best = None
     least, most = 0.0, first.rate * first.events / max(first.expected, 1)
     rate = most
-    for _step in range(STEPS):
+    for _attempt in range(attempts):
         if not rate:
             return None
         trial = attempt(rate)
@@ -68,5 +66,5 @@ def highest_lossless(first: Trial, attempt: t.Callable[[float], Trial]) -> Trial
             most = rate
         if least == most:
             break
-        rate = (least + most) / 2 if least else most * 0.75
+        rate = (least + most) / 2
     return best
