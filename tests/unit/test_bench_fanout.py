@@ -62,7 +62,7 @@ def test_what_counts_as_a_loss(problem):
 
 def a_sample(rate, memory=2**20):
     one = trial(rate=rate)
-    paced = {each: one for each in cases.PACED}
+    paced = dict.fromkeys(cases.PACED, one)
     return sample.Sample(100, 0.5, memory, memory * 2, memory * 3, paced, one, one, one)
 
 

@@ -52,7 +52,7 @@ ALL = [
     Case("1000", 1000, events=BURST, repeated=True),
     Case("100-small", 100, size=205),
     Case("100-large", 100, size=10240, events=BURST),
-    Case("5000", 5000, events=BURST, attempts=2),
+    Case("5000", 5000, events=BURST, attempts=1),
     Case("1-websockets", 1, transport="websockets", events=5000),
     Case("100-websockets", 100, transport="websockets"),
     Case("1000-websockets", 1000, transport="websockets", events=BURST),

@@ -48,7 +48,9 @@ class Load:
     def __enter__(self) -> Load:
         return self
 
-    def __exit__(self, *_problem: object) -> None:
+    def __exit__(self, problem: object, *_about: object) -> None:
+        if problem:
+            self._process.kill()
         # It ends when there is nothing more to do.
         self._process.communicate()
 
