@@ -40,7 +40,7 @@ class Load:
         ports = ",".join(map(str, contender.ports(transport)))
         where = [place, ports, transport, str(subscribers), str(CONNECT_SECONDS), source]
         command = ["docker", "exec", "--interactive", hosts.container(client), "load", *where]
-        command += [publisher, str(contender.publish_port), *site.login(contender)]
+        command += [publisher, str(contender.publish_port), str(contender.publish_qos), *site.login(contender)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         found = self._answer()
         self.subscribed, self.seconds = found["subscribed"], found["seconds"]

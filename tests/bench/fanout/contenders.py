@@ -21,6 +21,7 @@ class Contender:
     # Where events are published; what only hands them on from there is not counted.
     publish_at: str = "origin"
     publish_port: int = 1884
+    publish_qos: int = 1
     # Subscribers come from within the container, and so to its loopback.
     within: bool = False
     bursts_only: bool = False
@@ -68,6 +69,7 @@ ALL = [
         (22001,),
         "edge-nats",
         21001,
+        0,
         within=True,
         bursts_only=True,
         processes=NATS,

@@ -9,6 +9,8 @@
 
 struct publisher {
     int fd;
+    // At QoS 1 it waits for what acknowledges them, at QoS 0 it does not.
+    unsigned qos;
     // What to publish: an event has `size` bytes, and a rate of 0 is as fast as possible.
     unsigned run, events, size;
     double rate;

@@ -158,16 +158,19 @@ def report(samples: Samples) -> str:
     measured = [case for case in cases.ALL if any(names(samples, case))]
     parts = [text for case in measured for text in (bursts(samples, case), paced(samples, case))]
     feed = [rates(samples, name, "1") for name in ("edge-mosquitto", "edge-nats")]
-    brought = ", ".join(f"{statistics.median(each):.0f}" for each in feed if each) or "not measured"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    brought = ", ".join(f"{statistics.median(each):.0f}" for each in feed if each) or "not measured here"
     return f"""{chr(10).join(f"{part}{chr(10)}" for part in [*parts, memories(samples)])}
 {table(ALL_TARGETS_HEADER, targets(samples))}
 
-{os.cpu_count()} cores, which server and client share. The client is the limits' too: with 50 a write it shows its own ceiling.
+{os.cpu_count()} cores and {memory:.0f} GiB, which server and client share. The client's own ceiling is what it takes of the limit that joins 50
+to a write, and one core: "client's CPU" says how near it is.
 A burst is published as fast as its broker takes it. Where that loses something, the rate that got through is offered, and
 halves of what is left, some times: the best without a loss counts, from the first delivery to the last.
-Edges get events from a core, which is not counted: how long that takes is in the latency, and in how long {BURST} events are out.
-What it brings an edge of events a second (the burst at 1 subscriber): {brought}. More deliveries than that for each subscriber there cannot be.
-The public may not publish at an edge, so that its Mosquittos cannot be measured without the core; NATS is, with the core's own account there.
+Events are published at QoS 1, as germqtt does. Edges get them from a core, which is not counted, but the time that takes is:
+in the latency, and in how long {BURST} events are out. So many events a second it brings them (a burst at 1 subscriber): {brought}.
+For each subscriber there cannot be more deliveries than that.
+The public may not publish at an edge, so that its Mosquittos cannot be measured without the core; NATS is, with the account that its relay has.
 CPU: {"; ".join(f"{each.what.strip()}: {' + '.join(each.processes)}" for each in contenders.ALL if len(each.processes) > 1)}.
 Without HAProxy subscribers come over the loopback, else over a bridge. Memory is that of processes, without the kernel's buffers.
 Medians of {max(map(len, samples.values()), default=0)} turns where there is a target, else measured once."""
