@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-// What a frame of ours may have in front
-enum { FRAME_HEAD = 8 };
+// What a frame of ours has in front, which has less than 126 bytes
+enum { FRAME_HEAD = 6 };
 
 static const char UPGRADE[] = "GET /mqtt HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -25,11 +25,8 @@ struct frames {
 // Put a head in front of what is sent; return where that begins. It is masked, as it has to be, with zeros.
 static inline unsigned char *frame(unsigned char *data, size_t size)
 {
-    unsigned char head[FRAME_HEAD] = {0x82, 0x80 | 126, (unsigned char)(size >> 8), (unsigned char)size};
-    if (size < 126)
-        head[1] = (unsigned char)(0x80 | size);
-    unsigned length = size < 126 ? 6 : 8;
-    return memcpy(data - length, head, length);
+    unsigned char head[FRAME_HEAD] = {0x82, (unsigned char)(0x80 | size)};
+    return memcpy(data - FRAME_HEAD, head, FRAME_HEAD);
 }
 
 // Take the frames away from around what they have; return how much that is. A control frame has nothing for us.

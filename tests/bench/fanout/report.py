@@ -94,6 +94,8 @@ def paced(samples: Samples, case: Case) -> str:
             lost = max(trials, key=lambda trial: trial.expected - trial.received)
             cells += [cpu(middle, contender), *late, loss(lost)]
         rows.append((label(contender, case), *cells))
+    if not rows:
+        return ""
     header = [title for rate in case.paced for title in (f"{rate}/s: CPU (us)", "p50", "p99", "lost")]
     return table((f"{case.what}: paced, latency (ms)", *header), rows)
 
@@ -156,7 +158,7 @@ def targets(samples: Samples) -> list[Row]:
 def report(samples: Samples) -> str:
     """All tables."""
     measured = [case for case in cases.ALL if any(names(samples, case))]
-    parts = [text for case in measured for text in (bursts(samples, case), paced(samples, case))]
+    parts = [text for case in measured for text in (bursts(samples, case), paced(samples, case)) if text]
     feed = [rates(samples, name, "1") for name in ("edge-mosquitto", "edge-nats")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     brought = ", ".join(f"{statistics.median(each):.0f}" for each in feed if each) or "not measured here"
