@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge bench-converge bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge bench-converge bench-fanout bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
@@ -79,9 +79,10 @@ hostile: setup ## the scenario hostile in its long form, on each Debian: 10 newc
 		HOSTILE=long HOSTILE_RELEASE=$$release molecule test --scenario-name hostile || failed+=" $$release"; \
 	done; [ -z "$$failed" ] || { echo "failed on Debian$$failed"; exit 1; }
 
-bench-converge bench-germqtt: bench-%: setup
+bench-converge bench-fanout bench-germqtt: bench-%: setup
 	@tools/bench $*
 bench-converge: ## what runs take, beside the usual way of doing the same (BENCH_RUNS=5)
+bench-fanout: ## how brokers fan events out to thousands, in half an hour (BENCH_RUNS=3 FANOUT_CASES="100 1000" FANOUT_CONTENDERS="stock core")
 bench-germqtt: ## what germqtt takes, beside germqtt 0.1.0 and a bare publisher (BENCH_RUNS=3)
 
 lock: ## resolve requirements/*.in into the pinned versions that get installed

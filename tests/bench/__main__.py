@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure, and print what things take: `python tests/bench converge|germqtt`. BENCH_RUNS says how many runs of each."""
+"""Measure, and print what things take: `python tests/bench converge|fanout|germqtt`. BENCH_RUNS says how many runs of each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 import converge
+import fanout
 import germqtt
 import users
 from measure import BenchError, say
@@ -19,7 +20,7 @@ from measure import BenchError, say
 def main() -> None:
     """Print the tables. A target that is missed is a result, a play that fails is an error."""
     [what] = sys.argv[1:]
-    runs = os.environ.get("BENCH_RUNS") or {"converge": "5", "germqtt": "3"}[what]
+    runs = os.environ.get("BENCH_RUNS") or {"converge": "5", "fanout": "3", "germqtt": "3"}[what]
     if not runs.isdecimal() or int(runs) < 1:
         raise BenchError(f"BENCH_RUNS must be a positive number, not {runs!r}")
     # Containers and files are removed on the way out.
@@ -28,6 +29,9 @@ def main() -> None:
         folder = pathlib.Path(name)
         if what == "germqtt":
             print(f"\n{germqtt.report(germqtt.measure(folder, int(runs)))}")
+            return
+        if what == "fanout":
+            print(f"\n{fanout.report(fanout.measure(folder, int(runs)))}")
             return
         print(users.report(folder), flush=True)
         say(f"plays: a first run, one to warm up, {runs} re-runs")

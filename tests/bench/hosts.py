@@ -63,19 +63,20 @@ def make_image() -> None:
 
 
 @contextlib.contextmanager
-def containers(names: t.Sequence[str]) -> t.Iterator[None]:
+def containers(names: t.Sequence[str], gerrit: bool = True) -> t.Iterator[None]:
     """Containers by these names that have booted, and a Gerrit stand-in by the name of "gerrit"."""
-    everything = [*names, "gerrit", "packages"]
+    booted = [*names, "gerrit"] if gerrit else names
+    everything = [*booted, "packages"]
     remove(everything)
     try:
         run("docker", "network", "create", f"--label={LABEL}", NETWORK)
         say("preparing an image with Debian's packages")
         make_image()
-        say(f"starting {len(names) + 1} containers")
-        for name in names:
-            start(name, IMAGE, "/lib/systemd/systemd", options=LIKE_A_HOST)
-        start("gerrit", "opendev-firehose/gerrit", "/lib/systemd/systemd", options=LIKE_A_HOST)
-        for name in [*names, "gerrit"]:
+        say(f"starting {len(booted)} containers")
+        for name in booted:
+            image = "opendev-firehose/gerrit" if name == "gerrit" else IMAGE
+            start(name, image, "/lib/systemd/systemd", options=LIKE_A_HOST)
+        for name in booted:
             in_container(name, "systemctl", "is-system-running", "--wait")  # fails unless it is "running"
         yield
     finally:

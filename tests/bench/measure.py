@@ -93,14 +93,31 @@ def table(header: t.Sequence[str], rows: t.Iterable[t.Sequence[str]]) -> str:
 
 def target(what: str, value: float, most: float, spread: t.Sequence[float] = ()) -> tuple[str, ...]:
     """A row of a table of targets."""
+    return _target(what, value, f"{most:.3g}", value <= most, spread)
+
+
+def _target(what: str, value: float, bound: str, met: bool, spread: t.Sequence[float]) -> tuple[str, ...]:
     between = f"{min(spread):.2f} to {max(spread):.2f}" if spread else ""
-    return (what, f"{value:.3g}", between, f"{most:.3g}", "met" if value <= most else "missed")
+    return (what, f"{value:.3g}", between, bound, "met" if met else "missed")
 
 
 TARGETS_HEADER = ("target", "measured", "spread", "at most", "")
+# Where some targets are to be reached
+ALL_TARGETS_HEADER = ("target", "measured", "spread", "wanted", "")
 
 
 def ratio(what: str, above: t.Sequence[float], below: t.Sequence[float], most: float) -> tuple[str, ...]:
     """A row for what was measured in pairs, one right after the other: the median of the pairs' ratios."""
-    ratios = [one / other for one, other in zip(above, below, strict=True)]
+    ratios = _ratios(above, below)
     return target(what, statistics.median(ratios), most, ratios)
+
+
+def at_least(what: str, above: t.Sequence[float], below: t.Sequence[float], least: float) -> tuple[str, ...]:
+    """The same for a ratio that is to be reached."""
+    ratios = _ratios(above, below)
+    value = statistics.median(ratios)
+    return _target(what, value, f"at least {least:.3g}", value >= least, ratios)
+
+
+def _ratios(above: t.Sequence[float], below: t.Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(above, below, strict=True)]

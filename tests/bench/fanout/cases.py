@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is measured: who gets how many events of which size, over what, and how often."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from measure import BenchError
+
+# Events a second, and how many of them are measured. More than so many deliveries a second are a burst to most.
+PACED = {5: 15, 20: 60, 60: 120}
+MOST_PACED = 60_000
+# How long it takes until so many are out is measured everywhere.
+BURST = 500
+# How long subscribers may take to connect: Mosquitto 2.0 takes but few a second over websockets.
+CONNECT_SECONDS = 30
+# Who may have 1024 files open has less than this many subscribers.
+STOCK_LIMIT = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """So many subscribers, and a burst to find the highest lossless rate with. Targets are for those that are repeated."""
+
+    name: str
+    subscribers: int
+    size: int = 1024
+    transport: t.Literal["tcp", "websockets"] = "tcp"
+    events: int = 2000
+    repeated: bool = False
+    # How many slower bursts follow one that loses something
+    attempts: int = 5
+
+    @property
+    def paced(self) -> list[int]:
+        """How many events a second it has when they are paced."""
+        return [rate for rate in PACED if rate * self.subscribers <= MOST_PACED]
+
+    @property
+    def what(self) -> str:
+        """As it stands in the tables."""
+        size = f"{self.size / 1024:.1f}".rstrip("0").rstrip(".")
+        return f"{self.subscribers} x {size} KB{', websockets' if self.transport == 'websockets' else ''}"
+
+
+ALL = [
+    Case("1", 1, events=5000),
+    Case("100", 100, repeated=True),
+    Case("1000", 1000, events=BURST, repeated=True),
+    Case("100-small", 100, size=205),
+    Case("100-large", 100, size=10240, events=BURST),
+    Case("5000", 5000, events=BURST, attempts=1),
+    Case("1-websockets", 1, transport="websockets", events=5000),
+    Case("100-websockets", 100, transport="websockets"),
+    Case("1000-websockets", 1000, transport="websockets", events=BURST),
+]
+
+
+def selected(names: t.Sequence[str], variable: str) -> list[str]:
+    """Those of the names that an environment variable has, or all."""
+    wanted = os.environ.get(variable, "").split() or list(names)
+    if unknown := set(wanted) - set(names):
+        raise BenchError(f"{variable} must have names of {' '.join(names)}, not {' '.join(sorted(unknown))}")
+    return [name for name in names if name in wanted]

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client: a program that is many subscribers and a publisher, and does what it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import typing as t
+
+import hosts
+from measure import BENCH, BenchError
+
+from fanout.cases import CONNECT_SECONDS
+from fanout.contenders import Contender
+from fanout.search import Trial
+from fanout.site import FIRST_SOURCE, Site
+
+PROCESSES = BENCH / "fanout/processes.py"
+
+
+def processes(contender: Contender) -> dict[str, dict[str, float]]:
+    """What the contender's processes have taken, by their names: CPU, memory, and the most memory since the last time."""
+    program = PROCESSES.read_text(encoding="utf-8")
+    return json.loads(hosts.in_container(contender.host, "python3", "-c", program, *contender.processes))
+
+
+class Load:
+    """Subscribers that are connected, with a publisher."""
+
+    def __init__(self, site: Site, contender: Contender, transport: str, subscribers: int) -> None:
+        self._contender = contender
+        client, place = "client", hosts.address(contender.host)
+        publisher = hosts.address(contender.publish_at)
+        source = FIRST_SOURCE
+        if contender.within:
+            client, place, source = contender.host, "127.0.0.1", "-"
+            publisher = "127.0.0.1" if contender.publish_at == contender.host else publisher
+        ports = ",".join(map(str, contender.ports(transport)))
+        where = [place, ports, transport, str(subscribers), str(CONNECT_SECONDS), source]
+        command = ["docker", "exec", "--interactive", hosts.container(client), "load", *where]
+        command += [publisher, str(contender.publish_port), str(contender.publish_qos), *site.login(contender)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        found = self._answer()
+        self.subscribed, self.seconds = found["subscribed"], found["seconds"]
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(self, problem: object, *_about: object) -> None:
+        if problem:
+            self._process.kill()
+        # It ends when there is nothing more to do.
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, t.Any]:
+        line = t.cast("t.TextIO", self._process.stdout).readline()
+        if not line:
+            raise BenchError(f"{self._contender.name}: the client has ended")
+        return json.loads(line)
+
+    def run(self, events: int, rate: float, size: int) -> Trial:
+        """Publish so many events a second, or all at once, and wait until they have come or are lost."""
+        before = processes(self._contender)
+        orders = t.cast("t.TextIO", self._process.stdin)
+        with contextlib.suppress(BrokenPipeError):  # it has said why, and will not answer
+            print(events, rate, size, file=orders, flush=True)
+        found = self._answer()
+        after = processes(self._contender)
+        cpu = {name: after[name]["cpu"] - before[name]["cpu"] for name in after}
+        return Trial(events=events, cpu=cpu, peak=sum(process["peak"] for process in after.values()), **found)
