@@ -121,6 +121,13 @@ class Client:
         if qos:
             self._await(PUBACK, number)
 
+    def publish_all(self, messages: t.Iterable[tuple[str, bytes, bool]]) -> None:
+        """Publish at QoS 0: topics, payloads, and whether they are retained. Return when the broker has dealt with all of it."""
+        packets = [packet(PUBLISH, text(topic) + payload, int(retain)) for topic, payload, retain in messages]
+        # Together, for a second write would wait until the other side has confirmed the first.
+        self._write(b"".join([*packets, packet(PINGREQ)]))
+        self._await(PINGRESP)
+
     def ping(self) -> None:
         """Return when the broker has dealt with what was sent, and all is here that it sent before."""
         self._send(PINGREQ)
@@ -140,7 +147,9 @@ class Client:
         return struct.pack("!H", self._number)
 
     def _send(self, kind: int, body: bytes = b"", flags: int = 0) -> None:
-        data = packet(kind, body, flags)
+        self._write(packet(kind, body, flags))
+
+    def _write(self, data: bytes) -> None:
         self._socket.settimeout(self._timeout)
         _handshake.say(self._socket, _handshake.frame(data) if self._websockets else data)
 

@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 import logging
+import typing as t
 
 import pytest
+from ansible_collections.opendev.firehose.plugins.module_utils._handshake import NoAnswer
 from firehose_relay.events import Event, publishers_of
-from firehose_relay.nats import NatsError
 from firehose_relay.relay import MOST_STRIKES, Relay
 
 PUBLISHERS = {"germqtt": ["gerrit/#"], "ci": ["ci/+", "gerrit/ci"], "mute": []}
 
 
 def event(number: int, topic: str = "gerrit/x", connection: int = 0) -> Event:
-    return Event(connection, number, topic, b"", False)
+    return Event(connection, number, topic, str(number).encode(), False)
 
 
 class Core:
@@ -32,10 +33,10 @@ class Core:
     def is_current(self, one: Event) -> bool:
         return one.connection == self.connection
 
-    def take(self, most: int, _timeout: float) -> list[Event]:
+    def take(self, _timeout: float) -> list[Event]:
         if not self.there:
             self.on_empty()
-        taken, self.there = self.there[:most], self.there[most:]
+        taken, self.there = self.there[:500], self.there[500:]
         return taken
 
     def acknowledge(self, events: list[Event]) -> None:
@@ -57,11 +58,11 @@ class Nats:
     def __exit__(self, *_exc: object) -> None:
         """Nothing to do."""
 
-    def hand_over(self, events: list[Event]) -> None:
-        for one in events:
-            if one.topic == self.dislikes:
-                raise NatsError("hung up: dislike")
-            self.got.append(one.number)
+    def publish_all(self, messages: t.Iterable[tuple[str, bytes, bool]]) -> None:
+        for topic, payload, _retain in messages:
+            if topic == self.dislikes:
+                raise NoAnswer("it ended the connection")
+            self.got.append(int(payload))
 
 
 def run(core: Core, nats: Nats, monkeypatch: pytest.MonkeyPatch) -> Relay:
@@ -101,12 +102,14 @@ def test_an_event_that_ends_connections_is_found_and_left_out(monkeypatch, caplo
     assert (relay.handed_on, relay.refused) == (4, 1)
     # Together with others, alone so many times, and once more for what is behind it.
     assert nats.connections == 1 + MOST_STRIKES + 1
-    assert "an event of ci on the topic 'ci/bad' is not handed on: NATS hung up: dislike" in caplog.messages
+    assert (
+        "an event of ci on the topic 'ci/bad' is not handed on: NATS ended the connection, 5 times" in caplog.messages
+    )
 
 
 def test_a_nats_that_is_away_costs_nothing(monkeypatch):
     core, nats = Core(event(1), event(2)), Nats()
-    attempts = iter([NatsError("cannot be reached")] * (3 * MOST_STRIKES))
+    attempts = iter([NoAnswer("cannot be reached")] * (3 * MOST_STRIKES))
 
     def enter() -> Nats:
         for exc in attempts:
@@ -123,16 +126,17 @@ def test_what_the_core_sends_again_is_not_handed_on_twice(monkeypatch):
     core = Core(event(1), event(2, "gerrit/last"))
     nats = Nats("gerrit/last")
 
-    def reconnect(events: list[Event]) -> None:
-        if events and nats.dislikes:
+    def reconnect(messages: t.Iterable[tuple[str, bytes, bool]]) -> None:
+        payloads = [payload for _topic, payload, _retain in messages]
+        if payloads and nats.dislikes:
             # NATS fails, and meanwhile the core's connection is another one, by which everything comes again.
             nats.dislikes = ""
             core.connection = 1
             core.there = [event(1, connection=1), event(2, "gerrit/last", connection=1)]
-            raise NatsError("hung up")
-        nats.got.extend(one.number for one in events)
+            raise NoAnswer("it ended the connection")
+        nats.got.extend(map(int, payloads))
 
-    monkeypatch.setattr(nats, "hand_over", reconnect)
+    monkeypatch.setattr(nats, "publish_all", reconnect)
     run(core, nats, monkeypatch)
     assert nats.got == core.acknowledged == [1, 2]
 

@@ -97,7 +97,7 @@ class Peer:
             self.send(_raw_client.SUBACK, body[:2] + bytes([0x80 if b"closed" in body else 1]))
         elif kind == _raw_client.PUBLISH:
             self.send(_raw_client.PUBLISH, body, flags)
-            if flags:
+            if flags & 0x06:
                 end = 2 + int.from_bytes(body[:2], "big")
                 self.send(_raw_client.PUBACK, body[end : end + 2])
         elif kind == _raw_client.PINGREQ:
@@ -135,6 +135,16 @@ def test_messages_of_any_length(connect, websockets, length, qos):
     assert [head for head, _body in peer.packets if head >> 4 == _raw_client.PUBACK] == [0x40] * qos
     if websockets:
         assert (_raw_client.PONG, b"are you there?") in peer.packets
+
+
+@pytest.mark.parametrize("websockets", [False, True])
+def test_many_messages_at_once(connect, websockets):
+    client, peer = connect(websockets)
+    client.log_in()
+    client.publish_all((f"a/{number}", b"x" * number, number == 7) for number in range(100))
+    assert [*client.messages] == [(f"a/{number}", b"x" * number) for number in range(100)]
+    assert [head & 1 for head, _body in peer.packets if head >> 4 == _raw_client.PUBLISH] == [0] * 7 + [1] + [0] * 92
+    client.publish_all([])
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import sys
 
 from systemd import daemon
 
+from . import nats
 from .core import Core
-from .nats import Nats
 from .relay import Relay
 
 
@@ -39,7 +39,7 @@ def main() -> int:
     core = Core(**options["core"], client_id=_client_id(client_id_file))
     relay = Relay(
         core,
-        lambda: Nats(**options["nats"], password=os.environ["FIREHOSE_RELAY_PASSWORD"]),
+        lambda: nats.connected(**options["nats"], password=os.environ["FIREHOSE_RELAY_PASSWORD"]),
         {user["name"]: [rule["topic"] for rule in user["rules"]] for user in options["publishers"]},
         lambda line: daemon.notify(f"STATUS={line}\nWATCHDOG=1"),
     )

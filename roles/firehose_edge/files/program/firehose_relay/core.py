@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import socket
 import typing as t
 
 import paho.mqtt.client as paho
@@ -14,12 +15,15 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from .events import Event, send_at_once
+from .events import Event
 
 log = logging.getLogger(__name__)
 
 # How many events the core may send without an acknowledgement, as far as its own configuration lets it.
 WINDOW = 1000
+# How many events are handed over at a time, and about how many bytes of them.
+MOST = 500
+MOST_BYTES = 1024 * 1024
 # Seconds: until a line that is cut is noticed, at first and at most between attempts to connect.
 KEEPALIVE = 15
 FIRST_DELAY, LONGEST_DELAY = 1, 15
@@ -38,7 +42,10 @@ class Core:
         self._client.username_pw_set(username, password)
         self._client.tls_set(ca_file)
         self._client.reconnect_delay_set(FIRST_DELAY, LONGEST_DELAY)
-        self._client.on_socket_open = send_at_once
+        # An acknowledgement is small, and what the core waits for.
+        self._client.on_socket_open = lambda _client, _data, connection: connection.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = lambda *_args: self._tell("cannot be reached")
         self._client.on_disconnect = self._on_disconnect
@@ -61,12 +68,14 @@ class Core:
         """Whether it came by the connection that there is now. If not, the core sends it again."""
         return event.connection == self._connection
 
-    def take(self, most: int, timeout: float) -> list[Event]:
+    def take(self, timeout: float) -> list[Event]:
         """Some events in their order, as soon as there are any."""
         found: list[Event] = []
+        size = 0
         with contextlib.suppress(queue.Empty):
             found.append(self._events.get(timeout=timeout))
-            while len(found) < most:
+            while len(found) < MOST and size < MOST_BYTES:
+                size += len(found[-1].payload)
                 found.append(self._events.get_nowait())
         return [event for event in found if self.is_current(event)]
 

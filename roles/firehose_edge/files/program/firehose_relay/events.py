@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 import typing as t
 
 import paho.mqtt.client as paho
@@ -36,8 +35,3 @@ def publishers_of(topic: str, publishers: t.Mapping[str, t.Sequence[str]]) -> st
     """Who may have published it, of whom each has topic filters. MQTT does not say who has."""
     names = [name for name, filters in publishers.items() if any(paho.topic_matches_sub(one, topic) for one in filters)]
     return " or ".join(names) or "somebody"
-
-
-def send_at_once(_client: t.Any, _data: t.Any, connection: socket.socket) -> None:
-    """Have a connection wait with nothing: what is small is what the other side waits for. For paho's on_socket_open."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

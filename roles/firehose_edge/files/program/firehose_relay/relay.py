@@ -8,14 +8,14 @@ import logging
 import threading
 import typing as t
 
+from ansible_collections.opendev.firehose.plugins.module_utils._handshake import NoAnswer
+from ansible_collections.opendev.firehose.plugins.module_utils._raw_client import Client
+
 from .core import Core
 from .events import Event, publishers_of
-from .nats import Nats, NatsError
 
 log = logging.getLogger(__name__)
 
-# How many events are handed over at a time.
-BATCH = 500
 # Seconds
 TURN = 1
 FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
@@ -29,7 +29,7 @@ class Relay:
     def __init__(
         self,
         core: Core,
-        connect: t.Callable[[], t.ContextManager[Nats]],
+        connect: t.Callable[[], t.ContextManager[Client]],
         publishers: t.Mapping[str, t.Sequence[str]],
         tell: t.Callable[[str], None],
     ) -> None:
@@ -55,21 +55,21 @@ class Relay:
                 with self._connect() as nats:
                     self._say("connected")
                     self._hand_on(nats)
-            except NatsError as exc:
-                self._say(str(exc))
+            except NoAnswer as exc:
+                self._say(f"is away: {exc}")
                 delay = FIRST_DELAY if self.handed_on > handed_on else min(2 * delay, LONGEST_DELAY)
                 self._stopping.wait(delay)
 
-    def _hand_on(self, nats: Nats) -> None:
+    def _hand_on(self, nats: Client) -> None:
         while not self._stopping.is_set():
             self._tell(self.line())
             self._take()
             # Also nothing, for then NATS has to say that it is there.
             batch = self._waiting[: 1 if self._suspect else None]
             try:
-                nats.hand_over(batch)
-            except NatsError as exc:
-                self._blame(batch, exc)
+                nats.publish_all((event.topic, event.payload, event.retain) for event in batch)
+            except NoAnswer:
+                self._blame(batch)
                 raise
             self._core.acknowledge(batch)
             self.handed_on += len(batch)
@@ -81,18 +81,18 @@ class Relay:
         # What the core sends again would come twice.
         self._waiting = [event for event in self._waiting if self._core.is_current(event)]
         if not self._waiting:
-            for event in self._core.take(BATCH, TURN):
+            for event in self._core.take(TURN):
                 if problem := event.problem():
                     self._refuse(event, problem)
                 else:
                     self._waiting.append(event)
 
-    def _blame(self, batch: list[Event], exc: NatsError) -> None:
+    def _blame(self, batch: list[Event]) -> None:
         """Find the one that ends connections: from now on they go alone, until there is none that waits."""
         self._suspect = bool(batch)
         self._strikes = self._strikes + 1 if len(batch) == 1 else 0
         if self._strikes >= MOST_STRIKES:
-            self._refuse(self._waiting.pop(0), f"NATS {exc}")
+            self._refuse(self._waiting.pop(0), f"NATS ended the connection, {MOST_STRIKES} times")
             self._strikes = 0
 
     def _refuse(self, event: Event, problem: str) -> None:
