@@ -210,7 +210,7 @@ def _account(account: Variables, variables: Variables) -> dict[str, t.Any]:
             "max_streams": jetstream.get("max_streams"),
             "max_consumers": jetstream.get("max_consumers"),
         },
-        "limits": limits and dict(limits),
+        "limits": limits and {key: limits.get(key) for key in ("max_connections", "max_subscriptions", "max_payload")},
         "users": list(map(_user, users)),
     }
 
@@ -444,7 +444,7 @@ def _cluster_problems(variables: Variables) -> t.Iterator[str]:
     for index, host in enumerate(hosts):
         if not HOST.fullmatch(host):
             yield f"nats_cluster.hosts[{index}]: {host!r} is no name and no address of a host"
-    if variables.get("server_names", []).count(variables["nats_server_name"]) > 1:
+    if str(variables["nats_server_name"]) in _repeated(map(str, variables.get("server_names", []))):
         yield f"nats_server_name: another server of the cluster is called {variables['nats_server_name']!r} too"
 
 

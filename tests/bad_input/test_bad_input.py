@@ -30,15 +30,23 @@ def results(tmp_path_factory) -> dict:
     edges = {name: {**CASES["fine_edge"], **case["variables"]} for name, case in CASES["edges"].items()}
     hosts |= {name: CASES["fine"] for name, case in CASES["edges"].items() if case.get("core")}
     edges["nothing_wrong_with_an_edge"] = CASES["fine_edge"]
+    servers = {name: {**CASES["fine_nats"], **case["variables"]} for name, case in CASES["nats"].items()}
+    servers["nothing_wrong_with_nats"] = CASES["fine_nats"]
     inventory = {
         "firehose": {"hosts": hosts, "vars": local},
         "firehose_edges": {"hosts": edges, "vars": local},
+        "nats": {"hosts": servers, "vars": local},
     }
     (folder / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
+    plays = [HERE.parents[1] / "playbooks/firehose.yml", HERE.parents[1] / "molecule/nats/converge.yml"]
+    playbook = [{"ansible.builtin.import_playbook": str(path)} for path in plays]
+    (folder / "playbook.yml").write_text(json.dumps(playbook), encoding="utf-8")
+    # This machine may be one whose own NATS is too old.
+    variables = {"firehose_edges_at_a_time": "100%", "__nats_version": "2.10.27"}
     run = subprocess.run(
         [
             *("ansible-playbook", "--check", "--forks=8", f"--inventory={folder}/inventory.yml"),
-            *("--extra-vars", "firehose_edges_at_a_time=100%", "playbooks/firehose.yml"),
+            *("--extra-vars", json.dumps(variables), f"{folder}/playbook.yml"),
         ],
         cwd=HERE.parents[1],
         env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DISPLAY_FAILED_STDERR": "false"},
@@ -50,7 +58,7 @@ def results(tmp_path_factory) -> dict:
         plays = json.loads(run.stdout)["plays"]
     except json.JSONDecodeError:
         pytest.fail(f"no JSON in: {run.stdout[-2000:]}\n{run.stderr[-2000:]}")
-    found: dict[str, list] = {name: [] for name in (*hosts, *edges)}
+    found: dict[str, list] = {name: [] for name in (*hosts, *edges, *servers)}
     for task in (task for play in plays for task in play["tasks"]):
         for host, result in task["hosts"].items():
             found[host].append({"task": task["task"]["name"], **result})
@@ -61,7 +69,9 @@ def failures(tasks: list[dict]) -> list[dict]:
     return [task for task in tasks if task.get("failed")]
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in ("cases", "edges") for name in CASES[kind]])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in ("cases", "edges", "nats") for name in CASES[kind]]
+)
 def test_refused(results, kind, name):
     (failed,) = failures(results[name])
     text = json.dumps(failed)
@@ -76,5 +86,7 @@ def test_the_values_that_the_cases_start_from_are_fine(results):
     """Else a case could be refused for another reason than its own."""
     assert failures(results["nothing_wrong"]) == []
     assert failures(results["nothing_wrong_with_an_edge"]) == []
+    assert failures(results["nothing_wrong_with_nats"]) == []
+    assert [task for task in results["nothing_wrong_with_nats"] if "Install NATS" in task["task"]]
     assert [task for task in results["nothing_wrong_with_an_edge"] if "Ask which HAProxy" in task["task"]]
     assert [task for task in results["nothing_wrong"] if "Ask which packages are installed" in task["task"]]
