@@ -34,7 +34,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: For each edge its C(name) in the inventory, the C(host) that the public connects to, its C(listeners), and their C(versions) of MQTT.
+  description:
+    - For each edge its C(name) in the inventory, the C(host) that the public connects to, its C(listeners), and the C(versions) of MQTT and
+      C(max_qos) that they take.
   type: list
   elements: dict
 """

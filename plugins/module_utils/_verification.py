@@ -145,7 +145,10 @@ class Verification:
             if way.tls and way.version == newest:
                 self._certificate(way, watchers.get(way), problem)
         # A listener says what it takes with MQTT 5 only.
-        limits = {way.port: {"max_qos": one.max_qos, "retain": one.retain_available} for way, one in watchers.items()}
+        limits = {
+            way.port: {"max_qos": min(way.max_qos, one.max_qos), "retain": one.retain_available}
+            for way, one in watchers.items()
+        }
         self._ways = [dataclasses.replace(way, **limits.get(way.port, {})) for way in served]
         self._watchers = {dataclasses.replace(way, **limits[way.port]): session for way, session in watchers.items()}
         if feed and self._watchers and self._may_be_public(feed):

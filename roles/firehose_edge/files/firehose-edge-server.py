@@ -11,14 +11,10 @@ import time
 
 MASTER = "/run/firehose-edge/master.sock"
 BACKENDS = ["mqtt", "websockets"]
-# A server that is about to stop says so before its port is closed. Newcomers get another broker, or, where there is only NATS, they wait as
-# if it had as many as it can take. A broker that has started need not wait for HAProxy's next check.
+# A server that is about to stop says so before its port is closed. One that has started need not wait for HAProxy's next check.
 ORDERS = {
-    "leave": {"mosquitto": ["set server {}/{} state drain"], "nats": ["set maxconn server {}/{} 1"]},
-    "join": {
-        "mosquitto": ["set server {}/{} state ready", "set server {}/{} health up"],
-        "nats": ["set maxconn server {}/{} 0"],
-    },
+    "leave": ["set server {}/{} state drain"],
+    "join": ["set server {}/{} state ready", "set server {}/{} health up"],
 }
 # What those who came last have to be let in, in seconds. Websockets take Mosquitto 2.0 up to 200 milliseconds each.
 GRACE = 3
@@ -27,7 +23,7 @@ GRACE = 3
 def main() -> None:
     """Tell HAProxy. Where it does not run, there is nobody to be told."""
     action, engine, number = sys.argv[1:]
-    for order in (one.format(backend, f"{engine}-{number}") for one in ORDERS[action][engine] for backend in BACKENDS):
+    for order in (one.format(backend, f"{engine}-{number}") for one in ORDERS[action] for backend in BACKENDS):
         with socket.socket(socket.AF_UNIX) as master:
             master.settimeout(5)
             master.connect(MASTER)

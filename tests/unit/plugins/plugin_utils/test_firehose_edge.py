@@ -113,6 +113,7 @@ def test_edges_that_are_drained_have_no_public():
         "host": "192.0.2.3",
         "listeners": [{"port": 1884, "protocol": "mqtt"}],
         "versions": ["3.1.1"],
+        "max_qos": 1,
     }
     assert found["a"]["versions"] == ["3.1.1", "5"]
     assert found["d"]["host"] == "d.example.org"
