@@ -173,6 +173,6 @@ Events are published at QoS 1, as germqtt does. Edges get them from a core, whic
 in the latency, and in how long {BURST} events are out. So many events a second it brings them (a burst at 1 subscriber): {brought}.
 For each subscriber there cannot be more deliveries than that.
 The public may not publish at an edge, so that its Mosquittos cannot be measured without the core; NATS is, with the account that its relay has.
-CPU: {"; ".join(f"{each.what.strip()}: {' + '.join(each.processes)}" for each in contenders.ALL if len(each.processes) > 1)}.
+CPU: {"; ".join(f"{each.name}: {' + '.join(each.processes)}" for each in contenders.ALL if len(each.processes) > 1)}.
 Without HAProxy subscribers come over the loopback, else over a bridge. Memory is that of processes, without the kernel's buffers.
 Medians of {max(map(len, samples.values()), default=0)} turns where there is a target, else measured once."""
