@@ -10,15 +10,20 @@ import pytest
 import testinfra
 import testinfra.host
 from firehose_testing.fixtures import only_host
-from firehose_testing.hostile.plugin import LONG, wait_until
+from firehose_testing.hostile.plugin import LONG, TARGETS, wait_until
 from firehose_testing.runs import run_playbook
 
 TABLE = "inet firehose_limits"
 
 
 @pytest.fixture
-def host() -> testinfra.host.Host:
-    return testinfra.get_host(f"docker://{only_host('firehose')}")
+def name(target: str) -> str:
+    return only_host(TARGETS[target])
+
+
+@pytest.fixture
+def host(name: str) -> testinfra.host.Host:
+    return testinfra.get_host(f"docker://{name}")
 
 
 def tables(host: testinfra.host.Host) -> set[str]:
@@ -54,12 +59,14 @@ def test_they_touch_no_other_table(host: testinfra.host.Host) -> None:
 
 if LONG:  # it takes three runs of the playbook
 
-    def test_they_can_be_taken_back(host: testinfra.host.Host) -> None:
-        [changed] = run_playbook("--extra-vars", json.dumps({"firehose_nftables": False})).changed.values()
-        assert {"Take the limits back", "Remove their unit"} <= {task.rpartition(" : ")[2] for task in changed}
+    def test_they_can_be_taken_back(name: str, host: testinfra.host.Host) -> None:
+        def run(**variables: object) -> list[str]:
+            return run_playbook("--limit", name, "--extra-vars", json.dumps(variables)).changed[name]
+
+        taken = {task.rpartition(" : ")[2] for task in run(firehose_nftables=False)}
+        assert {"Take the limits back", "Remove their unit"} <= taken
         assert TABLE not in tables(host)
         assert not host.file("/etc/systemd/system/firehose-limits.service").exists
-        [changed] = run_playbook("--extra-vars", json.dumps({"firehose_nftables": False})).changed.values()
-        assert changed == []
-        run_playbook()
+        assert run(firehose_nftables=False) == []
+        run()
         assert TABLE in tables(host)
