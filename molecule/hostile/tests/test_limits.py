@@ -10,20 +10,21 @@ import pytest
 import testinfra
 import testinfra.host
 from firehose_testing.fixtures import only_host
-from firehose_testing.hostile.plugin import LONG, TARGETS, wait_until
+from firehose_testing.hostile.plugin import LONG, wait_until
 from firehose_testing.runs import run_playbook
 
 TABLE = "inet firehose_limits"
 
 
 @pytest.fixture
-def name(target: str) -> str:
-    return only_host(TARGETS[target])
+def host() -> testinfra.host.Host:
+    return testinfra.get_host(f"docker://{only_host('firehose')}")
 
 
-@pytest.fixture
-def host(name: str) -> testinfra.host.Host:
-    return testinfra.get_host(f"docker://{name}")
+def run(**variables: object) -> list[str]:
+    """What a run of the playbook at the core has changed there."""
+    name = only_host("firehose")
+    return run_playbook("--limit", name, "--extra-vars", json.dumps(variables)).changed[name]
 
 
 def tables(host: testinfra.host.Host) -> set[str]:
@@ -59,12 +60,9 @@ def test_they_touch_no_other_table(host: testinfra.host.Host) -> None:
 
 if LONG:  # it takes three runs of the playbook
 
-    def test_they_can_be_taken_back(name: str, host: testinfra.host.Host) -> None:
-        def run(**variables: object) -> list[str]:
-            return run_playbook("--limit", name, "--extra-vars", json.dumps(variables)).changed[name]
-
-        taken = {task.rpartition(" : ")[2] for task in run(firehose_nftables=False)}
-        assert {"Take the limits back", "Remove their unit"} <= taken
+    def test_they_can_be_taken_back(host: testinfra.host.Host) -> None:
+        changed = {task.rpartition(" : ")[2] for task in run(firehose_nftables=False)}
+        assert {"Take the limits back", "Remove their unit"} <= changed
         assert TABLE not in tables(host)
         assert not host.file("/etc/systemd/system/firehose-limits.service").exists
         assert run(firehose_nftables=False) == []

@@ -257,8 +257,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test once at each target, and one that asks for `attack` there once for each. All tests of a target come together."""
     if "battle" in metafunc.fixturenames:
         metafunc.parametrize("battle", CHOSEN, indirect=True, scope="session")
-    if "target" in metafunc.fixturenames:
-        metafunc.parametrize("target", CHOSEN)
     if "attack" in metafunc.fixturenames:
         attacks = [pytest.param(attack, id=attack.name.replace(" ", "-")) for attack in ATTACKS.values()]
         metafunc.parametrize("attack", attacks)
