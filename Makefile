@@ -13,6 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOLECULE_JOBS ?= 2
 LOGS := .cache/logs
 HOSTILE_RELEASES ?= 12 13 14
+HOSTILE_EDGES ?= edge-mosquitto edge-nats
 RESOLVE := uv pip compile --quiet --universal --no-header --no-emit-index-url --no-emit-find-links
 
 help: ## show the targets
@@ -74,10 +75,12 @@ change: setup ## the scenario change in its long form: all bad changes and all g
 edge: setup ## the scenario edge in its long form: each fault at each edge
 	@EDGE=long molecule test --scenario-name edge
 
-hostile: setup ## the scenario hostile in its long form, on each Debian: 10 newcomers on each transport for each attack (HOSTILE_RELEASES="12 13 14")
+hostile: setup ## the scenario hostile in its long form, at a core on each Debian and at each edge: 10 newcomers on each transport for each attack (HOSTILE_RELEASES="12 13 14", HOSTILE_EDGES="edge-mosquitto edge-nats")
 	@failed=; for release in $(HOSTILE_RELEASES); do \
-		HOSTILE=long HOSTILE_RELEASE=$$release molecule test --scenario-name hostile || failed+=" $$release"; \
-	done; [ -z "$$failed" ] || { echo "failed on Debian$$failed"; exit 1; }
+		HOSTILE=long HOSTILE_TARGET=core HOSTILE_RELEASE=$$release molecule test --scenario-name hostile || failed+=" core-$$release"; \
+	done; for edge in $(HOSTILE_EDGES); do \
+		HOSTILE=long HOSTILE_TARGET=$$edge molecule test --scenario-name hostile || failed+=" $$edge"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 bench-converge bench-fanout bench-germqtt: bench-%: setup
 	@tools/bench $*

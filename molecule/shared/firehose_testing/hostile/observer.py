@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""On the firehose's host: how much memory its services take, and whether they are still the same processes."""
+"""On the target's host: how much memory its services take, and whether they are still the same processes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ def main_process(service: str) -> int:
 
 
 def memory(process: int) -> int | None:
-    """The resident memory in KiB, or None if there is no such process any more."""
+    """The resident memory in KiB, with its children's, or None if there is no such process any more."""
     try:
         status = pathlib.Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+        # HAProxy serves in one.
+        children = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     found = re.search(r"VmRSS:\s+(\d+)", status)
-    return int(found[1]) if found else None
+    return int(found[1]) + sum(memory(int(child)) or 0 for child in children) if found else None
 
 
 def observe(services: list[str]) -> None:

@@ -23,11 +23,11 @@ class Listener:
 
 @dataclasses.dataclass(frozen=True)
 class Login:
-    """An account, the client id that it uses, and the place where it may log in."""
+    """An account, the client id that it uses, and the place where it may log in. A client without an account has no name."""
 
     listener: Listener
-    username: str
-    password: str
+    username: str | None
+    password: str | None
     client_id: str
 
 
