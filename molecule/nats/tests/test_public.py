@@ -157,8 +157,14 @@ def test_only_servers_with_a_certificate_join(cluster: Firehoses, alone: Firehos
     assert cluster.each(lambda server: joins(server, f"{alone.name}-good")) == dict.fromkeys(cluster, True)
 
 
-def lets_in(server: Firehose) -> bool:
-    with contextlib.suppress(ConnectionError), PahoSubscriber(server.address, TCP, ["gerrit/#"]):
+def goes_through(publisher: Firehose, reader: Firehose) -> bool:
+    """Whether a message that is published at one server now arrives at another."""
+    payload = str(uuid.uuid4())
+    # With a higher QoS, NATS now and then means the missing server to lead what it keeps for a subscription, and refuses it.
+    subscriber = PahoSubscriber(reader.address, WEBSOCKETS, ["gerrit/#"], qos=0)
+    with contextlib.suppress(ConnectionError), subscriber:
+        publish(publisher.address, RELAY, TCP, QOS1, {"gerrit/x": payload})
+        subscriber.wait_for(payload=payload, timeout=1)
         return True
     return False
 
@@ -169,17 +175,7 @@ def test_two_servers_go_on_without_the_third(cluster: Firehoses) -> None:
     assert first.host.run("systemctl is-active nats-server").stdout.strip() == "inactive"
     try:
         # They choose another one for each stream that it was responsible for.
-        wait_until(lambda: lets_in(second) and lets_in(third), "the others served")
-        with PahoSubscriber(third.address, WEBSOCKETS, ["gerrit/#"]) as reader:
-
-            def arrives() -> bool:
-                # A publisher that is turned away comes again.
-                publish(second.address, RELAY, TCP, QOS1, {"gerrit/x": "without the first"})
-                with contextlib.suppress(ConnectionError):
-                    reader.wait_for(payload="without the first", timeout=2)
-                return bool(reader.messages)
-
-            wait_until(arrives, "a message arrived")
+        wait_until(lambda: goes_through(second, third), "a message went through", timeout=60)
     finally:
         first.host.check_output("systemctl start nats-server")
-    wait_until(lambda: lets_in(first), "the first was back")
+    wait_until(lambda: goes_through(second, first), "the first was back")
