@@ -143,11 +143,8 @@ def _listener(variables: Variables, name: str) -> dict[str, t.Any]:
             for key, option in TLS_FILES.items()
             if tls.get(key) or tls.get(f"{key}_pem")
         }
-        found["tls"] = {
-            **files,
-            "min_version": tls.get("minimum", "1.2"),
-            "verify": True if name == "cluster" else None,
-        }
+        # Between servers, NATS asks both sides for a certificate.
+        found["tls"] = {**files, "min_version": tls.get("minimum", "1.2")}
     return found
 
 

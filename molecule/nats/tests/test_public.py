@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pathlib
 import socket
@@ -15,7 +16,7 @@ import uuid
 import pytest
 from firehose_testing.clients import ANONYMOUS, MODES, QOS1, Account, Mode, PahoSubscriber, Way, publish
 from firehose_testing.fixtures import Firehose, Firehoses
-from firehose_testing.nats import RELAY, SESSIONS, TCP, WEBSOCKETS, has_leader, streams
+from firehose_testing.nats import RELAY, SESSIONS, TCP, WEBSOCKETS, streams
 from firehose_testing.sessions import wait_until
 
 TLS = [Way("tcp", "3.1.1", tls=True), Way("websockets", "3.1.1", tls=True)]
@@ -46,9 +47,9 @@ def everywhere(stack: contextlib.ExitStack, servers: Firehoses, filters: list[st
 
 @pytest.mark.parametrize("mode", [Mode("qos0"), QOS1, Mode("qos2", qos=2)], ids=str)
 def test_a_message_arrives_at_all_servers(cluster: Firehoses, mode: Mode) -> None:
-    for server in cluster.values():
-        with contextlib.ExitStack() as stack:
-            readers = everywhere(stack, cluster, ["#"])
+    with contextlib.ExitStack() as stack:
+        readers = everywhere(stack, cluster, ["#"])
+        for server in cluster.values():
             payload = str(uuid.uuid4())
             publish(server.address, RELAY, TCP, mode, {"gerrit/x/y": payload})
             for reader in readers:
@@ -62,16 +63,17 @@ def test_a_message_arrives_over_tls(alone: Firehose, way: Way) -> None:
         reader.wait_for(topic="gerrit/x", payload="over TLS")
 
 
-@pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
-def test_publishing_reaches_nobody(cluster: Firehoses, mode: Mode, claim: str) -> None:
+def test_publishing_reaches_nobody(cluster: Firehoses, mode: Mode) -> None:
+    fence = str(uuid.uuid4())
     topics = TOPICS[:1] if mode.will else TOPICS
-    payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
+    tries = list(itertools.product(CLAIMS, (TCP, WEBSOCKETS)))
     with contextlib.ExitStack() as stack:
         readers = everywhere(stack, cluster, ["#"])
-        for way in (TCP, WEBSOCKETS):
+        for claim, way in tries:
+            payload = f"{claim} over {way}"
             cluster.each(
-                lambda server, way=way: publish(
+                lambda server, claim=claim, way=way, payload=payload: publish(
                     server.address, CLAIMS[claim], way, mode, dict.fromkeys(topics, payload)
                 )
             )
@@ -79,20 +81,20 @@ def test_publishing_reaches_nobody(cluster: Firehoses, mode: Mode, claim: str) -
             cluster.each(lambda server: publish(server.address, RELAY, TCP, QOS1, {"fence": fence}))
             for reader in readers:
                 reader.wait_for(payload=fence)
-        assert [m for reader in readers for m in reader.messages if m.payload == payload] == []
+        assert {message.payload for reader in readers for message in reader.messages} == {fence}
     assert SESSIONS in streams(next(iter(cluster.values())))
 
 
-@pytest.mark.parametrize("topic", ["$SYS/#", "$JS/#", "$MQTT/sess/#", "$MQTT/JSA/#"])
-def test_nobody_reads_what_is_between_servers(cluster: Firehoses, topic: str) -> None:
+def test_nobody_reads_what_is_between_servers(cluster: Firehoses) -> None:
+    first = next(iter(cluster.values()))
     with contextlib.ExitStack() as stack:
-        curious = everywhere(stack, cluster, [topic])
+        curious = everywhere(stack, cluster, ["$SYS/#", "$JS/#", "$MQTT/sess/#", "$MQTT/JSA/#"])
         readers = everywhere(stack, cluster, ["fence"])
         # It makes a session and a consumer.
-        with PahoSubscriber(next(iter(cluster.values())).address, TCP, ["gerrit/#"]):
-            publish(next(iter(cluster.values())).address, RELAY, TCP, QOS1, {"fence": topic})
+        with PahoSubscriber(first.address, TCP, ["gerrit/#"]):
+            publish(first.address, RELAY, TCP, QOS1, {"fence": "done"})
         for reader in readers:
-            reader.wait_for(payload=topic)
+            reader.wait_for(payload="done")
         assert [message for reader in curious for message in reader.messages] == []
 
 
@@ -155,15 +157,25 @@ def test_only_servers_with_a_certificate_join(cluster: Firehoses, alone: Firehos
     assert cluster.each(lambda server: joins(server, f"{alone.name}-good")) == dict.fromkeys(cluster, True)
 
 
+def goes_through(publisher: Firehose, reader: Firehose) -> bool:
+    """Whether a message that is published at one server now arrives at another."""
+    payload = str(uuid.uuid4())
+    # With a higher QoS, NATS now and then means the missing server to lead what it keeps for a subscription, and refuses it.
+    subscriber = PahoSubscriber(reader.address, WEBSOCKETS, ["gerrit/#"], qos=0)
+    with contextlib.suppress(ConnectionError), subscriber:
+        publish(publisher.address, RELAY, TCP, QOS1, {"gerrit/x": payload})
+        subscriber.wait_for(payload=payload, timeout=1)
+        return True
+    return False
+
+
 def test_two_servers_go_on_without_the_third(cluster: Firehoses) -> None:
     first, second, third = cluster.values()
     first.host.check_output("systemctl stop nats-server")
-    assert first.host.run("systemctl is-failed nats-server").stdout.strip() == "inactive"
+    assert first.host.run("systemctl is-active nats-server").stdout.strip() == "inactive"
     try:
-        wait_until(lambda: has_leader(second), "the others had a leader")
-        with PahoSubscriber(third.address, WEBSOCKETS, ["gerrit/#"]) as reader:
-            publish(second.address, RELAY, TCP, QOS1, {"gerrit/x": "without the first"})
-            reader.wait_for(payload="without the first")
+        # They choose another one for each stream that it was responsible for.
+        wait_until(lambda: goes_through(second, third), "a message went through", timeout=60)
     finally:
         first.host.check_output("systemctl start nats-server")
-    wait_until(lambda: has_leader(first), "the first was back")
+    wait_until(lambda: goes_through(second, first), "the first was back")

@@ -177,9 +177,10 @@ class PahoSubscriber(Subscriber):
         filters: t.Sequence[str] = ("#",),
         account: Account = ANONYMOUS,
         client_id: str = "",
+        qos: int = 2,
     ) -> None:
         super().__init__()
-        self._address, self._way, self._filters = address, way, filters
+        self._address, self._way, self._filters, self._qos = address, way, filters, qos
         self._client = paho_client(account, way, client_id)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_args: self._confirm()
@@ -195,7 +196,7 @@ class PahoSubscriber(Subscriber):
         if reason.is_failure:
             self._end(f"a refusal ({reason})")
         else:
-            client.subscribe([(topic, 2) for topic in self._filters])
+            client.subscribe([(topic, self._qos) for topic in self._filters])
 
     def _open(self) -> None:
         self._client.connect(self._address, self._way.port)

@@ -170,7 +170,7 @@ def test_a_cluster():
     text = _nats.config({**FINE, "nats_cluster": CLUSTER, "nats_mqtt": {**FINE["nats_mqtt"], "ack_wait": "1d"}})
     routes = '"nats-route://one:6222", "nats-route://two:6222", "nats-route://[2001:db8::3]:6222"'
     assert f"  routes: [{routes}]\n  no_advertise: true\n" in text
-    assert '    ca_file: "/run/nats-server/cluster-ca.pem"\n    min_version: "1.2"\n    verify: true\n' in text
+    assert '    ca_file: "/run/nats-server/cluster-ca.pem"\n    min_version: "1.2"\n' in text
     assert '  stream_replicas: 3\n  ack_wait: "24h"\n' in text
     assert "no_advertise" not in _nats.config({**FINE, "nats_cluster": CLUSTER, "nats_client": {"bind_address": "::"}})
 
