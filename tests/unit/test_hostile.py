@@ -22,7 +22,9 @@ def load(name):
         sys.path.remove(str(SHARED))
 
 
-frames, grammar, packets, scoring = map(load, ("frames", "grammar", "packets", "scoring"))
+attack, frames, grammar, packets, scoring, target = map(
+    load, ("attack", "frames", "grammar", "packets", "scoring", "target")
+)
 
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 16383, 16384, 2097151, 2097152, 268435455])
@@ -149,3 +151,26 @@ def test_the_table_has_a_line_for_each_attack():
     assert len(lines) == 4
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith("| attack | 5 | 2 | 2 | 2 | 1 | 0.50 | 1/2 | 0/1 | 1 | 1.0 | 2.0 | 1 |")
+
+
+def test_a_target_is_read_from_the_scenarios_variable():
+    """An edge lets no accounts in, and who watches there may be anybody."""
+    nobody = {"host": "127.0.0.1", "port": 21001, "username": None, "password": None, "client_id": "c"}
+    data = {"listeners": [{"port": 1883, "transport": "tcp"}, {"port": 80, "transport": "websockets"}]}
+    data |= {"account_listeners": [], "publisher": nobody, "watcher": nobody, "most_memory": 1, "engine": "nats"}
+    data |= {key: ["x"] for key in ("watched", "names", "client_ids", "services")}
+    found = target.make_target(data, "192.0.2.1")
+    assert [str(listener) for listener in found.doors] == ["tcp 1883", "websockets 80"]
+    assert found.of("websockets") == [target.Listener("192.0.2.1", 80, "websockets")]
+    assert found.watcher == target.Login(target.Listener("127.0.0.1", 21001), None, None, "c")
+
+
+def test_what_is_unsolved_is_so_for_an_engine():
+    register = attack.attack("test", unsolved={"mosquitto": "reason"})
+    try:
+        register(print)
+        assert attack.ATTACKS["test"].unsolved == {"mosquitto": "reason"}
+        attack.attack("test")(print)
+        assert attack.ATTACKS["test"].unsolved == {}
+    finally:
+        del attack.ATTACKS["test"]
