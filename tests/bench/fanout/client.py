@@ -68,5 +68,6 @@ class Load:
             print(events, rate, size, file=orders, flush=True)
         found = self._answer()
         after = processes(self._contender)
-        cpu = {name: after[name]["cpu"] - before[name]["cpu"] for name in after}
+        # After a long pause systemd may have started one anew.
+        cpu = {name: max(after[name]["cpu"] - before.get(name, {}).get("cpu", 0), 0) for name in after}
         return Trial(events=events, cpu=cpu, peak=sum(process["peak"] for process in after.values()), **found)
