@@ -113,11 +113,13 @@ EXAMPLES = r"""
         group: daemon
         mode: "0640"
         secret: true
-      - path: /etc/sudoers.d/statistics
+      - path: /etc/statistics/topics.json
         content: |
-          daemon ALL=(root) NOPASSWD: /usr/bin/systemctl reload statistics
-        mode: "0440"
-        validate: [/usr/sbin/visudo, -cf, "%s"]
+          ["gerrit/#", "zuul/#"]
+        owner: root
+        group: daemon
+        mode: "0640"
+        validate: [/usr/bin/python3, -m, json.tool, "%s"]
       - path: /etc/systemd/system/statistics.service
         content: |
           [Service]

@@ -36,7 +36,13 @@ VARIABLES = {
     "firehose_publishers": [{"name": "zuul", "password": "only-for-tests", "topics": ["zuul/#"]}],
     "firehose_readers": [{"name": "monitor", "password": "only-for-tests", "sys": ["broker/uptime"]}],
     "firehose_listeners": [{"port": 1883}, {"port": 1884, "bind_address": "127.0.0.1"}],
-    "my_variables": {"mosquitto_bridges": [], "mosquitto_listeners": [{"port": 1883}], "mosquitto_options": {}},
+    "my_variables": {
+        "mosquitto_bridges": [],
+        "mosquitto_listeners": [{"port": 1883}],
+        "mosquitto_options": {},
+        **yaml.safe_load((PROJECT / "roles/nats/defaults/main.yml").read_text(encoding="utf-8")),
+        "nats_server_name": "nats1",
+    },
 }
 
 
