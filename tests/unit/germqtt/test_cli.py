@@ -171,13 +171,17 @@ def test_events_go_from_the_stream_to_the_broker_until_a_signal(
     source.write_bytes(b"".join(line + b"\n" for line in stream_lines))
     streaming(f"cat {source}; exec sleep 99")
 
+    def events() -> list:
+        # One of the lines says that Gerrit has dropped some, which germqtt tells of a second later: in time or not.
+        return [event for event in broker.events() if event["type"] != "gap"]
+
     async def scenario():
         async with broker:
             running = serve(kept, broker.port)
-            await until(lambda: kept.count("acknowledged") == len(stream_lines), running)
+            await until(lambda: len(events()) == len(stream_lines), running)
             os.kill(os.getpid(), number)
             await asyncio.wait_for(running, 5)
-        assert broker.events() == [json.loads(line) for line in stream_lines]
+        assert events() == [json.loads(line) for line in stream_lines]
         assert broker.statuses()[-1]["state"] == "offline"
 
     asyncio.run(scenario())
