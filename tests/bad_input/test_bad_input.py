@@ -30,6 +30,7 @@ def results(tmp_path_factory) -> dict:
     edges = {name: {**CASES["fine_edge"], **case["variables"]} for name, case in CASES["edges"].items()}
     hosts |= {name: CASES["fine"] for name, case in CASES["edges"].items() if case.get("core")}
     edges["nothing_wrong_with_an_edge"] = CASES["fine_edge"]
+    edges["nothing_wrong_with_an_edge_of_nats"] = {**CASES["fine_edge"], "firehose_edge_engine": "nats"}
     servers = {name: {**CASES["fine_nats"], **case["variables"]} for name, case in CASES["nats"].items()}
     servers["nothing_wrong_with_nats"] = CASES["fine_nats"]
     inventory = {
@@ -85,8 +86,9 @@ def test_refused(results, kind, name):
 def test_the_values_that_the_cases_start_from_are_fine(results):
     """Else a case could be refused for another reason than its own."""
     assert failures(results["nothing_wrong"]) == []
-    assert failures(results["nothing_wrong_with_an_edge"]) == []
     assert failures(results["nothing_wrong_with_nats"]) == []
     assert [task for task in results["nothing_wrong_with_nats"] if "Install NATS" in task["task"]]
-    assert [task for task in results["nothing_wrong_with_an_edge"] if "Ask which HAProxy" in task["task"]]
+    for edge in ("nothing_wrong_with_an_edge", "nothing_wrong_with_an_edge_of_nats"):
+        assert failures(results[edge]) == []
+        assert [task for task in results[edge] if "firehose_edge : Ask which packages are installed" in task["task"]]
     assert [task for task in results["nothing_wrong"] if "Ask which packages are installed" in task["task"]]
