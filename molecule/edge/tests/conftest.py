@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import pytest
-import testinfra
 from firehose_testing.clients import Account
 from firehose_testing.edges import Edge, Edges
-from firehose_testing.fixtures import Firehose, Firehoses, evaluated
+from firehose_testing.fixtures import Firehose, Firehoses, evaluated, reached
 
 
 @pytest.fixture(scope="session")
@@ -16,10 +15,7 @@ def edges() -> Edges:
     """All edges."""
     found = Edges()
     for name, variables in evaluated("firehose_edges", "firehose_edge_engine").items():
-        host = testinfra.get_host(f"docker://{name}")
-        found[name] = Edge(
-            name, host, host.check_output("hostname -i"), {}, {}, variables["firehose_edge_engine"] or "mosquitto"
-        )
+        found[name] = Edge(*reached(name), {}, {}, variables["firehose_edge_engine"] or "mosquitto")
     return found
 
 

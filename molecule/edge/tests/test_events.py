@@ -12,7 +12,7 @@ import typing as t
 import uuid
 
 import pytest
-from firehose_testing.clients import ACCOUNT_TLS, QOS1, TLS_WAYS, WAYS, Account, Mode, PahoSubscriber, Way, publish
+from firehose_testing.clients import ACCOUNT_TLS, QOS, QOS1, TLS_WAYS, WAYS, Account, Mode, PahoSubscriber, Way, publish
 from firehose_testing.edges import Edge, Edges
 from firehose_testing.fixtures import PROJECT, Firehose
 from firehose_testing.gerrit import Gerrit, is_own, topic_of
@@ -94,12 +94,12 @@ def test_no_topic_keeps_another_one_back(core: Firehose, edges: Edges, ci: Accou
             assert [m.topic for m in subscriber.messages if m.payload == payload] == wanted, (edge, way)
 
 
-@pytest.mark.parametrize("qos", [0, 1, 2])
-def test_events_come_whatever_their_qos_is(core: Firehose, edges: Edges, ci: Account, qos: int) -> None:
+@pytest.mark.parametrize("mode", QOS, ids=str)
+def test_events_come_whatever_their_qos_is(core: Firehose, edges: Edges, ci: Account, mode: Mode) -> None:
     payload = str(uuid.uuid4())
     with contextlib.ExitStack() as stack:
         public = [stack.enter_context(PahoSubscriber(edge.address, WAYS[0])) for edge in edges.values()]
-        publish(core.address, ci, ACCOUNT_TLS, Mode(qos), {"ci/qos": payload})
+        publish(core.address, ci, ACCOUNT_TLS, mode, {"ci/qos": payload})
         for subscriber in public:
             subscriber.wait_for(payload=payload)
 

@@ -14,10 +14,11 @@ from firehose_testing.clients import (
     ACCOUNT_TLS,
     ANONYMOUS,
     QOS1,
+    QOS2,
+    RETAINED,
     TLS_WAYS,
     WAYS,
     Account,
-    Mode,
     PahoSubscriber,
     Way,
     paho_client,
@@ -89,7 +90,7 @@ def test_qos(edge: Edge, core: Firehose, ci: Account) -> None:
     with Client(edge) as client:
         granted = client.subscribe(("ci/a", 0), ("ci/b", 1), ("ci/c", 2))
         assert granted == {"mosquitto": [0, 0, 0], "nats": [0, 1, 1]}[edge.engine]
-        publish(core.address, ci, ACCOUNT_TLS, Mode(2), dict.fromkeys(["ci/a", "ci/b", "ci/c"], payload))
+        publish(core.address, ci, ACCOUNT_TLS, QOS2, dict.fromkeys(["ci/a", "ci/b", "ci/c"], payload))
         publish(core.address, ci, ACCOUNT_TLS, QOS1, {"ci/a": fence})
         client.wait_for(fence)
         # Whatever was granted
@@ -109,11 +110,11 @@ def test_retained_messages(edge: Edge, core: Firehose, ci: Account) -> None:
     topic, payload = f"ci/retained/{uuid.uuid4()}", str(uuid.uuid4())
     with Client(edge) as early, Client(edge) as late:
         early.subscribe((topic, 0))
-        publish(core.address, ci, ACCOUNT_TLS, Mode(1, retain=True), {topic: payload})
+        publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: payload})
         assert early.wait_for(payload) == [(0, False)]
         late.subscribe((topic, 0))
         assert late.wait_for(payload) == [(0, True)]
-        publish(core.address, ci, ACCOUNT_TLS, Mode(1, retain=True), {topic: ""})
+        publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: ""})
         early.wait_for("")
     with Client(edge) as last:
         last.subscribe((topic, 0))

@@ -14,7 +14,7 @@ import time
 import uuid
 
 import pytest
-from firehose_testing.clients import ANONYMOUS, MODES, QOS1, Account, Mode, PahoSubscriber, Way, publish
+from firehose_testing.clients import ANONYMOUS, MODES, QOS, QOS1, Account, Mode, PahoSubscriber, Way, publish
 from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.nats import RELAY, SESSIONS, TCP, WEBSOCKETS, streams
 from firehose_testing.sessions import wait_until
@@ -45,7 +45,7 @@ def everywhere(stack: contextlib.ExitStack, servers: Firehoses, filters: list[st
     ]
 
 
-@pytest.mark.parametrize("mode", [Mode("qos0"), QOS1, Mode("qos2", qos=2)], ids=str)
+@pytest.mark.parametrize("mode", QOS, ids=str)
 def test_a_message_arrives_at_all_servers(cluster: Firehoses, mode: Mode) -> None:
     with contextlib.ExitStack() as stack:
         readers = everywhere(stack, cluster, ["#"])

@@ -281,12 +281,11 @@ class Mode:
         return self.name
 
 
-QOS1 = Mode("qos1", qos=1)
+QOS0, QOS1, QOS2 = QOS = Mode("qos0"), Mode("qos1", qos=1), Mode("qos2", qos=2)
+RETAINED = Mode("retained", qos=1, retain=True)
 MODES = [
-    Mode("qos0"),
-    QOS1,
-    Mode("qos2", qos=2),
-    Mode("retained", qos=1, retain=True),
+    *QOS,
+    RETAINED,
     Mode("will", will=True),
     Mode("retained-will", qos=1, retain=True, will=True),
 ]

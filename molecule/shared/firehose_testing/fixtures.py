@@ -77,6 +77,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("name", _inventory().get_hosts("firehose"))
 
 
+def reached(name: str) -> tuple[str, testinfra.host.Host, str]:
+    """What each kind of host begins with: its name, the way in, and its address."""
+    host = testinfra.get_host(f"docker://{name}")
+    return name, host, host.check_output("hostname -i")
+
+
 Kind = t.TypeVar("Kind", bound=Firehose)
 
 
@@ -100,9 +106,8 @@ def firehoses() -> Firehoses:
     found = Firehoses()
     for name, variables in evaluated("firehose", *names).items():
         publishers, readers, passwords = variables.values()
-        host = testinfra.get_host(f"docker://{name}")
         accounts = _accounts(publishers, passwords), _accounts(readers, passwords)
-        found[name] = Firehose(name, host, host.check_output("hostname -i"), *accounts)
+        found[name] = Firehose(*reached(name), *accounts)
     return found
 
 

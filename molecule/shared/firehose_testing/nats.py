@@ -9,10 +9,9 @@ import subprocess
 import typing as t
 
 import pytest
-import testinfra
 
 from .clients import Account, Way
-from .fixtures import Firehose, Firehoses, evaluated
+from .fixtures import Firehose, Firehoses, evaluated, reached
 from .runs import try_playbook
 from .sessions import wait_until
 
@@ -24,11 +23,7 @@ SESSIONS = "$MQTT_sess"
 
 def hosts(group: str) -> Firehoses:
     """A group's hosts, none of which has accounts of a firehose."""
-    found = Firehoses()
-    for name in evaluated(group, "inventory_hostname"):
-        host = testinfra.get_host(f"docker://{name}")
-        found[name] = Firehose(name, host, host.check_output("hostname -i"), {}, {})
-    return found
+    return Firehoses({name: Firehose(*reached(name), {}, {}) for name in evaluated(group, "inventory_hostname")})
 
 
 @pytest.fixture(scope="session")
