@@ -7,14 +7,12 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _mosquitto, _tls, _types
 
 Entry = t.Mapping[str, t.Any]
-HOST = re.compile(r"[A-Za-z0-9._:-]+")
 # What a listener may have here. The rest is between a client and its broker, which has its own from the role.
 LISTENER_KEYS = {"bind_address", "port", "protocol", "tls"}
 # The brokers' own ports on the loopback begin here.
@@ -116,7 +114,7 @@ def _listener_problems(listeners: t.Sequence[Entry]) -> t.Iterator[str]:
 def _core_problems(variables: Entry) -> t.Iterator[str]:
     if "firehose" in variables["group_names"]:
         yield "firehose_edges: this host is in the group firehose too; a core serves the public by itself, on the same ports"
-    if not HOST.fullmatch(str(variables["firehose_edge_core_host"])):
+    if not _types.HOST.fullmatch(str(variables["firehose_edge_core_host"])):
         yield "firehose_edge_core_host: this is no name and no address of a host"
     if not _tls.PATH.fullmatch(str(variables["firehose_edge_core_ca"])):
         yield "firehose_edge_core_ca: this is not the absolute path of a file, without blanks"

@@ -17,7 +17,6 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
 
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
 LEAST = {"germqtt_store_max_mib": 1, "germqtt_store_max_days": 0.0001, "germqtt_connect_timeout": 0}
-HOST_NAME = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def host_key_problem(host_key: str) -> str | None:
@@ -53,7 +52,7 @@ def _text_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         if value != value.strip():
             yield f"{name}: germqtt's configuration cannot hold blanks at either end"
     for name in ("germqtt_gerrit_host", "germqtt_mqtt_host"):
-        if not HOST_NAME.fullmatch(str(variables[name])):
+        if not _types.HOST.fullmatch(str(variables[name])):
             yield f"{name}: {variables[name]!r} is not the name or the address of a host"
 
 

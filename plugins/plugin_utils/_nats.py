@@ -24,7 +24,6 @@ DURATION = re.compile(r"([1-9][0-9]*)(ms|s|m|h|d)")
 # The number of milliseconds in each unit, of which Go does not know the day.
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 NAME = re.compile(r"[A-Za-z0-9._-]+")
-HOST = re.compile(r"[A-Za-z0-9._:-]+")
 # A reference is looked up among the keys around it before it is among the environment's, and those that are the role's are small.
 ENVIRONMENT = re.compile(r"[A-Z_][A-Z0-9_]*")
 SIZE_IS = "has to be a number of bytes, or one with K, M, G or T behind it, such as 256M"
@@ -358,7 +357,7 @@ def _place_problems(variables: Variables) -> t.Iterator[str]:
     for variable, place in places:
         if not 1 <= place["port"] <= 65535:
             yield f"{variable}: port {place['port']} is not between 1 and 65535"
-        if not HOST.fullmatch(str(place["bind_address"])):
+        if not _types.HOST.fullmatch(str(place["bind_address"])):
             yield f"{variable}.bind_address: this is no name and no address of a host"
     for (first, one), (second, other) in itertools.combinations(places, 2):
         if _mosquitto.overlap(one, other):
@@ -439,7 +438,7 @@ def _cluster_problems(variables: Variables) -> t.Iterator[str]:
     for host in _repeated(hosts):
         yield f"nats_cluster.hosts: {host!r} is there more than once"
     for index, host in enumerate(hosts):
-        if not HOST.fullmatch(host):
+        if not _types.HOST.fullmatch(host):
             yield f"nats_cluster.hosts[{index}]: {host!r} is no name and no address of a host"
     if str(variables["nats_server_name"]) in _repeated(map(str, variables.get("server_names", []))):
         yield f"nats_server_name: another server of the cluster is called {variables['nats_server_name']!r} too"

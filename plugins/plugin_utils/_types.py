@@ -11,8 +11,11 @@ where a list belongs would be read as a list of letters, and the text "no" as tr
 
 from __future__ import annotations
 
+import re
 import typing as t
 
+# A name or an address of a host, as far as its characters say.
+HOST = re.compile(r"[A-Za-z0-9._:-]+")
 ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "a boolean: true or false, without quotes"),
     "dict": ((t.Mapping,), "a dictionary"),  # type: ignore[type-abstract]
