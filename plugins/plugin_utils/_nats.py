@@ -194,7 +194,7 @@ def _account(account: Variables, variables: Variables) -> dict[str, t.Any]:
                 "password_env": SESSIONS_PASSWORD,
                 "connection_types": ["STANDARD"],
                 "publish": {"allow": SESSIONS_API},
-                "subscribe": {"allow": [f"_INBOX.{SESSIONS_USER}.>"]},
+                "subscribe": {"allow": [f"$JS.{SESSIONS_USER}.>"]},
             }
         )
     jetstream, limits = account.get("jetstream"), account.get("limits")

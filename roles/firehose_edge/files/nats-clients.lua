@@ -2,44 +2,157 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
 -- What NATS 2.10 does not bear of clients. It ends when a websocket's frame claims 2^63 bytes or more, or to be compressed where nobody has
--- agreed on that (GHSA-pq2q-rcw4-3hr6), and it holds packets of up to 256 MiB until they are complete. So nothing more of a client
--- that sends such a frame, or a longer frame or packet than there may be, reaches NATS, which lets it go like one that has gone without a word.
+-- agreed on that (GHSA-pq2q-rcw4-3hr6), it holds packets of up to 256 MiB until they are complete, and it reads fields beyond the end of
+-- their packet. So nothing more of a client that sends such a frame, or a longer frame or packet than there may be, or one whose fields do not
+-- fill it, reaches NATS, which lets it go like one that has gone without a word.
+-- A topic filter that begins with $ gets U+0001 in its place, with which the core takes no event: it is granted, and nothing comes.
+-- With permissions instead, NATS keeps for each client of # every subject of its own that this client was not shown.
 -- Usage in haproxy.cfg, where mode is tcp: filter lua.nats-clients tcp|websockets MOST
 -- With websockets, HTTP has been looked at already, and has no body.
+
+local DOLLAR, OTHER = 0x24, 0x01
+
+-- Reads packets as NATS does. It is given the bytes that matter, one after the other, for it says which is the next one: how many are before
+-- that, and whether a topic filter begins with it. It fails with what may not be.
+local Reader = {}
+Reader.__index = Reader
+
+function Reader:claim(count)
+    self.left = self.left - count
+    assert(self.left >= 0)
+end
+
+function Reader:await(begins_filter)
+    local before = self.before
+    self.before = 0
+    return coroutine.yield(before, begins_filter)
+end
+
+function Reader:skip(count)
+    self:claim(count)
+    self.before = self.before + count
+end
+
+function Reader:byte(begins_filter)
+    self:claim(1)
+    return self:await(begins_filter)
+end
+
+function Reader:number()
+    return self:byte() << 8 | self:byte()
+end
+
+function Reader:text()
+    self:skip(self:number())
+end
+
+function Reader:topic_filter()
+    local size = self:number()
+    if size > 0 then
+        self:byte(true)
+        self:skip(size - 1)
+    end
+end
+
+function Reader:identifier()
+    self:skip(2)
+end
+
+function Reader:nothing()
+end
+
+function Reader:connect()
+    self:text()
+    if self:byte() ~= 4 then
+        return self:skip(self.left) -- NATS refuses every other version of MQTT
+    end
+    local flags = self:byte()
+    self:skip(2)
+    self:text()
+    for _, flag in ipairs({0x04, 0x04, 0x80, 0x40}) do -- topic and payload of a will, name, password
+        if flags & flag ~= 0 then
+            self:text()
+        end
+    end
+end
+
+function Reader:publish(flags)
+    self:text()
+    self:skip(flags & 0x06 ~= 0 and 2 or 0)
+    self:skip(self.left)
+end
+
+function Reader:subscribe()
+    self:identifier()
+    while self.left > 0 do
+        self:topic_filter()
+        self:skip(1)
+    end
+end
+
+function Reader:unsubscribe()
+    self:identifier()
+    while self.left > 0 do
+        self:topic_filter()
+    end
+end
+
+Reader.kinds = {
+    [1] = Reader.connect, [3] = Reader.publish,
+    [4] = Reader.identifier, [5] = Reader.identifier, [6] = Reader.identifier, [7] = Reader.identifier,
+    [8] = Reader.subscribe, [10] = Reader.unsubscribe, [12] = Reader.nothing, [14] = Reader.nothing,
+}
+
+function Reader:length()
+    local size, shift, digit = 0, 0, nil
+    repeat
+        assert(shift <= 21)
+        digit = self:await()
+        size = size | (digit & 0x7f) << shift
+        shift = shift + 7
+        assert(size <= self.most)
+    until digit < 0x80
+    return size
+end
+
+function Reader:packets()
+    while true do
+        local first = self:await()
+        self.left = self:length()
+        assert(self.kinds[first >> 4])(self, first & 0x0f)
+        assert(self.left == 0)
+    end
+end
 
 local Packets = {}
 Packets.__index = Packets
 
 local function new_packets(most)
-    -- How much is still to come of a packet; whether its first byte has come, and what of its length.
-    return setmetatable({most = most, left = 0, begun = false, size = 0, shift = 0}, Packets)
+    local reader = setmetatable({most = most, left = 0, before = 0}, Reader)
+    local thread = coroutine.create(reader.packets)
+    coroutine.resume(thread, reader)
+    -- How many bytes are before the next one that matters, and whether a topic filter begins with that.
+    return setmetatable({thread = thread, skip = 0, begins_filter = false}, Packets)
 end
 
--- Follow packets through some bytes, which a frame may have masked. Whether all may be.
-function Packets:follow(data, place, last, key, turn)
-    while place <= last do
-        local taken = math.min(self.left, last - place + 1)
+-- Follow packets through some bytes, which a frame may have masked. Whether all may be. Where a topic filter has to be changed goes to places.
+function Packets:follow(data, place, last, key, turn, places)
+    local sound = true
+    while place <= last and sound do
+        local taken = math.min(self.skip, last - place + 1)
         if taken > 0 then
-            self.left = self.left - taken
+            self.skip = self.skip - taken
         else
             taken = 1
             local byte = data:byte(place) ~ (key and key:byte(turn % 4 + 1) or 0)
-            if not self.begun then
-                self.begun, self.size, self.shift = true, 0, 0
-            else
-                self.size = self.size | (byte & 0x7f) << self.shift
-                self.shift = self.shift + 7
-                if self.size > self.most or (byte > 0x7f and self.shift > 21) then
-                    return false
-                end
-                if byte < 0x80 then
-                    self.begun, self.left = false, self.size
-                end
+            if self.begins_filter and byte == DOLLAR then
+                places[#places + 1] = place
             end
+            sound, self.skip, self.begins_filter = coroutine.resume(self.thread, byte)
         end
         place, turn = place + taken, turn + taken
     end
-    return true
+    return sound
 end
 
 local Client = {id = "nats-clients"}
@@ -78,10 +191,10 @@ function Client:read_head(data, place)
     return behind + 4, first & 0x70 == 0 and second & 0x80 ~= 0 and size >= 0 and size <= self.most
 end
 
--- Whether all that has come may be.
-function Client:follow_frames(data)
+-- Whether all that has come may be, which begins with the head that self has.
+function Client:follow_frames(data, places)
     local place, sound = 1, true
-    data, self.head = self.head .. data, ""
+    self.head = ""
     if not self.over then
         local _, last = data:find("\r\n\r\n", 1, true)
         if not last then
@@ -93,7 +206,7 @@ function Client:follow_frames(data)
     while true do
         local taken = math.min(self.left, #data - place + 1)
         if taken > 0 then
-            if self.carries and not self.packets:follow(data, place, place + taken - 1, self.key, self.turn) then
+            if self.carries and not self.packets:follow(data, place, place + taken - 1, self.key, self.turn, places) then
                 return false
             end
             place, self.left, self.turn = place + taken, self.left - taken, self.turn + taken
@@ -119,11 +232,16 @@ function Client:tcp_payload(_, channel)
         return -- data() would return anything
     end
     if not self.wrong then
-        local data = channel:data()
+        local before, places = #self.head, {}
+        local data = self.head .. channel:data()
         if self.framed then
-            self.wrong = not self:follow_frames(data)
+            self.wrong = not self:follow_frames(data, places)
         else
-            self.wrong = not self.packets:follow(data, 1, #data, nil, 0)
+            self.wrong = not self.packets:follow(data, 1, #data, nil, 0, places)
+        end
+        for _, place in ipairs(places) do
+            -- The same byte again, and masked as it was
+            channel:set(string.char(data:byte(place) ~ DOLLAR ~ OTHER), place - before - 1, 1)
         end
     end
     if self.wrong then

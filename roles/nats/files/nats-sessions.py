@@ -16,7 +16,8 @@ import sys
 import time
 
 STREAM = "$MQTT_sess"
-INBOX = "_INBOX.nats-sessions"
+# Nobody gets there who subscribes to "#" by MQTT.
+INBOX = "$JS.nats-sessions"
 # However quickly new ones come, the oldest go.
 MOST_SESSIONS = 100_000
 NOT_FOUND = 10059

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -20,9 +21,14 @@ def upgrade(host: str, path: str = "/mqtt") -> bytes:
 
 
 def frame(
-    payload: bytes, opcode: int = BINARY, first: int = 0x80, masked: bool = True, claim: int | None = None
+    payload: bytes,
+    opcode: int = BINARY,
+    first: int = 0x80,
+    masked: bool = True,
+    claim: int | None = None,
+    mask: bytes = bytes(4),
 ) -> bytes:
-    """A frame. Its mask is zero, which hides nothing; it may claim another length than it has."""
+    """A frame. Its mask is zero, which hides nothing, if no other is given; it may claim another length than it has."""
     size = len(payload) if claim is None else claim
     flag = 0x80 * masked
     if size < 126:
@@ -31,4 +37,5 @@ def frame(
         head = bytes([first | opcode, flag | 126]) + size.to_bytes(2, "big")
     else:
         head = bytes([first | opcode, flag | 127]) + size.to_bytes(8, "big")
-    return head + bytes(4 * masked) + payload
+    hidden = bytes(byte ^ key for byte, key in zip(payload, itertools.cycle(mask))) if any(mask) else payload
+    return head + mask * masked + hidden
