@@ -78,11 +78,10 @@ def test_it_is_granted_and_nothing_comes(edges: Edges, shape: str) -> None:
 @pytest.mark.parametrize("shape", ["tcp", "a frame"])
 @pytest.mark.parametrize("trick", HIDDEN)
 def test_no_packet_hides_another(edges: Edges, shape: str, trick: str) -> None:
-    def closed(edge: Edge) -> set[int]:
-        got = asyncio.run(read(edge.address, shape, packets.connect(V3), HIDDEN[trick]))
-        return {one.kind for one in got} - {packets.CONNACK}
+    def kinds(edge: Edge) -> tuple[int, ...]:
+        return tuple(one.kind for one in asyncio.run(read(edge.address, shape, packets.connect(V3), HIDDEN[trick])))
 
-    assert edges.of("nats").each(closed) == dict.fromkeys(edges.of("nats"), set())
+    assert edges.of("nats").each(kinds) == dict.fromkeys(edges.of("nats"), (packets.CONNACK,))
 
 
 @pytest.mark.parametrize("shape", ["tcp", "a frame"])
@@ -91,7 +90,7 @@ def test_no_connect_hides_another_packet(edges: Edges, shape: str) -> None:
     # As long as both
     longer = packets.packet(0x10, hello[2:] + PLAIN)
 
-    def closed(edge: Edge) -> list[packets.Packet]:
-        return asyncio.run(read(edge.address, shape, longer, b""))
+    def got(edge: Edge) -> int:
+        return len(asyncio.run(read(edge.address, shape, longer, b"")))
 
-    assert edges.of("nats").each(closed) == dict.fromkeys(edges.of("nats"), [])
+    assert edges.of("nats").each(got) == dict.fromkeys(edges.of("nats"), 0)
