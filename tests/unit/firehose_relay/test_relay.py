@@ -9,14 +9,15 @@ import typing as t
 
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils._handshake import NoAnswer
+from firehose_relay import relay as module
 from firehose_relay.events import Event, publishers_of
 from firehose_relay.relay import MOST_STRIKES, Relay
 
 PUBLISHERS = {"germqtt": ["gerrit/#"], "ci": ["ci/+", "gerrit/ci"], "mute": []}
 
 
-def event(number: int, topic: str = "gerrit/x", connection: int = 0) -> Event:
-    return Event(connection, number, topic, str(number).encode(), False)
+def event(number: int, topic: str = "gerrit/x") -> Event:
+    return Event(number, topic, str(number).encode(), False)
 
 
 class Core:
@@ -30,13 +31,12 @@ class Core:
         self.acknowledged: list[int] = []
         self.on_empty = lambda: None
 
-    def is_current(self, one: Event) -> bool:
-        return one.connection == self.connection
-
-    def take(self, _timeout: float) -> list[Event]:
+    def take(self, _timeout: float, *, wanted: bool) -> list[Event]:
+        if not wanted:
+            return []
         if not self.there:
             self.on_empty()
-        taken, self.there = self.there[:500], self.there[500:]
+        taken, self.there = self.there[:700], self.there[700:]
         return taken
 
     def acknowledge(self, events: list[Event]) -> None:
@@ -67,8 +67,9 @@ class Nats:
 
 def run(core: Core, nats: Nats, monkeypatch: pytest.MonkeyPatch) -> Relay:
     relay = Relay(core, lambda: nats, PUBLISHERS, lambda _line: None)
-    monkeypatch.setattr(relay._stopping, "wait", lambda _seconds: None)
-    core.on_empty = relay.stop
+    monkeypatch.setattr(module, "FIRST_DELAY", 0)
+    monkeypatch.setattr(module, "LONGEST_DELAY", 0.001)
+    core.on_empty = lambda: relay.stop() if not relay._waiting else None
     relay.run()
     return relay
 
@@ -132,7 +133,7 @@ def test_what_the_core_sends_again_is_not_handed_on_twice(monkeypatch):
             # NATS fails, and meanwhile the core's connection is another one, by which everything comes again.
             nats.dislikes = ""
             core.connection = 1
-            core.there = [event(1, connection=1), event(2, "gerrit/last", connection=1)]
+            core.there = [event(1), event(2, "gerrit/last")]
             raise NoAnswer("it ended the connection")
         nats.got.extend(map(int, payloads))
 
