@@ -160,7 +160,7 @@ class Core:
         if len(self._data) > before:
             self._heard = now
         elif now - self._heard > SILENCE:
-            raise socket.timeout
+            raise TimeoutError
         return False
 
     def _hear(self, packet: _raw_client.Packet) -> None:
@@ -168,11 +168,11 @@ class Core:
         if packet.kind == _raw_client.CONNACK:
             if packet.body[1]:
                 raise Refused(_mqtt.reason(packet.body[1]))
-            self._tell("connected")
-            self._delay = FIRST_DELAY
             self._send(mqtt5.subscribe("#", qos=1))
         elif packet.kind == _raw_client.SUBACK:
             if packet.body[-1] >= _mqtt.FIRST_REFUSAL:
                 raise Refused(_mqtt.reason(packet.body[-1]))
+            self._tell("connected")
+            self._delay = FIRST_DELAY
         elif packet.kind == _raw_client.DISCONNECT:
             raise _handshake.NoAnswer(_mqtt.reason(packet.body[0] if packet.body else 0))
