@@ -23,10 +23,11 @@ log = logging.getLogger(__name__)
 WINDOW = 1000
 # What is received at a time: in TLS at most a record, and together about as much as is looked through at once.
 RECORD, CHUNK = 16384, 256 * 1024
-# Seconds. The core waits one and a half times as long for a sign of life, and so do we. It gets one so often that between two of them
-# there can be all that NATS, and that its own listener, may take to answer.
+# Seconds. The core waits one and a half times as long for a sign of life, and the relay does the same.
 KEEPALIVE = 15
 SILENCE = 1.5 * KEEPALIVE
+# Seconds. It gets one so often that in between NATS may take all the time it has, twice: to be there, and to let the relay in. That is
+# also less than NATS waits for a sign of life, while the core is not there.
 PING_AFTER = 5
 ANSWER_TIMEOUT = 8
 # Seconds: at first and at most between attempts to connect.
@@ -93,14 +94,8 @@ class Core:
             self.connection += 1
             self._next_attempt = time.monotonic() + self._delay
             self._delay = min(2 * self._delay, LONGEST_DELAY)
-            what = (
-                "refuses the relay"
-                if isinstance(exc, Refused)
-                else "hung up"
-                if self.status == "connected"
-                else "cannot be reached"
-            )
-            self._tell(f"{what}: {exc}")
+            gone = "hung up" if self.status == "connected" else "cannot be reached"
+            self._tell(f"{'refuses the relay' if isinstance(exc, Refused) else gone}: {exc}")
 
     def _tell(self, status: str) -> None:
         if status != self.status:
