@@ -141,16 +141,10 @@ def _connect(listener: dict, deadline: float) -> socket.socket:
 
 
 @contextlib.contextmanager
-def opened(listener: dict, deadline: float) -> t.Iterator[socket.socket]:
-    """A connection on which MQTT can be spoken, behind TLS and a websocket upgrade. What goes wrong with it is NoAnswer."""
+def told() -> t.Iterator[None]:
+    """What goes wrong with a connection is NoAnswer."""
     try:
-        with _connect(listener, deadline) as plain:
-            tls = listener.get("tls")
-            with _encrypted(plain, listener, deadline) if tls else contextlib.nullcontext(plain) as connection:
-                connection.settimeout(_left(deadline))
-                if listener.get("protocol") == "websockets":
-                    _upgrade(connection, listener["host"], deadline)
-                yield connection
+        yield
     except ssl.SSLError as exc:
         reason = getattr(exc, "verify_message", None) or exc.reason or exc.strerror
         what = "its certificate is not valid" if isinstance(exc, ssl.SSLCertVerificationError) else "TLS failed"
@@ -165,6 +159,18 @@ def opened(listener: dict, deadline: float) -> t.Iterator[socket.socket]:
         raise NoAnswer(f"no connection: {exc.strerror or exc}") from None
     except ValueError as exc:
         raise NoAnswer(f"no name or address of a host: {exc}") from None
+
+
+@contextlib.contextmanager
+def opened(listener: dict, deadline: float) -> t.Iterator[socket.socket]:
+    """A connection on which MQTT can be spoken, behind TLS and a websocket upgrade. What goes wrong with it is NoAnswer."""
+    with told(), _connect(listener, deadline) as plain:
+        tls = listener.get("tls")
+        with _encrypted(plain, listener, deadline) if tls else contextlib.nullcontext(plain) as connection:
+            connection.settimeout(_left(deadline))
+            if listener.get("protocol") == "websockets":
+                _upgrade(connection, listener["host"], deadline)
+            yield connection
 
 
 def ask(listener: dict, timeout: float) -> bytes | None:

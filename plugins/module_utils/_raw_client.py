@@ -58,21 +58,31 @@ def packet(kind: int, body: bytes = b"", flags: int = 0) -> bytes:
             return bytes([kind << 4 | flags]) + length + body
 
 
-def split(data: bytearray) -> Packet | None:
-    """Take a packet from the start of what was received, if there is a whole one."""
-    length = 0
-    for place, digit in enumerate(data[1:5]):
-        length |= (digit & 0x7F) << 7 * place
+def number_at(data: bytes | bytearray, place: int) -> tuple[int, int] | None:
+    """A variable byte integer of MQTT, and where it ends, if it is whole."""
+    value = 0
+    for count, digit in enumerate(data[place : place + 4]):
+        value |= (digit & 0x7F) << 7 * count
         if digit < 0x80:
-            start = place + 2
-            if len(data) < start + length:
-                return None
-            found = Packet(data[0] >> 4, data[0] & 0x0F, bytes(data[start : start + length]))
-            del data[: start + length]
-            return found
-    if len(data) >= 5:
+            return value, place + count + 1
+    if len(data) >= place + 4:
         raise _handshake.NoAnswer("it does not speak MQTT")
     return None
+
+
+def split(data: bytearray) -> list[Packet]:
+    """Take all whole packets from the start of what was received."""
+    found: list[Packet] = []
+    start = 0
+    while True:
+        length = number_at(data, start + 1)
+        if length is None or len(data) < sum(length):
+            # Once, for all that is behind it moves.
+            del data[:start]
+            return found
+        size, place = length
+        found.append(Packet(data[start] >> 4, data[start] & 0x0F, bytes(data[place : place + size])))
+        start = place + size
 
 
 def unframe(data: bytearray) -> tuple[int, bytes] | None:
@@ -99,6 +109,7 @@ class Client:
         self.messages: collections.deque[Message] = collections.deque()
         self._socket, self._websockets, self._timeout = connection, websockets, timeout
         self._frames, self._data = bytearray(), bytearray()
+        self._packets: collections.deque[Packet] = collections.deque()
         self._number = 0
 
     def log_in(self, name: str | None = None, password: str | None = None) -> int:
@@ -164,11 +175,11 @@ class Client:
 
     def _take(self, deadline: float) -> Packet | None:
         """The next packet, None if it does not come in time. A message is put with the others, and acknowledged."""
-        found = split(self._data)
-        while found is None:
+        while not self._packets:
             if not self._fill(deadline):
                 return None
-            found = split(self._data)
+            self._packets.extend(split(self._data))
+        found = self._packets.popleft()
         if found.kind == PUBLISH:
             qos = found.flags >> 1 & 3
             end = 2 + int.from_bytes(found.body[:2], "big")

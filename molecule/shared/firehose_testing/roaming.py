@@ -81,7 +81,7 @@ class Roamer:
             data = bytearray()
             while received := await self._read(reader, writer):
                 data += received
-                while packet := raw.split(data):
+                for packet in raw.split(data):
                     if packet.kind == raw.SUBACK:
                         stay = Stay(host, time.monotonic())
                         self.stays.append(stay)

@@ -9,14 +9,15 @@ import typing as t
 
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils._handshake import NoAnswer
+from firehose_relay import relay as module
 from firehose_relay.events import Event, publishers_of
 from firehose_relay.relay import MOST_STRIKES, Relay
 
 PUBLISHERS = {"germqtt": ["gerrit/#"], "ci": ["ci/+", "gerrit/ci"], "mute": []}
 
 
-def event(number: int, topic: str = "gerrit/x", connection: int = 0) -> Event:
-    return Event(connection, number, topic, str(number).encode(), False)
+def event(number: int, topic: str = "gerrit/x") -> Event:
+    return Event(number, topic, str(number).encode(), False)
 
 
 class Core:
@@ -29,14 +30,15 @@ class Core:
         self.there = [*events]
         self.acknowledged: list[int] = []
         self.on_empty = lambda: None
+        self.turns = 0
 
-    def is_current(self, one: Event) -> bool:
-        return one.connection == self.connection
-
-    def take(self, _timeout: float) -> list[Event]:
+    def take(self, _timeout: float, *, wanted: bool) -> list[Event]:
+        self.turns += 1
+        if not wanted:
+            return []
         if not self.there:
             self.on_empty()
-        taken, self.there = self.there[:500], self.there[500:]
+        taken, self.there = self.there[:700], self.there[700:]
         return taken
 
     def acknowledge(self, events: list[Event]) -> None:
@@ -50,6 +52,7 @@ class Nats:
         self.dislikes = dislikes
         self.connections = 0
         self.got: list[int] = []
+        self.batches: list[int] = []
 
     def __enter__(self) -> Nats:
         self.connections += 1
@@ -59,7 +62,9 @@ class Nats:
         """Nothing to do."""
 
     def publish_all(self, messages: t.Iterable[tuple[str, bytes, bool]]) -> None:
-        for topic, payload, _retain in messages:
+        batch = [*messages]
+        self.batches.append(len(batch))
+        for topic, payload, _retain in batch:
             if topic == self.dislikes:
                 raise NoAnswer("it ended the connection")
             self.got.append(int(payload))
@@ -67,8 +72,9 @@ class Nats:
 
 def run(core: Core, nats: Nats, monkeypatch: pytest.MonkeyPatch) -> Relay:
     relay = Relay(core, lambda: nats, PUBLISHERS, lambda _line: None)
-    monkeypatch.setattr(relay._stopping, "wait", lambda _seconds: None)
-    core.on_empty = relay.stop
+    monkeypatch.setattr(module, "FIRST_DELAY", 0)
+    monkeypatch.setattr(module, "LONGEST_DELAY", 0.001)
+    core.on_empty = lambda: relay.stop() if not relay._waiting else None
     relay.run()
     return relay
 
@@ -122,6 +128,32 @@ def test_a_nats_that_is_away_costs_nothing(monkeypatch):
     assert relay.refused == 0
 
 
+def test_batches_have_a_bound(monkeypatch):
+    core, nats = Core(*map(event, range(1400))), Nats()
+    run(core, nats, monkeypatch)
+    assert [size for size in nats.batches if size] == [500, 500, 400]
+    # Each payload is one byte.
+    monkeypatch.setattr(module, "MOST_BYTES", 3)
+    core, nats = Core(*map(event, range(8))), Nats()
+    run(core, nats, monkeypatch)
+    assert [size for size in nats.batches if size] == [3, 3, 2]
+    assert nats.got == core.acknowledged == [*range(8)]
+
+
+def test_while_nats_is_away_the_core_is_kept_and_what_it_sends_has_a_bound(monkeypatch):
+    core, nats = Core(*map(event, range(5000))), Nats()
+    relay = Relay(core, lambda: nats, PUBLISHERS, lambda _line: None)
+    for _time in range(3):
+        # Turns at the core, while there are no fewer than it takes
+        relay._pause(0.01)
+    assert core.turns > 5
+    assert len(relay._waiting) == 5000 - len(core.there) == 2100
+    assert nats.got == core.acknowledged == []
+    core.on_empty = lambda: relay.stop() if not relay._waiting else None
+    relay.run()
+    assert nats.got == core.acknowledged == [*range(5000)]
+
+
 def test_what_the_core_sends_again_is_not_handed_on_twice(monkeypatch):
     core = Core(event(1), event(2, "gerrit/last"))
     nats = Nats("gerrit/last")
@@ -132,7 +164,7 @@ def test_what_the_core_sends_again_is_not_handed_on_twice(monkeypatch):
             # NATS fails, and meanwhile the core's connection is another one, by which everything comes again.
             nats.dislikes = ""
             core.connection = 1
-            core.there = [event(1, connection=1), event(2, "gerrit/last", connection=1)]
+            core.there = [event(1), event(2, "gerrit/last")]
             raise NoAnswer("it ended the connection")
         nats.got.extend(map(int, payloads))
 

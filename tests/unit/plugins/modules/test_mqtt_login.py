@@ -30,10 +30,11 @@ class Connection(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         data = bytearray()
-        packet = None
-        while packet is None:
+        packets: list[_raw_client.Packet] = []
+        while not packets:
             data += self.request.recv(4096)
-            packet = _raw_client.split(data)
+            packets = _raw_client.split(data)
+        [packet] = packets
         self.server.seen.append(packet.body)
         code = 0 if packet.body.endswith(_raw_client.text("right")) else 4
         self.request.sendall(_raw_client.packet(_raw_client.CONNACK, bytes([0, code])))

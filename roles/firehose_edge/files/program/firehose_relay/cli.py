@@ -44,7 +44,6 @@ def main() -> int:
         lambda line: daemon.notify(f"STATUS={line}\nWATCHDOG=1"),
     )
     signal.signal(signal.SIGTERM, lambda *_args: relay.stop())
-    core.start()
     daemon.notify("READY=1")
     relay.run()
     core.stop()

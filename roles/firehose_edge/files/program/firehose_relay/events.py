@@ -4,23 +4,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
-import paho.mqtt.client as paho
+from ansible_collections.opendev.firehose.plugins.module_utils import _topics
 
 # NATS ends a connection on which such a topic comes: to it, blanks separate the words of its own protocol.
 UNFIT = " "
 
 
-@dataclasses.dataclass(frozen=True)
-class Event:
-    """A message as it came: by which connection to the core, and under which number it is to be acknowledged there.
+class Event(t.NamedTuple):
+    """A message as it came, with the number under which it is to be acknowledged.
 
     What somebody has published at QoS 0 has the number 0, and is not acknowledged.
     """
 
-    connection: int
     number: int
     topic: str
     payload: bytes
@@ -33,5 +30,5 @@ class Event:
 
 def publishers_of(topic: str, publishers: t.Mapping[str, t.Sequence[str]]) -> str:
     """Who may have published it, of whom each has topic filters. MQTT does not say who has."""
-    names = [name for name, filters in publishers.items() if any(paho.topic_matches_sub(one, topic) for one in filters)]
+    names = [name for name, filters in publishers.items() if any(_topics.matches(one, topic) for one in filters)]
     return " or ".join(names) or "somebody"

@@ -9,8 +9,7 @@ import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _raw_client
 
-# Seconds
-ANSWER_TIMEOUT = 10
+from .core import ANSWER_TIMEOUT
 
 
 @contextlib.contextmanager

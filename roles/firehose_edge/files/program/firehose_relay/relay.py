@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import logging
-import threading
+import time
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils._handshake import NoAnswer
 from ansible_collections.opendev.firehose.plugins.module_utils._raw_client import Client
 
-from .core import Core
+from .core import WINDOW, Core
 from .events import Event, publishers_of
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 # Seconds
 TURN = 1
 FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
+# How many events are handed over at a time, and about how many bytes of them.
+MOST, MOST_BYTES = 500, 1024 * 1024
+# So many are not reached unless there are some of QoS 0 among them, of which the core may send as many as it likes.
+MOST_WAITING = 2 * WINDOW
 # So many connections to NATS that end with the same event alone, and it is the event that ends them.
 MOST_STRIKES = 5
 
@@ -34,22 +38,23 @@ class Relay:
         tell: t.Callable[[str], None],
     ) -> None:
         self._core, self._connect, self._publishers, self._tell = core, connect, publishers, tell
-        self._stopping = threading.Event()
+        self._stopping = False
         self._nats = "not asked yet"
         self.handed_on = self.refused = 0
-        # What was taken and is not handed over yet; whether an event among it is suspected of ending connections.
+        # What was taken and is not handed over yet, and by which connection it came; whether an event among it is suspected of ending connections.
         self._waiting: list[Event] = []
+        self._connection = core.connection
         self._suspect = False
         self._strikes = 0
 
     def stop(self) -> None:
         """End at the next turn."""
-        self._stopping.set()
+        self._stopping = True
 
     def run(self) -> None:
         """Hand on until stop() is called."""
         delay = FIRST_DELAY
-        while not self._stopping.is_set():
+        while not self._stopping:
             handed_on = self.handed_on
             try:
                 with self._connect() as nats:
@@ -58,14 +63,21 @@ class Relay:
             except NoAnswer as exc:
                 self._say(f"is away: {exc}")
                 delay = FIRST_DELAY if self.handed_on > handed_on else min(2 * delay, LONGEST_DELAY)
-                self._stopping.wait(delay)
+                self._pause(delay)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, and keep the session at the core meanwhile."""
+        end = time.monotonic() + seconds
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            self._take(min(left, TURN))
+            self._tell(self.line())
 
     def _hand_on(self, nats: Client) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             self._tell(self.line())
-            self._take()
+            self._take(0 if self._waiting else TURN)
             # Also nothing, for then NATS has to say that it is there.
-            batch = self._waiting[: 1 if self._suspect else None]
+            batch = self._batch()
             try:
                 nats.publish_all((event.topic, event.payload, event.retain) for event in batch)
             except NoAnswer:
@@ -77,15 +89,25 @@ class Relay:
             del self._waiting[: len(batch)]
             self._suspect = self._suspect and bool(self._waiting)
 
-    def _take(self) -> None:
-        # What the core sends again would come twice.
-        self._waiting = [event for event in self._waiting if self._core.is_current(event)]
-        if not self._waiting:
-            for event in self._core.take(TURN):
-                if problem := event.problem():
-                    self._refuse(event, problem)
-                else:
-                    self._waiting.append(event)
+    def _take(self, timeout: float) -> None:
+        events = self._core.take(timeout, wanted=len(self._waiting) < MOST_WAITING)
+        if self._connection != self._core.connection:
+            # What the core sends again would come twice.
+            self._waiting.clear()
+            self._connection = self._core.connection
+        for event in events:
+            if problem := event.problem():
+                self._refuse(event, problem)
+            else:
+                self._waiting.append(event)
+
+    def _batch(self) -> list[Event]:
+        most, size = 1 if self._suspect else MOST, 0
+        for count, event in enumerate(self._waiting[:most], 1):
+            size += len(event.payload)
+            if size >= MOST_BYTES:
+                return self._waiting[:count]
+        return self._waiting[:most]
 
     def _blame(self, batch: list[Event]) -> None:
         """Find the one that ends connections: from now on they go alone, until there is none that waits."""
