@@ -67,6 +67,7 @@ def frontends(listeners: t.Sequence[Entry], directory: str) -> list[dict[str, t.
         if tls:
             words = f" ssl crt {_certificate_path(tls, found, directory)} ssl-min-ver TLSv{tls.get('minimum', '1.2')}"
             words += f" ciphers {tls['ciphers']}" if tls.get("ciphers") else ""
+            words += " alpn http/1.1" if protocol == "websockets" else ""
         address, port = listener.get("bind_address"), listener["port"]
         name = f"{port}{f'-{address}' if address else ''}"
         # As a broker does for which nobody says where: on every address of both families.

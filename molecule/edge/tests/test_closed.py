@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import ssl
 import typing as t
 
 import pytest
@@ -26,6 +29,23 @@ HIDDEN = {
     "behind the end of an UNSUBSCRIBE": packets.packet(0xA2, b"\0\1\0\1") + b"A" + PLAIN,
     "behind a topic that is longer than its PUBLISH": packets.packet(0x30, b"\0\1") + b"A" + PLAIN,
 }
+# With this header NATS takes no mask off a frame, and reads others than whoever does.
+UNMASKED = (
+    bytes.fromhex("8980 8900897d 8ffeffff00000000")
+    + bytes(117)
+    + b"".join(frames.frame(data, masked=False) for data in (packets.connect(V3), packets.subscribe(V3, CLOSED[:1])))
+)
+PINGS = """
+import socket
+connection = socket.create_connection(("127.0.0.1", 1883), 10)
+connection.sendall(bytes.fromhex("100c00044d5154540402000a0000"))
+connection.recv(4)
+for number in range(100):
+    connection.sendall(bytes.fromhex("c000") * 10000)
+    got = 0
+    while got < 20000:
+        got += len(connection.recv(65536)) or exit(f"hung up in lot {number}")
+"""
 Shape = t.Callable[[bytes], list[bytes]]
 SHAPES: dict[str, tuple[Listener, Shape]] = {
     "tcp": (Listener("", 1883), lambda data: [data]),
@@ -94,3 +114,41 @@ def test_no_connect_hides_another_packet(edges: Edges, shape: str) -> None:
         return len(asyncio.run(read(edge.address, shape, longer, b"")))
 
     assert edges.of("nats").each(got) == dict.fromkeys(edges.of("nats"), 0)
+
+
+def test_no_header_hides_frames(edges: Edges) -> None:
+    async def said(host: str) -> bytes:
+        connection = await wire.connect(Listener(host, 80, "websockets"), upgraded=False)
+        try:
+            hello = frames.upgrade(host).removesuffix(b"\r\n")
+            await connection.send_raw(hello + b"Nats-No-Masking: true\r\n\r\n")
+            answer = await connection.read_raw(5)
+            await connection.send_raw(UNMASKED)
+            with contextlib.suppress(TimeoutError):
+                while more := await connection.read_raw(SECONDS):
+                    answer += more
+            return answer
+        finally:
+            connection.vanish()
+
+    for name, answer in edges.of("nats").each(lambda edge: asyncio.run(said(edge.address))).items():
+        assert answer.startswith(b"HTTP/1.1 101 "), name
+        assert b"\x20\x02" not in answer, name
+
+
+def test_a_connection_is_one_client(edges: Edges) -> None:
+    """HTTP/2 would carry a hundred."""
+
+    def spoken(edge: Edge) -> str | None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with socket.create_connection((edge.address, 443), 10) as plain, context.wrap_socket(plain) as connection:
+            return connection.selected_alpn_protocol()
+
+    assert edges.each(spoken) == dict.fromkeys(edges, "http/1.1")
+
+
+def test_who_says_much_is_served_for_long(edges: Edges) -> None:
+    """What looks at packets has no clock that ends."""
+    edges.of("nats").each(lambda edge: edge.host.check_output("python3 -c %s", PINGS))

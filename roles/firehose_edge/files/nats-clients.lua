@@ -58,7 +58,11 @@ function Reader:identifier()
     self:skip(2)
 end
 
-function Reader:nothing()
+function Reader:ping()
+end
+
+function Reader:disconnect()
+    self.over = true
 end
 
 function Reader:connect()
@@ -98,9 +102,9 @@ function Reader:unsubscribe()
 end
 
 Reader.kinds = {
-    [1] = Reader.connect, [3] = Reader.publish,
+    [3] = Reader.publish,
     [4] = Reader.identifier, [5] = Reader.identifier, [6] = Reader.identifier, [7] = Reader.identifier,
-    [8] = Reader.subscribe, [10] = Reader.unsubscribe, [12] = Reader.nothing, [14] = Reader.nothing,
+    [8] = Reader.subscribe, [10] = Reader.unsubscribe, [12] = Reader.ping, [14] = Reader.disconnect,
 }
 
 function Reader:length()
@@ -115,12 +119,18 @@ function Reader:length()
     return size
 end
 
+function Reader:packet(kinds)
+    local first = self:await()
+    assert(not self.over)
+    self.left = self:length()
+    assert(kinds[first >> 4])(self, first & 0x0f)
+    assert(self.left == 0)
+end
+
 function Reader:packets()
+    self:packet({[1] = Reader.connect})
     while true do
-        local first = self:await()
-        self.left = self:length()
-        assert(self.kinds[first >> 4])(self, first & 0x0f)
-        assert(self.left == 0)
+        self:packet(self.kinds)
     end
 end
 
@@ -187,8 +197,10 @@ function Client:read_head(data, place)
         size, behind = string.unpack(format, data, behind)
     end
     self.left, self.turn, self.key = size, 0, data:sub(behind, behind + 3)
-    self.carries = first & 0x0f < 8
-    return behind + 4, first & 0x70 == 0 and second & 0x80 ~= 0 and size >= 0 and size <= self.most
+    local kind = first & 0x0f
+    self.carries = kind <= 2
+    local known = self.carries or (kind >= 8 and kind <= 10 and size <= 125)
+    return behind + 4, known and first & 0x70 == 0 and second & 0x80 ~= 0 and size >= 0 and size <= self.most
 end
 
 -- Whether all that has come may be, which begins with the head that self has.
