@@ -72,8 +72,16 @@ def test_a_listener_becomes_a_frontend():
             "protocol": "mqtt",
             "bind": ":::8883 v4v6 ssl crt /etc/x/1.pem ssl-min-ver TLSv1.3 ciphers A:B",
         },
-        {"name": "443", "protocol": "websockets", "bind": ":::443 v4v6 ssl crt /etc/x/2.pem ssl-min-ver TLSv1.2 alpn http/1.1"},
-        {"name": "8443", "protocol": "websockets", "bind": ":::8443 v4v6 ssl crt /etc/x/2.pem ssl-min-ver TLSv1.2 alpn http/1.1"},
+        {
+            "name": "443",
+            "protocol": "websockets",
+            "bind": ":::443 v4v6 ssl crt /etc/x/2.pem ssl-min-ver TLSv1.2 alpn http/1.1",
+        },
+        {
+            "name": "8443",
+            "protocol": "websockets",
+            "bind": ":::8443 v4v6 ssl crt /etc/x/2.pem ssl-min-ver TLSv1.2 alpn http/1.1",
+        },
     ]
 
 
