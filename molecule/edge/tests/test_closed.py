@@ -62,14 +62,17 @@ SHAPES: dict[str, tuple[Listener, Shape]] = {
 }
 
 
-async def read(host: str, shape: str, hello: bytes, what: bytes) -> list[packets.Packet]:
-    """What somebody gets who sends this behind a CONNECT, while others come and go."""
+async def read(host: str, shape: str, *what: bytes) -> list[packets.Packet]:
+    """What somebody gets who sends this, each when the one before is answered, while others come and go."""
     listener, cut = SHAPES[shape]
     connection = await wire.connect(Listener(host, listener.port, listener.transport))
     try:
-        for piece in cut(hello + what):
-            await connection.send_raw(piece)
-            await asyncio.sleep(0)
+        for place, data in enumerate(what):
+            if place:
+                await connection.packet()
+            for piece in cut(data):
+                await connection.send_raw(piece)
+                await asyncio.sleep(0)
         reading = asyncio.create_task(connection.drain(SECONDS))
         for _newcomer in range(3):
             other = await wire.connect(Listener(host, 1883))
@@ -101,7 +104,7 @@ def test_no_packet_hides_another(edges: Edges, shape: str, trick: str) -> None:
     def kinds(edge: Edge) -> tuple[int, ...]:
         return tuple(one.kind for one in asyncio.run(read(edge.address, shape, packets.connect(V3), HIDDEN[trick])))
 
-    assert edges.of("nats").each(kinds) == dict.fromkeys(edges.of("nats"), (packets.CONNACK,))
+    assert edges.of("nats").each(kinds) == dict.fromkeys(edges.of("nats"), ())
 
 
 @pytest.mark.parametrize("shape", ["tcp", "a frame"])
@@ -111,7 +114,7 @@ def test_no_connect_hides_another_packet(edges: Edges, shape: str) -> None:
     longer = packets.packet(0x10, hello[2:] + PLAIN)
 
     def got(edge: Edge) -> int:
-        return len(asyncio.run(read(edge.address, shape, longer, b"")))
+        return len(asyncio.run(read(edge.address, shape, longer)))
 
     assert edges.of("nats").each(got) == dict.fromkeys(edges.of("nats"), 0)
 
