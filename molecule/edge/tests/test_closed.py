@@ -73,13 +73,12 @@ async def read(host: str, shape: str, *what: bytes) -> list[packets.Packet]:
             for piece in cut(data):
                 await connection.send_raw(piece)
                 await asyncio.sleep(0)
-        reading = asyncio.create_task(connection.drain(SECONDS))
         for _newcomer in range(3):
             other = await wire.connect(Listener(host, 1883))
             await wire.log_in(other, V3, packets.connect(V3), ["#"])
             await other.until(packets.SUBACK)
             other.vanish()
-        return await reading
+        return await connection.drain(SECONDS)
     finally:
         connection.vanish()
 
