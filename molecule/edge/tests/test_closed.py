@@ -20,12 +20,12 @@ SECONDS = 1
 CLOSED = ("$MQTT/#", "$JS/#", "$SYS/#")
 MASK = bytes([0x24, 0x25, 0xFF, 0x01])
 PLAIN = packets.subscribe(V3, ["ci/#", *CLOSED])
-FILTERS = packets.string(CLOSED[0]) + b"\0"
+FILTER = packets.string(CLOSED[0]) + b"\0"
 # Ways to hide a subscription from whoever believes what a packet says of its length. NATS does not.
 HIDDEN = {
     "in a PINGREQ": packets.packet(0xC0, PLAIN),
     "in a PUBACK": packets.packet(0x40, b"\0\1" + PLAIN),
-    "behind the end of a SUBSCRIBE": packets.packet(0x82, b"\0\1" + packets.string(CLOSED[0])[:2]) + FILTERS[2:],
+    "behind the end of a SUBSCRIBE": packets.packet(0x82, b"\0\1" + FILTER[:2]) + FILTER[2:],
     "behind the end of an UNSUBSCRIBE": packets.packet(0xA2, b"\0\1\0\1") + b"A" + PLAIN,
     "behind a topic that is longer than its PUBLISH": packets.packet(0x30, b"\0\1") + b"A" + PLAIN,
 }

@@ -145,6 +145,6 @@ def test_many_filters(edge: Edge) -> None:
 def test_sys_topics(edge: Edge) -> None:
     with Client(edge) as client:
         granted = client.subscribe(("$SYS/#", 0), ("$JS/#", 0), ("$MQTT/sess/#", 0))
-        assert granted == {"mosquitto": [0, 0, 0], "nats": [0, 0, 0]}[edge.engine]
+        assert granted == [0, 0, 0]
         time.sleep(1)
         assert client.got == []
