@@ -196,10 +196,14 @@ def reason(code: int) -> str:
     return f"{REASON_CODES.get(code, 'a reason without a name')} (reason code {code})"
 
 
+def return_code(code: int) -> str:
+    """A return code of MQTT 3.1.1 in words."""
+    return f"{CONNECT_RETURN_CODES.get(code, 'a reason without a name')} (return code {code})"
+
+
 def connect_refusal(code: int, protocol_version: str) -> Failure:
     """What a CONNACK with anything but 0 says. Codes below 0x80 are those of MQTT 3.1.1, whatever the client speaks."""
-    old = f"{CONNECT_RETURN_CODES.get(code, 'a reason without a name')} (return code {code})"
-    words = old if code < FIRST_REFUSAL else reason(code)
+    words = return_code(code) if code < FIRST_REFUSAL else reason(code)
     if code in NOT_LET_IN:
         return Failure("login", f"the broker does not let this client in: {words}")
     if code == CLIENT_ID_OR_KEEPALIVE:

@@ -79,15 +79,6 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt, _raw_client
 
-# MQTT 3.1.1, section 3.2.2.3
-REFUSALS = {
-    1: "it does not speak MQTT 3.1.1",
-    2: "it does not take this client id",
-    3: "it is not available",
-    4: "it does not take this name with this password",
-    5: "it does not let this client in",
-}
-
 
 def why_not(listener: dict[str, t.Any], name: str | None, password: str | None, timeout: float) -> str | None:
     """Say why somebody is not let in, or None."""
@@ -97,7 +88,7 @@ def why_not(listener: dict[str, t.Any], name: str | None, password: str | None, 
             client.leave()
     except _handshake.NoAnswer as exc:
         return str(exc)
-    return REFUSALS.get(code, f"it answers with code {code}") if code else None
+    return f"it does not let this client in: {_mqtt.return_code(code)}" if code else None
 
 
 def main() -> t.NoReturn:

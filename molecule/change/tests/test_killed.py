@@ -12,6 +12,7 @@ from firehose_testing.brokers import Broker, Brokers
 from firehose_testing.changes.change import NOTHING, RELOAD, Change
 from firehose_testing.changes.killed import APPLY, KEEP, KILLED, MADE_GOOD, RULE
 from firehose_testing.changes.plugin import LONG, Changes, chosen
+from firehose_testing.waiting import wait_until
 
 
 @pytest.mark.parametrize("change", chosen(KILLED))
@@ -33,10 +34,7 @@ def test_a_container_that_dies(changes: Changes, brokers: Brokers, moment: float
         time.sleep(moment)
         subprocess.run(["docker", "kill", broker.name], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["docker", "start", broker.name], check=True, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while broker.host.run("systemctl is-active --quiet mosquitto").rc:
-            assert time.monotonic() < deadline, "the broker does not come up"
-            time.sleep(0.5)
+        wait_until(lambda: broker.host.run("systemctl is-active --quiet mosquitto").rc == 0, "the broker is up", 60)
         broker.host.check_output(MADE_GOOD)
 
     changes.settle()

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 import typing as t
 
 import pytest
 from firehose_testing.clients import PahoSubscriber, Way
 from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
+from firehose_testing.waiting import wait_until
 
 TCP = Way("tcp", "5")
 
@@ -22,13 +22,6 @@ def listening(firehoses: Firehoses) -> t.Iterator[list[PahoSubscriber]]:
     """Subscribe to all hosts."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(PahoSubscriber(firehose.address, TCP)) for firehose in firehoses.values()]
-
-
-def wait_until(done: t.Callable[[], bool], what: str, timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
-    while not done():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.2)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +47,7 @@ def test_the_broker_is_away_when_an_event_comes(firehoses: Firehoses, gerrit: Ge
 
     firehoses.each(lambda firehose: firehose.host.check_output("systemctl stop mosquitto"))
     missed = gerrit.mark()
-    wait_until(lambda: all(firehoses.each(waits).values()), "the event waits on all hosts")
+    wait_until(lambda: all(firehoses.each(waits).values()), "the event waits on all hosts", 60)
     # It must not be faster than those who want to see that it comes.
     firehoses.each(lambda firehose: firehose.host.check_output("systemctl kill --signal STOP germqtt"))
     firehoses.each(lambda firehose: firehose.host.check_output("systemctl start mosquitto"))
@@ -87,7 +80,9 @@ def test_another_host_answers_in_place_of_gerrit(firehoses: Firehoses, gerrit: G
     with listening(firehoses) as subscribers:
         with gerrit.another_host_key():
             gerrit.drop_streams()
-            wait_until(lambda: gerrit.refused_by() >= {f.address for f in firehoses.values()}, "all hosts turned away")
+            wait_until(
+                lambda: gerrit.refused_by() >= {f.address for f in firehoses.values()}, "all hosts turned away", 60
+            )
             forged = gerrit.mark()
         gerrit.wait_until_heard(subscribers)
         assert [str(s) for s in subscribers if any(message.topic == forged for message in s.messages)] == []

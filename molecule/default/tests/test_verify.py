@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 import typing as t
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from firehose_testing.clients import PahoSubscriber, Way, ca_file
 from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
+from firehose_testing.waiting import wait_until
 
 NOTHING = "clients without a name publish nothing"
 WORTHLESS = "a publisher's name is worth nothing without its password"
@@ -251,13 +251,6 @@ REMOVE = """
 """
 
 
-def wait_for(condition: t.Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return condition()
-
-
 @pytest.mark.usefixtures("bad")
 def test_when_the_control_node_dies_nothing_runs_on_for_long(
     firehoses: Firehoses, before: dict[str, str], tmp_path: Path
@@ -271,11 +264,11 @@ def test_when_the_control_node_dies_nothing_runs_on_for_long(
         start_new_session=True,
     )
     try:
-        assert wait_for(lambda: all(firehoses.each(beacons).values()), 120)
+        wait_until(lambda: all(firehoses.each(beacons).values()), "there is a beacon at each", 120)
     finally:
         os.killpg(interrupted.pid, signal.SIGKILL)
         interrupted.wait()
-    assert wait_for(lambda: not any(firehoses.each(beacons).values()), 40)
+    wait_until(lambda: not any(firehoses.each(beacons).values()), "no beacon was left", 40)
     names = firehoses.each(
         lambda one: one.host.check_output("grep -o '^firehose-verify-[0-9a-f]*' /etc/mosquitto/passwd")
     )

@@ -14,18 +14,18 @@ import typing as t
 
 import pytest
 from firehose_testing.clients import ACCOUNT_TLS, Account, PahoSubscriber
-from firehose_testing.edges import Edge, Edges
+from firehose_testing.edges import Edge, Edges, cut_off
 from firehose_testing.fixtures import Firehose
 from firehose_testing.roaming import MOVE_TIMEOUT, Crowd, Roamer, gaps
 from firehose_testing.runs import run_playbook
-from firehose_testing.sessions import Session, count, wait_until
+from firehose_testing.sessions import Session, count
+from firehose_testing.waiting import wait_until
 
 LONG = os.environ.get("EDGE") == "long"
 AWAY = 60 if LONG else 15
 EDGES = 6
 TOPIC = "ci/numbers"
 SUBSCRIBERS = 300
-CUT = "table inet cut { chain input { type filter hook input priority -200; SELECTION drop; }; }"
 
 
 # All that the role, and what it uses, put on a host.
@@ -67,16 +67,6 @@ def killed(edge: Firehose) -> t.Iterator[None]:
         yield
     finally:
         docker("start", edge.name)
-
-
-@contextlib.contextmanager
-def cut_off(edge: Firehose, selection: str = "iif != lo") -> t.Iterator[None]:
-    """Nothing gets to it, and nobody is told."""
-    edge.host.check_output("nft %s", CUT.replace("SELECTION", selection))
-    try:
-        yield
-    finally:
-        edge.host.check_output("nft delete table inet cut")
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from firehose_testing.clients import (
 )
 from firehose_testing.edges import Edge, Edges
 from firehose_testing.fixtures import Firehose
-from firehose_testing.sessions import wait_until
+from firehose_testing.waiting import wait_until
 
 TCP = Way("tcp", "3.1.1")
 ENGINES = ["mosquitto", "nats"]

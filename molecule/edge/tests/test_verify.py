@@ -8,7 +8,7 @@ import subprocess
 import typing as t
 
 from firehose_testing.clients import ca_file
-from firehose_testing.edges import Edge, Edges
+from firehose_testing.edges import Edge, Edges, cut_off
 from firehose_testing.fixtures import Firehose
 from firehose_testing.gerrit import Gerrit
 from firehose_testing.runs import try_playbook
@@ -36,14 +36,8 @@ def test_good_edges_pass(core: Firehose, edges: Edges, gerrit: Gerrit) -> None:
 
 def test_an_edge_that_gets_nothing_is_named(core: Firehose, edges: Edges, gerrit: Gerrit) -> None:
     deaf, other = [next(iter(edges.of(engine).values())) for engine in ("mosquitto", "nats")]
-    deaf.host.check_output(
-        "nft 'table inet cut { chain out { type filter hook output priority 0; tcp dport 8884 drop; }; }'"
-    )
-    try:
-        with gerrit.events():
-            run = verify(core, {edge.name: edge for edge in (deaf, other)})
-    finally:
-        deaf.host.check_output("nft delete table inet cut")
+    with cut_off(deaf, "tcp dport 8884", hook="output"), gerrit.events():
+        run = verify(core, {edge.name: edge for edge in (deaf, other)})
     assert run.returncode == 2, run.stdout
     failures = [line for line in run.stdout.splitlines() if "failed  " in line]
     assert [line for line in failures if f"[{deaf.name}]" in line]

@@ -10,8 +10,9 @@ import pytest
 import testinfra
 import testinfra.host
 from firehose_testing.fixtures import only_host
-from firehose_testing.hostile.plugin import LONG, wait_until
+from firehose_testing.hostile.plugin import LONG
 from firehose_testing.runs import run_playbook
+from firehose_testing.waiting import wait_until
 
 TABLE = "inet firehose_limits"
 

@@ -17,7 +17,7 @@ import pytest
 from firehose_testing.clients import ANONYMOUS, MODES, QOS, QOS1, Account, Mode, PahoSubscriber, Way, publish
 from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.nats import RELAY, SESSIONS, TCP, WEBSOCKETS, streams
-from firehose_testing.sessions import wait_until
+from firehose_testing.waiting import wait_until
 
 TLS = [Way("tcp", "3.1.1", tls=True), Way("websockets", "3.1.1", tls=True)]
 TOPICS = [

@@ -11,7 +11,7 @@ import uuid
 from firehose_testing.clients import ANONYMOUS, Way, paho_client
 from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.nats import SESSIONS, TCP, run_role, streams
-from firehose_testing.sessions import wait_until
+from firehose_testing.waiting import wait_until
 
 # As the cluster's variables have it, in seconds.
 EXPIRATION = 5

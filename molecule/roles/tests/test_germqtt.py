@@ -12,7 +12,8 @@ import pytest
 import testinfra
 from firehose_testing.brokers import PROJECT, Broker, Brokers, Role, host_in
 from firehose_testing.gerrit import Gerrit, topic_of
-from firehose_testing.sessions import Session, wait_until
+from firehose_testing.sessions import Session
+from firehose_testing.waiting import wait_until
 from testinfra.host import Host
 
 FIXTURE = PROJECT / "tests/fixtures/gerrit-events.jsonl"

@@ -9,7 +9,8 @@ import typing as t
 import pytest
 from firehose_testing.brokers import ACCOUNTS, PROJECT, TCP, WEBSOCKETS, Broker
 from firehose_testing.clients import Way
-from firehose_testing.sessions import delivered, wait_until
+from firehose_testing.sessions import delivered
+from firehose_testing.waiting import wait_until
 
 SOCKETS = ["/run/mosquitto/broker.sock", "/srv/mqtt/broker.sock"]
 HANDSHAKE = (PROJECT / "plugins/module_utils/_handshake.py").read_text(encoding="utf-8")

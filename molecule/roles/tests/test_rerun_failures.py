@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from firehose_testing.brokers import VARIABLES, WEBSOCKETS, Broker, Brokers, Role
-from firehose_testing.sessions import wait_until
+from firehose_testing.waiting import wait_until
 
 PORT = 8888
 

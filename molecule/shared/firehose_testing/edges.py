@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
@@ -11,6 +12,17 @@ from .clients import TLS_WAYS, WAYS, Way
 from .fixtures import Firehose, Hosts
 
 SERVICES = {"mosquitto": ["mosquitto@1", "mosquitto@2"], "nats": ["nats-server", "firehose-relay"]}
+CUT = "table inet cut { chain cut { type filter hook %s priority -200; %s drop; }; }"
+
+
+@contextlib.contextmanager
+def cut_off(firehose: Firehose, selection: str = "iif != lo", hook: str = "input") -> t.Iterator[None]:
+    """Nothing gets to it, or away with the hook `output`, and nobody is told."""
+    firehose.host.check_output("nft %s", CUT % (hook, selection))
+    try:
+        yield
+    finally:
+        firehose.host.check_output("nft delete table inet cut")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ import testinfra.host
 
 from .accounting import Account, Received, make_account, table
 from .clients import ACCOUNT_PORTS
+from .waiting import wait_until
 
 if t.TYPE_CHECKING:  # pytest has to import its plugins itself
     from .fixtures import Firehose, Firehoses
@@ -145,12 +146,7 @@ class Bench:
         return {"stored": numbers["stored"] - numbers["unusable"], "acknowledged": numbers["acknowledged"]}
 
     def wait_until(self, done: t.Callable[[], bool], what: str, timeout: float = SETTLE_TIMEOUT) -> None:
-        deadline = time.monotonic() + timeout
-        while not done():
-            assert time.monotonic() < deadline, (
-                f"waited in vain until {what}; germqtt: {self.status()}; {self.journal()}"
-            )
-            time.sleep(0.3)
+        wait_until(done, what, timeout, lambda: f"germqtt: {self.status()}; {self.journal()}")
 
     def journal(self) -> str:
         """The last lines that germqtt has logged."""

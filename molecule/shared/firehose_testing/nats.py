@@ -13,7 +13,7 @@ import pytest
 from .clients import Account, Way
 from .fixtures import Firehose, Firehoses, evaluated, reached
 from .runs import try_playbook
-from .sessions import wait_until
+from .waiting import wait_until
 
 TCP = Way("tcp", "3.1.1")
 WEBSOCKETS = Way("websockets", "3.1.1")

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _raw_client as raw
 
-from .sessions import wait_until
+from .waiting import wait_until
 
 # Who hears nothing for as long asks whether the host is there, and takes it that it is not if there is no answer for as long again.
 SILENCE = 3

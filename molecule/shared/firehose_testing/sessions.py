@@ -7,19 +7,10 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import threading
-import time
 import typing as t
 import uuid
 
 from .clients import TIMEOUT, Account, PahoSubscriber, Way
-
-
-def wait_until(done: t.Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
-    """Ask again and again, but not for ever."""
-    deadline = time.monotonic() + timeout
-    while not done():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.1)
 
 
 class Session(PahoSubscriber):

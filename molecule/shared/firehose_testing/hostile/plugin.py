@@ -17,6 +17,7 @@ import typing as t
 import pytest
 
 from ..fixtures import evaluated, only_host
+from ..waiting import wait_until
 from .attack import Attack
 from .attacks import ATTACKS
 from .scoring import Row, make_row, table
@@ -109,13 +110,6 @@ class Part:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self.wait()
-
-
-def wait_until(done: t.Callable[[], bool], what: str, timeout: float = 20) -> None:
-    deadline = time.monotonic() + timeout
-    while not done():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.1)
 
 
 def path(target: str, ending: str) -> pathlib.Path:

@@ -72,7 +72,8 @@ def test_who_has_the_right_password_is_let_in(run, broker):
 def test_who_has_another_one_is_not(run, broker):
     port = broker.server_address[1]
     result = run(port=port, username="zuul", password="wrong-hunter2")
-    assert result["msg"] == f"127.0.0.1 port {port}, as 'zuul': it does not take this name with this password"
+    refusal = "it does not let this client in: bad user name or password (return code 4)"
+    assert result["msg"] == f"127.0.0.1 port {port}, as 'zuul': {refusal}"
     assert "hunter2" not in result["msg"]
 
 
