@@ -27,6 +27,10 @@ CONTINUED, CLOSE, PING, PONG = 0, 8, 9, 10
 CHUNK = 65536
 
 
+class Ended(_handshake.NoAnswer):
+    """The other side has ended the connection."""
+
+
 class Packet(t.NamedTuple):
     """A packet of MQTT."""
 
@@ -198,8 +202,10 @@ class Client:
             received = self._socket.recv(CHUNK)
         except socket.timeout:
             return False
+        except ConnectionResetError:
+            received = b""
         if not received:
-            raise _handshake.NoAnswer("it ended the connection")
+            raise Ended("it ended the connection")
         if self._websockets:
             self._frames += received
             self._unpack()
@@ -214,7 +220,7 @@ class Client:
                 return
             kind, content = frame
             if kind == CLOSE:
-                raise _handshake.NoAnswer("it ended the connection")
+                raise Ended("it ended the connection")
             if kind == PING:
                 _handshake.say(self._socket, _handshake.frame(content, PONG))
             elif kind in (_handshake.BINARY, CONTINUED):

@@ -116,13 +116,13 @@ def taken(core: Core, count: int) -> list[Event]:
     return events
 
 
-def log_in(core: Core, peer: Peer) -> None:
+def log_in(core: Core, peer: Peer, options: bytes = b"\x09") -> None:
     connect(core, peer, LET_IN)
     with ThreadPoolExecutor(1) as pool:
         heard = pool.submit(peer.hear, 1)
         until(heard.done, core)
-    # QoS 1, retain as published, retained events only with a session that is new
-    assert heard.result() == [(raw.SUBSCRIBE, b"\0\1\0\0\1#\x19")]
+    # QoS 1, retain as published, and at first all retained events
+    assert heard.result() == [(raw.SUBSCRIBE, b"\0\1\0\0\1#" + options)]
     assert core.status != "connected"
     peer.say(SUBSCRIBED)
     until(lambda: core.status == "connected", core)
@@ -189,7 +189,8 @@ def test_after_a_connection_that_ended_there_is_another_one(core, peer, caplog):
     until(lambda: core.status != "connected", core)
     assert core.connection != first
     core.acknowledge(old)
-    log_in(core, peer)
+    # and only those of a session that is new
+    log_in(core, peer, b"\x19")
     # What came half is forgotten.
     peer.say(publish(2, "a", b"again"))
     assert taken(core, 1) == [Event(2, "a", b"again", False)]

@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils._handshake import NoAnswer
+from ansible_collections.opendev.firehose.plugins.module_utils._raw_client import Ended
 from firehose_relay import relay as module
 from firehose_relay.events import Event, publishers_of
 from firehose_relay.relay import MOST_STRIKES, Relay
@@ -66,7 +67,7 @@ class Nats:
         self.batches.append(len(batch))
         for topic, payload, _retain in batch:
             if topic == self.dislikes:
-                raise NoAnswer("it ended the connection")
+                raise Ended("it ended the connection")
             self.got.append(int(payload))
 
 
@@ -128,6 +129,22 @@ def test_a_nats_that_is_away_costs_nothing(monkeypatch):
     assert relay.refused == 0
 
 
+def test_a_nats_that_does_not_answer_costs_nothing(monkeypatch):
+    core, nats = Core(event(1), event(2)), Nats()
+    silent = iter([NoAnswer("it does not answer")] * (3 * MOST_STRIKES))
+    publish_all = nats.publish_all
+
+    def try_to(messages: t.Iterable[tuple[str, bytes, bool]]) -> None:
+        for exc in silent:
+            raise exc
+        publish_all(messages)
+
+    monkeypatch.setattr(nats, "publish_all", try_to)
+    relay = run(core, nats, monkeypatch)
+    assert nats.got == core.acknowledged == [1, 2]
+    assert relay.refused == 0
+
+
 def test_batches_have_a_bound(monkeypatch):
     core, nats = Core(*map(event, range(1400))), Nats()
     run(core, nats, monkeypatch)
@@ -152,6 +169,23 @@ def test_while_nats_is_away_the_core_is_kept_and_what_it_sends_has_a_bound(monke
     core.on_empty = lambda: relay.stop() if not relay._waiting else None
     relay.run()
     assert nats.got == core.acknowledged == [*range(5000)]
+    # Each payload is four bytes by now.
+    monkeypatch.setattr(module, "MOST_WAITING_BYTES", 4000)
+    core = Core(*map(event, range(5000, 9000)))
+    relay = Relay(core, lambda: nats, PUBLISHERS, lambda _line: None)
+    relay._pause(0.01)
+    assert 1000 <= len(relay._waiting) < 2000
+
+
+def test_what_came_at_qos_0_outlives_the_connection(monkeypatch):
+    core, nats = Core(event(0), event(1)), Nats()
+    relay = Relay(core, lambda: nats, PUBLISHERS, lambda _line: None)
+    relay._pause(0.01)
+    core.connection = 1
+    core.there = [event(1)]
+    core.on_empty = lambda: relay.stop() if not relay._waiting else None
+    relay.run()
+    assert nats.got == [0, 1]
 
 
 def test_what_the_core_sends_again_is_not_handed_on_twice(monkeypatch):
@@ -165,7 +199,7 @@ def test_what_the_core_sends_again_is_not_handed_on_twice(monkeypatch):
             nats.dislikes = ""
             core.connection = 1
             core.there = [event(1), event(2, "gerrit/last")]
-            raise NoAnswer("it ended the connection")
+            raise Ended("it ended the connection")
         nats.got.extend(map(int, payloads))
 
     monkeypatch.setattr(nats, "publish_all", reconnect)

@@ -47,6 +47,7 @@ class Core:
         self.connection = 0
         self._where = f"{host}:{port}"
         self._listener = {"host": host, "port": port, "tls": True, "ca_file": ca_file}
+        self._all_retained = True
         self._greeting = mqtt5.connect(client_id, username, password, KEEPALIVE, WINDOW)
         self._opened = contextlib.ExitStack()
         self._socket: socket.socket | None = None
@@ -137,7 +138,7 @@ class Core:
                 self._hear(packet)
         # Only now, for it may have said why.
         if ended:
-            raise _handshake.NoAnswer("it ended the connection")
+            raise _raw_client.Ended("it ended the connection")
         return events
 
     def _receive(self) -> bool:
@@ -163,10 +164,11 @@ class Core:
         if packet.kind == _raw_client.CONNACK:
             if packet.body[1]:
                 raise Refused(_mqtt.reason(packet.body[1]))
-            self._send(mqtt5.subscribe("#", qos=1))
+            self._send(mqtt5.subscribe("#", qos=1, all_retained=self._all_retained))
         elif packet.kind == _raw_client.SUBACK:
             if packet.body[-1] >= _mqtt.FIRST_REFUSAL:
                 raise Refused(_mqtt.reason(packet.body[-1]))
+            self._all_retained = False
             self._tell("connected")
             self._delay = FIRST_DELAY
         elif packet.kind == _raw_client.DISCONNECT:

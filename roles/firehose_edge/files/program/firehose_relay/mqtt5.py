@@ -23,7 +23,7 @@ from .events import Event
 VERSION = 5
 SESSION_EXPIRY, RECEIVE_MAXIMUM = 0x11, 0x21
 FOR_EVER = 0xFFFFFFFF
-# What is retained comes with its flag, and comes once: with a session that is new.
+# What is retained comes with its flag; and only with a session that is new.
 RETAIN_AS_PUBLISHED, RETAIN_IF_NEW = 0x08, 0x10
 
 
@@ -34,10 +34,10 @@ def connect(client_id: str, username: str, password: str, keepalive: int, window
     return packet(CONNECT, head + properties + text(client_id) + text(username) + text(password))
 
 
-def subscribe(topic_filter: str, qos: int) -> bytes:
-    """Ask for events, as the first subscription of a connection."""
-    options = bytes([qos | RETAIN_AS_PUBLISHED | RETAIN_IF_NEW])
-    return packet(SUBSCRIBE, struct.pack("!HB", 1, 0) + text(topic_filter) + options, flags=2)
+def subscribe(topic_filter: str, qos: int, *, all_retained: bool) -> bytes:
+    """Ask for events, as the first subscription of a connection, and for all that is retained, or for that with a new session alone."""
+    options = qos | RETAIN_AS_PUBLISHED | (0 if all_retained else RETAIN_IF_NEW)
+    return packet(SUBSCRIBE, struct.pack("!HB", 1, 0) + text(topic_filter) + bytes([options]), flags=2)
 
 
 def acknowledge(number: int) -> bytes:

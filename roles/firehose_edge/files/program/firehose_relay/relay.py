@@ -9,7 +9,7 @@ import time
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils._handshake import NoAnswer
-from ansible_collections.opendev.firehose.plugins.module_utils._raw_client import Client
+from ansible_collections.opendev.firehose.plugins.module_utils._raw_client import Client, Ended
 
 from .core import WINDOW, Core
 from .events import Event, publishers_of
@@ -21,8 +21,8 @@ TURN = 1
 FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
 # How many events are handed over at a time, and about how many bytes of them.
 MOST, MOST_BYTES = 500, 1024 * 1024
-# So many are not reached unless there are some of QoS 0 among them, of which the core may send as many as it likes.
-MOST_WAITING = 2 * WINDOW
+# What may wait. So many are not reached unless there are some of QoS 0 among them, of which the core may send as many as it likes.
+MOST_WAITING, MOST_WAITING_BYTES = 2 * WINDOW, 64 * 1024 * 1024
 # So many connections to NATS that end with the same event alone, and it is the event that ends them.
 MOST_STRIKES = 5
 
@@ -80,7 +80,7 @@ class Relay:
             batch = self._batch()
             try:
                 nats.publish_all((event.topic, event.payload, event.retain) for event in batch)
-            except NoAnswer:
+            except Ended:
                 self._blame(batch)
                 raise
             self._core.acknowledge(batch)
@@ -90,16 +90,19 @@ class Relay:
             self._suspect = self._suspect and bool(self._waiting)
 
     def _take(self, timeout: float) -> None:
-        events = self._core.take(timeout, wanted=len(self._waiting) < MOST_WAITING)
+        events = self._core.take(timeout, wanted=self._has_room())
         if self._connection != self._core.connection:
             # What the core sends again would come twice.
-            self._waiting.clear()
+            self._waiting = [event for event in self._waiting if not event.number]
             self._connection = self._core.connection
         for event in events:
             if problem := event.problem():
                 self._refuse(event, problem)
             else:
                 self._waiting.append(event)
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < MOST_WAITING and sum(len(one.payload) for one in self._waiting) < MOST_WAITING_BYTES
 
     def _batch(self) -> list[Event]:
         most, size = 1 if self._suspect else MOST, 0
