@@ -63,6 +63,8 @@ STORE_DIRECTORY = "/var/lib/nats"
 # Who says how long sessions are kept, in each account that has some.
 SESSIONS_USER = "nats-sessions"
 SESSIONS_PASSWORD = "NATS_SESSIONS_PASSWORD"
+# What sessions may take of the account's storage. Where that is full, NATS lets nobody in.
+SESSIONS_PART = 4
 SESSIONS_API = [f"$JS.API.STREAM.{action}.$MQTT_sess" for action in ("INFO", "CREATE", "UPDATE")]
 
 
@@ -319,7 +321,12 @@ def service(variables: Variables, directory: str) -> dict[str, t.Any]:
         "port": client["port"],
         "seconds": max(1, milliseconds(variables["nats_mqtt"]["session_expiration"]) // 1000),
         "replicas": _replicas(variables),
-        "users": [_sessions_user(account) for account in variables["nats_accounts"] if _has_sessions(account)],
+        # Each with the bytes that sessions may take.
+        "users": [
+            f"{_sessions_user(account)}:{size(account['jetstream']['max_storage']) // SESSIONS_PART // _replicas(variables)}"
+            for account in variables["nats_accounts"]
+            if _has_sessions(account)
+        ],
     }
     ports = [place["port"] for _variable, place in _places(variables)]
     return {
@@ -442,6 +449,9 @@ def _cluster_problems(variables: Variables) -> t.Iterator[str]:
             yield f"nats_cluster.hosts[{index}]: {host!r} is no name and no address of a host"
     if str(variables["nats_server_name"]) in _repeated(map(str, variables.get("server_names", []))):
         yield f"nats_server_name: another server of the cluster is called {variables['nats_server_name']!r} too"
+    for other in variables.get("clusters", []):
+        if sorted(map(str, other["hosts"])) == sorted(hosts) and other["name"] != cluster["name"]:
+            yield f"nats_cluster.name: these hosts are a cluster called {other['name']!r} to another of them, which would not let this server in"
 
 
 def _user_problems(user: Variables, accounts: t.Container[str]) -> t.Iterator[str]:

@@ -5,7 +5,7 @@
 NATS has no setting for it. It keeps a record of each session in a stream, which it makes itself if it is not there, and takes as it
 finds it. So the stream is made here first, or changed.
 
-Usage: NATS_SESSIONS_PASSWORD=... python3 nats-sessions.py ADDRESS PORT SECONDS REPLICAS USER...
+Usage: NATS_SESSIONS_PASSWORD=... python3 nats-sessions.py ADDRESS PORT SECONDS REPLICAS USER:BYTES...
 """
 
 import json
@@ -75,9 +75,9 @@ def result(answer: dict) -> dict:
     return answer
 
 
-def limit(nats: Nats, seconds: int, replicas: int) -> None:
+def limit(nats: Nats, seconds: int, replicas: int, size: int) -> None:
     """Have the stream as it should be, with everything else as the server makes it."""
-    limits = {"max_age": seconds * 1_000_000_000, "max_msgs": MOST_SESSIONS, "discard": "old"}
+    limits = {"max_age": seconds * 1_000_000_000, "max_msgs": MOST_SESSIONS, "max_bytes": size, "discard": "old"}
     found = nats.request("INFO")
     if found.get("error", {}).get("err_code") == NOT_FOUND:
         config = {"name": STREAM, "subjects": ["$MQTT.sess.>"], "storage": "file", "retention": "limits"}
@@ -93,10 +93,11 @@ def limit(nats: Nats, seconds: int, replicas: int) -> None:
 def main() -> None:
     """Do it for each account, of which each user is one's. A server that has just started may not be ready yet."""
     address, port, seconds, replicas, *users = sys.argv[1:]
-    for user in users:
+    for user, size in (one.split(":") for one in users):
         for left in reversed(range(TRIES)):
             try:
-                limit(Nats(address, int(port), user, os.environ["NATS_SESSIONS_PASSWORD"]), int(seconds), int(replicas))
+                nats = Nats(address, int(port), user, os.environ["NATS_SESSIONS_PASSWORD"])
+                limit(nats, int(seconds), int(replicas), int(size))
                 break
             except (OSError, ValueError) as exc:
                 if not left:

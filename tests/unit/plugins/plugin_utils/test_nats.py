@@ -92,6 +92,7 @@ def test_the_defaults_alone_are_fine():
         ({"nats_cluster": {**CLUSTER, "tls": {**PATHS, "ca": "ca.pem"}}}, "nats_cluster.tls.ca: "),
         ({"nats_cluster": {**CLUSTER, "tls": {"ca": "/ca.pem"}}}, "nats_cluster.tls: needs certificate and key"),
         ({"nats_cluster": CLUSTER, "server_names": ["one", "one"]}, "nats_server_name: another server"),
+        ({"nats_cluster": CLUSTER, "clusters": [CLUSTER, {**CLUSTER, "name": "x"}]}, "nats_cluster.name: these hosts are"),
         ({"nats_mqtt": {"tls": {"certificate": "/c.pem"}}}, "nats_mqtt.tls: has certificate, and needs key too"),
         ({"nats_mqtt": {"tls": {**PATHS, "key": "/a:b"}}}, "nats_mqtt.tls.key: this is not the absolute path"),
         ({"nats_mqtt": {"session_expiration": "1 day"}}, "nats_mqtt.session_expiration: "),
@@ -190,7 +191,7 @@ def test_who_says_how_long_sessions_are_kept():
         "port": 4222,
         "seconds": 86400,
         "replicas": 3,
-        "users": ["nats-sessions.events"],
+        "users": ["nats-sessions.events:170"],
     }
     text = _nats.config(variables)
     assert text.count('user: "nats-sessions.') == 1
