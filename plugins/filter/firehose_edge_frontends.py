@@ -33,7 +33,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - For each listener its C(name), the C(protocol), which is C(mqtt) or C(websockets), and what stands behind C(bind).
+    - For each listener its C(name), the C(protocol), which is C(mqtt) or C(websockets), what stands behind C(bind), and the C(host) and C(port)
+      where the host itself reaches it, with or without C(tls).
   type: list
   elements: dict
 """

@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _handshake
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _mosquitto, _tls, _types
 
 Entry = t.Mapping[str, t.Any]
@@ -40,7 +41,11 @@ def _certificates(listeners: t.Iterable[Entry]) -> list[Entry]:
 
 
 def _certificate_path(tls: Entry, certificates: t.Sequence[Entry], directory: str) -> str:
-    return f"{directory}/{certificates.index(tls) + 1}.pem"
+    if tls.get("certificate") is None:
+        return f"{directory}/text-{certificates.index(tls) + 1}.pem"
+    # With other paths the configuration is another one, which is tried before it takes the place of the one that works.
+    paths = f"{tls['certificate']}\n{tls['key']}".encode()
+    return f"{directory}/link-{hashlib.sha256(paths).hexdigest()[:8]}.pem"
 
 
 def certificates(listeners: t.Sequence[Entry], directory: str) -> dict[str, list[dict[str, t.Any]]]:
@@ -72,7 +77,14 @@ def frontends(listeners: t.Sequence[Entry], directory: str) -> list[dict[str, t.
         name = f"{port}{f'-{address}' if address else ''}"
         # As a broker does for which nobody says where: on every address of both families.
         bind = f"{address}:{port}" if address else f":::{port} v4v6"
-        return {"name": name, "bind": f"{bind}{words}", "protocol": protocol}
+        return {
+            "name": name,
+            "bind": f"{bind}{words}",
+            "host": _handshake.own_address(address or ""),
+            "port": listener["port"],
+            "protocol": protocol,
+            "tls": bool(tls),
+        }
 
     return [frontend(listener) for listener in listeners]
 

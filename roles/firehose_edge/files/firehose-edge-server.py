@@ -5,6 +5,7 @@
 Usage: python3 firehose-edge-server.py leave|join mosquitto|nats NUMBER
 """
 
+import os
 import socket
 import sys
 import time
@@ -32,7 +33,8 @@ def main() -> None:
             master.shutdown(socket.SHUT_WR)
             while master.recv(4096):
                 pass
-    if action == "leave":
+    # Else it has ended by itself, and nobody is left who could be let in.
+    if action == "leave" and "MAINPID" in os.environ:
         time.sleep(GRACE)
 
 

@@ -7,13 +7,22 @@
 -- fill it, reaches NATS, which lets it go like one that has gone without a word.
 -- A topic filter that begins with $ gets U+0001 in its place, with which the core takes no event: it is granted, and nothing comes.
 -- With permissions instead, NATS keeps for each client of # every subject of its own that this client was not shown.
+-- NATS keeps a consumer for each filter at QoS 1 or 2, and a record of each session that is to last. Their number is limited, for all clients
+-- together, and everything comes at QoS 0 anyway. So whatever a client asks for, NATS is asked for QoS 0 and for a clean session.
+-- It also writes a line to its log for each filter that it cannot take, with the client id in it, and looks for retained messages for each.
 -- Usage in haproxy.cfg, where mode is tcp: filter lua.nats-clients tcp|websockets MOST
 -- With websockets, HTTP has been looked at already, and has no body.
 
-local DOLLAR, OTHER = 0x24, 0x01
+-- Which bytes become others: where a topic filter begins, as its QoS, and as the flags of a CONNECT
+local OPENING, QOS, FLAGS = {[0x24] = 0x01}, {[1] = 0, [2] = 0}, {}
+for flags = 0, 0xff do
+    FLAGS[flags] = flags & 0x02 == 0 and flags | 0x02 or nil
+end
+-- How many bytes a client id may have, and how many topic filters a packet
+local LONGEST_ID, MOST_FILTERS = 256, 256
 
 -- Reads packets as NATS does. It is given the bytes that matter, one after the other, for it says which is the next one: how many are before
--- that, and whether a topic filter begins with it. It fails with what may not be.
+-- that, and which others it becomes, if any. It fails with what may not be.
 local Reader = {}
 Reader.__index = Reader
 
@@ -22,10 +31,10 @@ function Reader:claim(count)
     assert(self.left >= 0)
 end
 
-function Reader:await(begins_filter)
+function Reader:await(others)
     local before = self.before
     self.before = 0
-    return coroutine.yield(before, begins_filter)
+    return coroutine.yield(before, others)
 end
 
 function Reader:skip(count)
@@ -33,9 +42,9 @@ function Reader:skip(count)
     self.before = self.before + count
 end
 
-function Reader:byte(begins_filter)
+function Reader:byte(others)
     self:claim(1)
-    return self:await(begins_filter)
+    return self:await(others)
 end
 
 function Reader:number()
@@ -49,7 +58,7 @@ end
 function Reader:topic_filter()
     local size = self:number()
     if size > 0 then
-        self:byte(true)
+        self:byte(OPENING)
         self:skip(size - 1)
     end
 end
@@ -70,9 +79,11 @@ function Reader:connect()
     if self:byte() ~= 4 then
         return self:skip(self.left) -- NATS refuses every other version of MQTT
     end
-    local flags = self:byte()
+    local flags = self:byte(FLAGS)
     self:skip(2)
-    self:text()
+    local size = self:number()
+    assert(size <= LONGEST_ID)
+    self:skip(size)
     for _, flag in ipairs({0x04, 0x04, 0x80, 0x40}) do -- topic and payload of a will, name, password
         if flags & flag ~= 0 then
             self:text()
@@ -86,19 +97,25 @@ function Reader:publish(flags)
     self:skip(self.left)
 end
 
-function Reader:subscribe()
+function Reader:filters(have_qos)
     self:identifier()
+    local count = 0
     while self.left > 0 do
+        count = count + 1
+        assert(count <= MOST_FILTERS)
         self:topic_filter()
-        self:skip(1)
+        if have_qos then
+            self:byte(QOS)
+        end
     end
 end
 
+function Reader:subscribe()
+    self:filters(true)
+end
+
 function Reader:unsubscribe()
-    self:identifier()
-    while self.left > 0 do
-        self:topic_filter()
-    end
+    self:filters(false)
 end
 
 Reader.kinds = {
@@ -141,12 +158,12 @@ local function new_packets(most)
     local reader = setmetatable({most = most, left = 0, before = 0}, Reader)
     local thread = coroutine.create(reader.packets)
     coroutine.resume(thread, reader)
-    -- How many bytes are before the next one that matters, and whether a topic filter begins with that.
-    return setmetatable({thread = thread, skip = 0, begins_filter = false}, Packets)
+    -- How many bytes are before the next one that matters, and which others that becomes.
+    return setmetatable({thread = thread, skip = 0, others = nil}, Packets)
 end
 
--- Follow packets through some bytes, which a frame may have masked. Whether all may be. Where a topic filter has to be changed goes to places.
-function Packets:follow(data, place, last, key, turn, places)
+-- Follow packets through some bytes, which a frame may have masked. Whether all may be. What has to become others goes to changes, in its order.
+function Packets:follow(data, place, last, key, turn, changes)
     local sound = true
     while place <= last and sound do
         local taken = math.min(self.skip, last - place + 1)
@@ -154,15 +171,29 @@ function Packets:follow(data, place, last, key, turn, places)
             self.skip = self.skip - taken
         else
             taken = 1
-            local byte = data:byte(place) ~ (key and key:byte(turn % 4 + 1) or 0)
-            if self.begins_filter and byte == DOLLAR then
-                places[#places + 1] = place
+            local mask = key and key:byte(turn % 4 + 1) or 0
+            local byte = data:byte(place) ~ mask
+            local other = self.others and self.others[byte]
+            if other then
+                changes[#changes + 1] = {place = place, byte = string.char(other ~ mask)}
             end
-            sound, self.skip, self.begins_filter = coroutine.resume(self.thread, byte)
+            sound, self.skip, self.others = coroutine.resume(self.thread, byte)
         end
         place, turn = place + taken, turn + taken
     end
     return sound
+end
+
+-- Some data from a place on, with its changes
+local function changed(data, place, changes)
+    local pieces = {}
+    for _, change in ipairs(changes) do
+        pieces[#pieces + 1] = data:sub(place, change.place - 1)
+        pieces[#pieces + 1] = change.byte
+        place = change.place + 1
+    end
+    pieces[#pieces + 1] = data:sub(place)
+    return table.concat(pieces)
 end
 
 local Client = {id = "nats-clients"}
@@ -204,7 +235,7 @@ function Client:read_head(data, place)
 end
 
 -- Whether all that has come may be, which begins with the head that self has.
-function Client:follow_frames(data, places)
+function Client:follow_frames(data, changes)
     local place, sound = 1, true
     self.head = ""
     if not self.over then
@@ -218,7 +249,7 @@ function Client:follow_frames(data, places)
     while true do
         local taken = math.min(self.left, #data - place + 1)
         if taken > 0 then
-            if self.carries and not self.packets:follow(data, place, place + taken - 1, self.key, self.turn, places) then
+            if self.carries and not self.packets:follow(data, place, place + taken - 1, self.key, self.turn, changes) then
                 return false
             end
             place, self.left, self.turn = place + taken, self.left - taken, self.turn + taken
@@ -244,16 +275,15 @@ function Client:tcp_payload(_, channel)
         return -- data() would return anything
     end
     if not self.wrong then
-        local before, places = #self.head, {}
+        local before, changes = #self.head, {}
         local data = self.head .. channel:data()
         if self.framed then
-            self.wrong = not self:follow_frames(data, places)
+            self.wrong = not self:follow_frames(data, changes)
         else
-            self.wrong = not self.packets:follow(data, 1, #data, nil, 0, places)
+            self.wrong = not self.packets:follow(data, 1, #data, nil, 0, changes)
         end
-        for _, place in ipairs(places) do
-            -- The same byte again, and masked as it was
-            channel:set(string.char(data:byte(place) ~ DOLLAR ~ OTHER), place - before - 1, 1)
+        if #changes > 0 then
+            self.wrong = self.wrong or channel:set(changed(data, before + 1, changes)) < 0
         end
     end
     if self.wrong then

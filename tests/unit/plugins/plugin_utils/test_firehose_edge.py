@@ -64,25 +64,30 @@ def test_a_listener_becomes_a_frontend():
         {"port": 443, "protocol": "websockets", "tls": TEXTS},
         {"port": 8443, "protocol": "websockets", "tls": TEXTS},
     ]
-    assert _firehose_edge.frontends(listeners, "/etc/x") == [
-        {"name": "1883", "protocol": "mqtt", "bind": ":::1883 v4v6"},
-        {"name": "80-192.0.2.1", "protocol": "websockets", "bind": "192.0.2.1:80"},
-        {
-            "name": "8883",
-            "protocol": "mqtt",
-            "bind": ":::8883 v4v6 ssl crt /etc/x/1.pem ssl-min-ver TLSv1.3 ciphers A:B",
-        },
-        {
-            "name": "443",
-            "protocol": "websockets",
-            "bind": ":::443 v4v6 ssl crt /etc/x/2.pem ssl-min-ver TLSv1.2 alpn http/1.1",
-        },
-        {
-            "name": "8443",
-            "protocol": "websockets",
-            "bind": ":::8443 v4v6 ssl crt /etc/x/2.pem ssl-min-ver TLSv1.2 alpn http/1.1",
-        },
+    found = _firehose_edge.frontends(listeners, "/etc/x")
+    assert [(one["name"], one["host"], one["port"], one["protocol"], one["tls"]) for one in found] == [
+        ("1883", "127.0.0.1", 1883, "mqtt", False),
+        ("80-192.0.2.1", "192.0.2.1", 80, "websockets", False),
+        ("8883", "127.0.0.1", 8883, "mqtt", True),
+        ("443", "127.0.0.1", 443, "websockets", True),
+        ("8443", "127.0.0.1", 8443, "websockets", True),
     ]
+    assert [one["bind"] for one in found] == [
+        ":::1883 v4v6",
+        "192.0.2.1:80",
+        ":::8883 v4v6 ssl crt /etc/x/link-fb6a46de.pem ssl-min-ver TLSv1.3 ciphers A:B",
+        ":::443 v4v6 ssl crt /etc/x/text-2.pem ssl-min-ver TLSv1.2 alpn http/1.1",
+        ":::8443 v4v6 ssl crt /etc/x/text-2.pem ssl-min-ver TLSv1.2 alpn http/1.1",
+    ]
+
+
+def test_other_paths_are_linked_elsewhere():
+    """So that HAProxy's configuration, which is tried first, is another one."""
+    found = [
+        _firehose_edge.certificates([{"port": 1, "tls": {**PATHS, **change}}], "/x")
+        for change in ({}, {"key": "/l.pem"})
+    ]
+    assert not {link["path"] for link in found[0]["links"]} & {link["path"] for link in found[1]["links"]}
 
 
 def test_certificates_are_where_haproxy_looks_for_them():
@@ -93,10 +98,13 @@ def test_certificates_are_where_haproxy_looks_for_them():
         {"port": 8443, "tls": TEXTS},
     ]
     found = _firehose_edge.certificates(listeners, "/etc/x")
-    assert found["links"] == [{"path": "/etc/x/1.pem", "src": "/c.pem"}, {"path": "/etc/x/1.pem.key", "src": "/k.pem"}]
+    assert found["links"] == [
+        {"path": "/etc/x/link-fb6a46de.pem", "src": "/c.pem"},
+        {"path": "/etc/x/link-fb6a46de.pem.key", "src": "/k.pem"},
+    ]
     assert [(file["path"], file["content"]) for file in found["files"]] == [
-        ("/etc/x/2.pem", "a certificate\n"),
-        ("/etc/x/2.pem.key", "a key\n"),
+        ("/etc/x/text-2.pem", "a certificate\n"),
+        ("/etc/x/text-2.pem.key", "a key\n"),
     ]
     assert all(file["secret"] and file["mode"] == "0600" for file in found["files"])
 
