@@ -15,6 +15,8 @@ from firehose_testing.edges import Edge, Edges
 from firehose_testing.hostile import frames, packets, wire
 from firehose_testing.hostile.packets import V3
 from firehose_testing.hostile.target import Listener
+from firehose_testing.nats import asked
+from firehose_testing.waiting import wait_until
 
 SECONDS = 1
 CLOSED = ("$MQTT/#", "$JS/#", "$SYS/#")
@@ -28,6 +30,12 @@ HIDDEN = {
     "behind the end of a SUBSCRIBE": packets.packet(0x82, b"\0\1" + FILTER[:2]) + FILTER[2:],
     "behind the end of an UNSUBSCRIBE": packets.packet(0xA2, b"\0\1\0\1") + b"A" + PLAIN,
     "behind a topic that is longer than its PUBLISH": packets.packet(0x30, b"\0\1") + b"A" + PLAIN,
+}
+# More than NATS is to have, with what comes before it
+EXCESSIVE = {
+    "a client id": [packets.connect(V3, "x" * 257)],
+    "topic filters": [packets.connect(V3), packets.subscribe(V3, ["ci/x"] * 257)],
+    "topic filters that go": [packets.connect(V3), packets.packet(0xA2, b"\0\1" + packets.string("ci/x") * 257)],
 }
 # With this header NATS takes no mask off a frame, and reads others than whoever does.
 UNMASKED = (
@@ -108,6 +116,49 @@ def test_no_packet_hides_another(edges: Edges, shape: str, trick: str) -> None:
 
 
 @pytest.mark.parametrize("shape", ["tcp", "a frame"])
+@pytest.mark.parametrize("what", EXCESSIVE)
+def test_what_is_too_much_ends_a_connection(edges: Edges, shape: str, what: str) -> None:
+    def got(edge: Edge) -> int:
+        return len(asyncio.run(read(edge.address, shape, *EXCESSIVE[what])))
+
+    assert edges.of("nats").each(got) == dict.fromkeys(edges.of("nats"), 0)
+
+
+@pytest.mark.parametrize("shape", ["tcp", "a frame", "a frame for each byte"])
+def test_nats_keeps_nothing_of_clients(edges: Edges, shape: str) -> None:
+    """However long they want to be remembered, and whatever QoS they ask for."""
+
+    def kept(edge: Edge) -> tuple[int, int]:
+        """Sessions, and consumers of all streams."""
+        [account] = asked(edge, "jsz?streams=1&consumers=1", 22999)["account_details"]
+        [sessions] = [one["state"]["messages"] for one in account["stream_detail"] if one["name"] == "$MQTT_sess"]
+        return sessions, sum(one["state"]["consumer_count"] for one in account["stream_detail"])
+
+    async def come_and_go(host: str, number: int) -> bytes:
+        listener, cut = SHAPES[shape]
+        connection = await wire.connect(Listener(host, listener.port, listener.transport))
+        for data in (
+            packets.connect(V3, f"lasting-{number}", clean=False),
+            packets.subscribe(V3, ["ci/#", "gerrit/#"], qos=1 + number % 2),
+        ):
+            for piece in cut(data):
+                await connection.send_raw(piece)
+        [granted] = [one.body[2:] for one in await connection.drain(SECONDS) if one.kind == packets.SUBACK]
+        connection.vanish()
+        return granted
+
+    async def many(host: str) -> list[bytes]:
+        return await asyncio.gather(*(come_and_go(host, number) for number in range(20)))
+
+    def are_forgotten(edge: Edge) -> None:
+        before = kept(edge)
+        assert asyncio.run(many(edge.address)) == [b"\0\0"] * 20
+        wait_until(lambda: kept(edge) <= before, "they are forgotten", explain=lambda: f"{kept(edge)} after {before}")
+
+    edges.of("nats").each(are_forgotten)
+
+
+@pytest.mark.parametrize("shape", ["tcp", "a frame"])
 def test_no_connect_hides_another_packet(edges: Edges, shape: str) -> None:
     hello = packets.connect(V3)
     # As long as both
@@ -150,6 +201,17 @@ def test_a_connection_is_one_client(edges: Edges) -> None:
             return connection.selected_alpn_protocol()
 
     assert edges.each(spoken) == dict.fromkeys(edges, "http/1.1")
+
+
+def test_who_begins_tls_has_to_go_on(edges: Edges) -> None:
+    """With HAProxy 3.0, of Debian 13."""
+
+    def silent(edge: Edge) -> bytes:
+        with socket.create_connection((edge.address, 8883), timeout=20) as connection:
+            return connection.recv(1)
+
+    able = Edges({name: edge for name, edge in edges.items() if "debian12" not in name})
+    assert able.each(silent) == dict.fromkeys(able, b"")
 
 
 def test_who_says_much_is_served_for_long(edges: Edges) -> None:

@@ -11,9 +11,10 @@ import subprocess
 import threading
 import time
 import typing as t
+import uuid
 
 import pytest
-from firehose_testing.clients import ACCOUNT_TLS, Account, PahoSubscriber
+from firehose_testing.clients import ACCOUNT_TLS, QOS1, RETAINED, Account, PahoSubscriber, publish
 from firehose_testing.edges import Edge, Edges, cut_off
 from firehose_testing.fixtures import Firehose
 from firehose_testing.roaming import MOVE_TIMEOUT, Crowd, Roamer, gaps
@@ -23,6 +24,7 @@ from firehose_testing.waiting import wait_until
 
 LONG = os.environ.get("EDGE") == "long"
 AWAY = 60 if LONG else 15
+MANY = 3000
 EDGES = 6
 TOPIC = "ci/numbers"
 SUBSCRIBERS = 300
@@ -157,6 +159,46 @@ def test_an_edge_that_the_core_is_away_from_stays_up_and_catches_up(
     assert_untouched(crowd.roamers)
 
 
+def test_a_catch_up_is_more_than_a_queue_holds(core: Firehose, edges: Edges, ci: Account) -> None:
+    """Thousands of events that waited at the core get to all who are there, and in their order."""
+    with contextlib.ExitStack() as stack:
+        public = [
+            stack.enter_context(PahoSubscriber(edge.address, way, ["ci/many"]))
+            for edge in edges.values()
+            for way in edge.ways
+            if not way.tls
+        ]
+        sender = stack.enter_context(Session(core.address, ACCOUNT_TLS.port, ci, [], ACCOUNT_TLS, 60))
+        with contextlib.ExitStack() as away:
+            for edge in edges.values():
+                away.enter_context(cut_off(edge, f"ip saddr {core.address}"))
+            for number in range(MANY):
+                sender.publish("ci/many", str(number))
+        for subscriber in public:
+            subscriber.wait_for(payload=str(MANY - 1), timeout=120)
+            got = [message.payload for message in subscriber.messages]
+            assert [*dict.fromkeys(got)] == [str(number) for number in range(MANY)]
+
+
+def test_who_is_at_a_server_that_hangs_is_sent_to_another(edges: Edges) -> None:
+    def hangs(edge: Edge) -> None:
+        server = edge.servers[0]
+        with contextlib.ExitStack() as stack:
+            # As many at each server
+            there = [stack.enter_context(PahoSubscriber(edge.address, edge.ways[0])) for _number in range(6)]
+            edge.host.check_output("systemctl kill --signal STOP %s", server)
+            try:
+                count = len(there) // len(edge.servers)
+                wait_until(lambda: sum(one.ended is not None for one in there) == count, "those of one are sent away")
+                if len(edge.servers) > 1:
+                    served(edge)
+            finally:
+                edge.host.check_output("systemctl kill --signal CONT %s", server)
+        served(edge)
+
+    edges.each(hangs)
+
+
 def test_who_comes_while_a_server_restarts_is_served(edges: Edges) -> None:
     def restarts(edge: Edge) -> list[str]:
         """Restart each server while newcomers connect; return what became of those that were not served."""
@@ -206,3 +248,33 @@ def test_a_drained_edge_sends_its_public_elsewhere(
     served(edge)
     assert all(gaps(stay) == [] for roamer in hit for stay in roamer.stays)
     assert_untouched(others)
+
+
+def test_edges_change_one_after_the_other(
+    crowd: Crowd, published: t.Callable[[], list[str]], core: Firehose, edges: Edges, ci: Account
+) -> None:
+    """What the public is not to read any more goes everywhere, with what is retained of it. NATS starts anew for that."""
+    topic, payload = f"secret/{uuid.uuid4()}", str(uuid.uuid4())
+
+    def retained() -> set[str]:
+        """The edges where it is found."""
+        found = set()
+        for name, edge in edges.items():
+            with PahoSubscriber(edge.address, edge.ways[0], [topic, "fence/#"]) as subscriber:
+                publish(core.address, ci, ACCOUNT_TLS, QOS1, {"fence/it": "x"})
+                subscriber.wait_for(topic="fence/it")
+                found |= {name} & {name for message in subscriber.messages if message.payload == payload}
+        return found
+
+    publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: payload})
+    assert retained() == {*edges}
+    less = "--extra-vars", '{"firehose_public_topics": ["ci/#", "fence/#", "gerrit/#"]}'
+    try:
+        run_playbook(*less)
+        crowd.wait_for(int(published()[-1]))
+        assert retained() == set()
+        assert all(gaps(stay) == [] for roamer in crowd.roamers for stay in roamer.stays)
+        assert {stay.host for roamer in crowd.roamers for stay in roamer.stays[:-1]} >= {*edges.of("nats")}
+    finally:
+        publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: ""})
+        run_playbook("--extra-vars", '{"firehose_edges_at_a_time": 6}')

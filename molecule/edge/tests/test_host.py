@@ -12,7 +12,7 @@ from firehose_testing.runs import try_playbook
 PASSWORD = "only-for-tests-edge: 100% 'quoted'"
 
 
-MOST_EXPOSED = {"mosquitto@1": 1.7, "mosquitto@2": 1.7, "nats-server": 2.0, "firehose-relay": 1.5, "firehose-edge": 2.7}
+MOST_EXPOSED = {"mosquitto@1": 1.7, "mosquitto@2": 1.7, "nats-server": 1.5, "firehose-relay": 1.5, "firehose-edge": 2.7}
 
 
 @pytest.mark.parametrize("unit", MOST_EXPOSED)
@@ -65,3 +65,26 @@ def test_what_cannot_be_changes_nothing(edges: Edges, variables: dict[str, str |
         assert said in run.stdout, run.stdout
         assert "changed=0" in run.stdout
         assert public.ended is None
+
+
+def test_a_key_of_another_certificate_changes_nothing(edges: Edges) -> None:
+    [edge, other, *_others] = edges.values()
+    certificate = edge.host.check_output("cat /srv/certificates/good.pem")
+    key = other.host.check_output("cat /srv/certificates/good-key.pem")
+
+    def on_disk() -> str:
+        return edge.host.check_output(
+            "ls -l /etc/firehose-edge; sha256sum /etc/firehose-edge/* /etc/systemd/system/*.service"
+        )
+
+    before = on_disk()
+    with PahoSubscriber(edge.address, Way("tcp", "3.1.1", tls=True)) as public:
+        run = try_playbook(
+            "firehose", "--limit", edge.name, firehose_tls={"certificate_pem": certificate, "key_pem": key}
+        )
+        assert run.returncode == 2, run.stdout
+        assert "/etc/firehose-edge/text-1.pem" in run.stdout, run.stdout
+        assert "changed=0" in run.stdout
+        assert key.splitlines()[1] not in run.stdout
+        assert public.ended is None
+    assert on_disk() == before

@@ -49,10 +49,10 @@ def old() -> Firehose:
     return found
 
 
-def asked(server: Firehose, path: str) -> dict[str, t.Any]:
+def asked(server: Firehose, path: str, port: int = 8222) -> dict[str, t.Any]:
     """What a server says of itself, to those on its host."""
-    ask = "import sys, urllib.request as u; print(u.urlopen('http://127.0.0.1:8222/' + sys.argv[1]).read().decode())"
-    return json.loads(server.host.check_output("python3 -c %s %s", ask, path))
+    ask = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
+    return json.loads(server.host.check_output("python3 -c %s %s", ask, f"http://127.0.0.1:{port}/{path}"))
 
 
 def has_leader(server: Firehose) -> bool:

@@ -77,3 +77,22 @@ async def shared_subscriptions_that_all_match(field: Field) -> None:
     """Each group of a shared subscription gets every event, and anybody may have as many groups as there are names."""
     count = 5000 if field.long else 1000
     await subscribe_to(field, 8, lambda number: (f"$share/{number}-{place}/#" for place in range(count)), reads=False)
+
+
+@attack("subscriptions that cannot be, by a long name", seconds=6)
+async def subscriptions_that_cannot_be(field: Field) -> None:
+    """Each could be worth a line of a log, with the name in it, and each session with such a name a record."""
+
+    async def client(number: int) -> None:
+        connection = await field.connect(field.target.listeners[number % len(field.target.listeners)])
+        try:
+            field.tried += 1
+            await connection.send(packets.connect(packets.V3, f"{number}-{field.tried}{'<' * 60000}", clean=False))
+            await connection.until(packets.CONNACK)
+            await connection.send(packets.subscribe(packets.V3, ["a b"] * 10000))
+            await connection.until(packets.SUBACK)
+            field.through += 1
+        finally:
+            connection.vanish()
+
+    await field.each(list(range(16)), client, again=True)
