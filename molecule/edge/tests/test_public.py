@@ -53,6 +53,10 @@ os._exit(1)
 """
 
 
+# The head of a SUBACK for four topic filters
+SUBSCRIBED = bytes([packets.SUBACK << 4, 6])
+
+
 class Insider:
     """Somebody who reads everything at an edge's NATS, what it has for itself included."""
 
@@ -63,6 +67,7 @@ class Insider:
         self.got = bytearray()
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
+        wait_until(lambda: SUBSCRIBED in self.got, "NATS has answered")
 
     def __enter__(self) -> t.Self:
         return self

@@ -17,8 +17,9 @@ ORDERS = {
     "leave": ["set server {}/{} state drain"],
     "join": ["set server {}/{} state ready", "set server {}/{} health up"],
 }
-# What those who came last have to be let in, in seconds. Websockets take Mosquitto 2.0 up to 200 milliseconds each.
-GRACE = 3
+# What those who came last have to be let in, in seconds. Websockets take Mosquitto 2.0 up to 200 milliseconds each. Where NATS is the only server
+# there is, who comes meanwhile has to wait.
+GRACE = {"mosquitto": 3, "nats": 1}
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
                 pass
     # Else it has ended by itself, and nobody is left who could be let in.
     if action == "leave" and "MAINPID" in os.environ:
-        time.sleep(GRACE)
+        time.sleep(GRACE[engine])
 
 
 if __name__ == "__main__":
