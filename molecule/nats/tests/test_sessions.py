@@ -55,8 +55,10 @@ def test_the_rest_of_the_stream_is_as_the_server_makes_it(cluster: Firehoses, al
     for server in cluster.values():
         found = streams(server)[SESSIONS]["config"]
         assert (found["max_age"], found["max_msgs"]) == (EXPIRATION * 10**9, 100_000)
+        # A quarter of what the account may store, of which each of three servers has one
+        assert found["max_bytes"] == 128 * 2**20 // 4 // 3
         assert (found["num_replicas"], own["num_replicas"]) == (3, 1)
-        for key in ("max_age", "max_msgs", "num_replicas", "duplicate_window", "metadata"):
+        for key in ("max_age", "max_msgs", "max_bytes", "num_replicas", "duplicate_window", "metadata"):
             found.pop(key, None)
         # A newer server knows more settings.
         assert found.items() <= {**dict.fromkeys(found, False), **own}.items()
