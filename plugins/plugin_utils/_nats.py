@@ -315,15 +315,15 @@ def service(variables: Variables, directory: str) -> dict[str, t.Any]:
             if path is not None:
                 copies.append({"src": path, "dest": f"{TLS_DIRECTORY}/{name}-{key}.pem"})
     client = _section(variables, "client") or {}
-    address = client["bind_address"]
+    address, replicas = client["bind_address"], _replicas(variables)
     sessions = _limited(variables) and {
         "address": LOOPBACK if address in _handshake.ANY_ADDRESS else address,
         "port": client["port"],
         "seconds": max(1, milliseconds(variables["nats_mqtt"]["session_expiration"]) // 1000),
-        "replicas": _replicas(variables),
+        "replicas": replicas,
         # Each with the bytes that sessions may take.
         "users": [
-            f"{_sessions_user(account)}:{size(account['jetstream']['max_storage']) // SESSIONS_PART // _replicas(variables)}"
+            f"{_sessions_user(account)}:{size(account['jetstream']['max_storage']) // SESSIONS_PART // replicas}"
             for account in variables["nats_accounts"]
             if _has_sessions(account)
         ],

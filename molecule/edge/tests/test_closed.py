@@ -203,17 +203,6 @@ def test_a_connection_is_one_client(edges: Edges) -> None:
     assert edges.each(spoken) == dict.fromkeys(edges, "http/1.1")
 
 
-def test_who_begins_tls_has_to_go_on(edges: Edges) -> None:
-    """With HAProxy 3.0, of Debian 13."""
-
-    def silent(edge: Edge) -> bytes:
-        with socket.create_connection((edge.address, 8883), timeout=20) as connection:
-            return connection.recv(1)
-
-    able = Edges({name: edge for name, edge in edges.items() if "debian12" not in name})
-    assert able.each(silent) == dict.fromkeys(able, b"")
-
-
 def test_who_says_much_is_served_for_long(edges: Edges) -> None:
     """What looks at packets has no clock that ends."""
     edges.of("nats").each(lambda edge: edge.host.check_output("python3 -c %s", PINGS))

@@ -263,7 +263,8 @@ def test_edges_change_one_after_the_other(
             with PahoSubscriber(edge.address, edge.ways[0], [topic, "fence/#"]) as subscriber:
                 publish(core.address, ci, ACCOUNT_TLS, QOS1, {"fence/it": "x"})
                 subscriber.wait_for(topic="fence/it")
-                found |= {name} & {name for message in subscriber.messages if message.payload == payload}
+                if payload in [message.payload for message in subscriber.messages]:
+                    found.add(name)
         return found
 
     publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: payload})

@@ -124,12 +124,15 @@ def test_only_the_publics_ports_are_open(edges: Edges) -> None:
     assert edges.each(listening) == dict.fromkeys(edges, wanted)
 
 
-def test_who_says_nothing_is_let_go(edges: Edges) -> None:
+@pytest.mark.parametrize("port", [1883, 8883])
+def test_who_says_nothing_is_let_go(edges: Edges, port: int) -> None:
     def silent(edge: Edge) -> bytes:
-        with socket.create_connection((edge.address, 1883), timeout=20) as connection:
+        with socket.create_connection((edge.address, port), timeout=20) as connection:
             return connection.recv(1)
 
-    assert edges.each(silent) == dict.fromkeys(edges, b"")
+    # HAProxy bounds a handshake of TLS from 3.0 on, which Debian 12 does not have.
+    able = Edges({name: edge for name, edge in edges.items() if port == 1883 or "debian12" not in name})
+    assert able.each(silent) == dict.fromkeys(able, b"")
 
 
 def test_the_host_itself_sees_how_many_are_connected(edges: Edges) -> None:
