@@ -6,12 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: firehose_edge_places
-short_description: Say where the public finds a firehose's edges
+short_description: Tell where anonymous clients find the edge hosts of a firehose
 version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Gives the edges that serve, for M(opendev.firehose.firehose_verify). Those that are drained are left out.
-
+  - Lists the edge hosts that serve, for M(opendev.firehose.firehose_verify). Drained edge hosts are left out.
 options:
   _input:
     description: The variables of each edge, from C(hostvars).
@@ -35,8 +34,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - For each edge its C(name) in the inventory, the C(host) that the public connects to, its C(listeners), and the C(versions) of MQTT and
-      C(max_qos) that they take.
+    - For each edge host its C(name) in the inventory, the C(host) that anonymous clients connect to, and its C(listeners).
   type: list
   elements: dict
 """

@@ -23,15 +23,15 @@ options:
     description: Whose variables they are. V(main) entry points go by their role's name alone.
     type: str
     required: true
-    choices: [firehose, firehose_edge, firehose_policy, firehose_publisher, germqtt, mosquitto, mosquitto_account, nats]
+    choices: [firehose, firehose_edge, firehose_policy, firehose_publisher, germqtt, mosquitto, mosquitto_account]
   options:
     description: The options of the entry point's argument specs.
     type: dict
     required: true
   version:
     description:
-      - The version of the Debian package C(mosquitto) or C(nats-server). Without one, what only some versions refuse is let pass.
-      - Only V(mosquitto), V(mosquitto_account) and V(nats) ask for it.
+      - The version of the Debian package C(mosquitto). Without one, values that only some versions reject are allowed.
+      - Only V(mosquitto) and V(mosquitto_account) use it.
     type: str
     default: ""
 """
@@ -66,7 +66,6 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _firehose_problems,
     _germqtt,
     _mosquitto,
-    _nats,
 )
 
 Variables = t.Mapping[str, t.Any]
@@ -80,7 +79,6 @@ CHECKS: dict[str, t.Callable[[Variables, Variables, str], list[str]]] = {
     "germqtt": lambda variables, options, _version: _germqtt.problems(variables, options),
     "mosquitto": _mosquitto.problems,
     "mosquitto_account": _mosquitto.account_problems,
-    "nats": _nats.problems,
 }
 
 

@@ -27,10 +27,6 @@ CONTINUED, CLOSE, PING, PONG = 0, 8, 9, 10
 CHUNK = 65536
 
 
-class Ended(_handshake.NoAnswer):
-    """The other side has ended the connection."""
-
-
 class Packet(t.NamedTuple):
     """A packet of MQTT."""
 
@@ -136,13 +132,6 @@ class Client:
         if qos:
             self._await(PUBACK, number)
 
-    def publish_all(self, messages: t.Iterable[tuple[str, bytes, bool]]) -> None:
-        """Publish at QoS 0: topics, payloads, and whether they are retained. Return when the broker has dealt with all of it."""
-        packets = [packet(PUBLISH, text(topic) + payload, int(retain)) for topic, payload, retain in messages]
-        # Together, for a second write would wait until the other side has confirmed the first.
-        self._write(b"".join([*packets, packet(PINGREQ)]))
-        self._await(PINGRESP)
-
     def ping(self) -> None:
         """Return when the broker has dealt with what was sent, and all is here that it sent before."""
         self._send(PINGREQ)
@@ -162,9 +151,7 @@ class Client:
         return struct.pack("!H", self._number)
 
     def _send(self, kind: int, body: bytes = b"", flags: int = 0) -> None:
-        self._write(packet(kind, body, flags))
-
-    def _write(self, data: bytes) -> None:
+        data = packet(kind, body, flags)
         self._socket.settimeout(self._timeout)
         _handshake.say(self._socket, _handshake.frame(data) if self._websockets else data)
 
@@ -202,10 +189,8 @@ class Client:
             received = self._socket.recv(CHUNK)
         except socket.timeout:
             return False
-        except ConnectionResetError:
-            received = b""
         if not received:
-            raise Ended("it ended the connection")
+            raise _handshake.NoAnswer("it ended the connection")
         if self._websockets:
             self._frames += received
             self._unpack()
@@ -220,7 +205,7 @@ class Client:
                 return
             kind, content = frame
             if kind == CLOSE:
-                raise Ended("it ended the connection")
+                raise _handshake.NoAnswer("it ended the connection")
             if kind == PING:
                 _handshake.say(self._socket, _handshake.frame(content, PONG))
             elif kind in (_handshake.BINARY, CONTINUED):

@@ -126,14 +126,12 @@ class Verification:
         """Subscribe at every listener to what will be tried, to $SYS, and to the feed. What does not serve is left alone from then on."""
         topics = _verify.watched(publishers, anonymous_topics, self._public_topics, self._mark)
         served = []
-        newest = max((way.version for way in self._ways), default="")
         watchers: dict[_verify.Way, _mqtt_client.Session] = {}
         for way in self._ways:
             name, problem = f"{way} lets anyone in", None
             try:
-                if way.version == newest:
-                    watchers[way] = self._watcher(way, topics)
-                    self._watch_sys(watchers[way])
+                if way.version == _verify.VERSIONS[-1]:
+                    watchers[way] = self._watcher(way, [*topics, SYS])
                 else:
                     with self._clients.session(way):
                         pass
@@ -142,13 +140,10 @@ class Verification:
             except _mqtt.Failure as exc:
                 problem = str(exc) if exc.cause == "tls" else None
                 self.checks.append(Check(name, FAILED, str(exc)))
-            if way.tls and way.version == newest:
+            if way.tls and way.version == _verify.VERSIONS[-1]:
                 self._certificate(way, watchers.get(way), problem)
         # A listener says what it takes with MQTT 5 only.
-        limits = {
-            way.port: {"max_qos": min(way.max_qos, one.max_qos), "retain": one.retain_available}
-            for way, one in watchers.items()
-        }
+        limits = {way.port: {"max_qos": one.max_qos, "retain": one.retain_available} for way, one in watchers.items()}
         self._ways = [dataclasses.replace(way, **limits.get(way.port, {})) for way in served]
         self._watchers = {dataclasses.replace(way, **limits[way.port]): session for way, session in watchers.items()}
         if feed and self._watchers and self._may_be_public(feed):
@@ -176,15 +171,6 @@ class Verification:
         session = self._stack.enter_context(self._clients.session(way))
         session.subscribe(topics, 1)
         return session
-
-    @staticmethod
-    def _watch_sys(session: _mqtt_client.Session) -> None:
-        try:
-            session.subscribe([SYS], 1)
-        except _mqtt.Failure as exc:
-            if exc.cause != "subscription":
-                raise
-            # One way to have it closed
 
     def _stay(self) -> None:
         """Have the watchers take what came, and say that they are there."""

@@ -205,14 +205,12 @@ def single(way: Way) -> Mode:
     return Mode(min(1, way.max_qos))
 
 
-def ways(
-    listeners: t.Iterable[t.Mapping[str, t.Any]], versions: t.Iterable[str] = VERSIONS, max_qos: int = 2
-) -> list[Way]:
+def ways(listeners: t.Iterable[t.Mapping[str, t.Any]]) -> list[Way]:
     """All listeners with all versions."""
     return [
-        Way(listener["port"], listener["protocol"], version, max_qos, tls=listener.get("tls", False))
+        Way(listener["port"], listener["protocol"], version, tls=listener.get("tls", False))
         for listener in listeners
-        for version in versions
+        for version in VERSIONS
     ]
 
 

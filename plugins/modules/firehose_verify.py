@@ -71,19 +71,6 @@ options:
         description: Why the listener is not checked, if it is not.
         type: str
         version_added: 2.1.0
-  versions:
-    description: The versions of MQTT that the listeners speak.
-    type: list
-    elements: str
-    choices: ["3.1.1", "5"]
-    default: ["3.1.1", "5"]
-    version_added: 3.0.0
-  max_qos:
-    description: The highest QoS that the listeners take from publishers. With MQTT 5 they say so themselves if it is less.
-    type: int
-    choices: [0, 1, 2]
-    default: 2
-    version_added: 3.0.0
   account_listeners:
     description:
       - Listeners for accounts, with the same suboptions as O(listeners). They have to turn the public away. One that does not answer where the
@@ -301,13 +288,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "default": [{"port": 1883}, {"port": 80, "protocol": "websockets"}],
         "options": LISTENER_SPEC,
     },
-    "versions": {
-        "type": "list",
-        "elements": "str",
-        "choices": [*_verify.VERSIONS],
-        "default": [*_verify.VERSIONS],
-    },
-    "max_qos": {"type": "int", "choices": [0, 1, 2], "default": 2},
     "account_listeners": {"type": "list", "elements": "dict", "default": [], "options": LISTENER_SPEC},
     "ca_file": {"type": "path"},
     "certificate_days": {"type": "int", "default": 14},
@@ -382,7 +362,7 @@ def main() -> t.NoReturn:
     ]
     with _verification.Verification(
         _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
-        _verify.ways([listener for listener, reason in listeners if not reason], params["versions"], params["max_qos"]),
+        _verify.ways([listener for listener, reason in listeners if not reason]),
         params["public_topics"],
         beacon["run"],
         beacon["problem"] or None,

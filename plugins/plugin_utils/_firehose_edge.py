@@ -18,11 +18,6 @@ Entry = t.Mapping[str, t.Any]
 LISTENER_KEYS = {"bind_address", "port", "protocol", "tls"}
 # The brokers' own ports on the loopback begin here.
 BROKER_PORTS = range(21000, 23000)
-# The versions of MQTT that an engine speaks, and the highest QoS that it takes, if it does not say so itself.
-SPEAKS: dict[str, dict[str, t.Any]] = {
-    "mosquitto": {"versions": ["3.1.1", "5"], "max_qos": 2},
-    "nats": {"versions": ["3.1.1"], "max_qos": 1},
-}
 RANGES: dict[str, tuple[int, int | None]] = {
     "firehose_edge_core_port": (1, 65535),
     "firehose_edge_core_timeout": (0, None),
@@ -90,7 +85,7 @@ def frontends(listeners: t.Sequence[Entry], directory: str) -> list[dict[str, t.
 
 
 def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """Where the public finds each edge that serves, and what it speaks there, from the variables of the edges."""
+    """Where anonymous clients find each edge host that serves, from the variables of the edge hosts."""
 
     def place(variables: Entry) -> dict[str, t.Any]:
         name = variables["inventory_hostname"]
@@ -98,8 +93,7 @@ def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
         if listeners is None:
             listeners = _firehose.listeners(variables.get("firehose_tls") or {}, variables.get("firehose_plain", True))
         host = variables.get("firehose_verify_host") or variables.get("ansible_host") or name
-        speaks = SPEAKS[variables.get("firehose_edge_engine", "mosquitto")]
-        return {"name": name, "host": host, "listeners": _firehose.public_listeners(listeners), **speaks}
+        return {"name": name, "host": host, "listeners": _firehose.public_listeners(listeners)}
 
     return [place(variables) for variables in hosts if variables.get("firehose_edge_state") != "drained"]
 

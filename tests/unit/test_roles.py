@@ -13,7 +13,7 @@ import pytest
 TOOL = Path(__file__).parents[2] / "tools/role_tables.py"
 
 
-@pytest.mark.parametrize("name", ["firehose", "firehose_edge", "germqtt", "mosquitto", "nats"])
+@pytest.mark.parametrize("name", ["firehose", "firehose_edge", "germqtt", "mosquitto"])
 def test_variables(roles, name):
     role = roles[name]
     options = {key: option for spec in role.specs.values() for key, option in spec["options"].items()}
@@ -32,4 +32,4 @@ def test_readmes_are_as_make_tables_writes_them(roles):
 
 
 def test_all_roles_are_looked_at(roles):
-    assert sorted(roles) == ["firehose", "firehose_edge", "germqtt", "mosquitto", "nats"]
+    assert sorted(roles) == ["firehose", "firehose_edge", "germqtt", "mosquitto"]

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have HAProxy send nobody new to a server that is about to stop, or again to one that has started.
+"""Drain a broker at HAProxy before the broker stops, and take it back when it has started.
 
-Usage: python3 firehose-edge-server.py leave|join mosquitto|nats NUMBER
+Usage: python3 firehose-edge-server.py leave|join NUMBER
 """
 
 import os
@@ -12,31 +12,30 @@ import time
 
 MASTER = "/run/firehose-edge/master.sock"
 BACKENDS = ["mqtt", "websockets"]
-# A server that is about to stop says so before its port is closed. One that has started need not wait for HAProxy's next check.
+# A broker that has started need not wait for HAProxy's next health check.
 ORDERS = {
     "leave": ["set server {}/{} state drain"],
     "join": ["set server {}/{} state ready", "set server {}/{} health up"],
 }
-# What those who came last have to be let in, in seconds. Websockets take Mosquitto 2.0 up to 200 milliseconds each. Where NATS is the only server
-# there is, who comes meanwhile has to wait.
-GRACE = {"mosquitto": 3, "nats": 1}
+# Seconds for the last new clients to be accepted. Websockets take Mosquitto 2.0 up to 200 milliseconds each.
+GRACE = 3
 
 
 def main() -> None:
-    """Tell HAProxy. Where it does not run, there is nobody to be told."""
-    action, engine, number = sys.argv[1:]
-    for order in (one.format(backend, f"{engine}-{number}") for one in ORDERS[action] for backend in BACKENDS):
+    """Tell HAProxy."""
+    action, number = sys.argv[1:]
+    for order in (one.format(backend, f"mosquitto-{number}") for one in ORDERS[action] for backend in BACKENDS):
         with socket.socket(socket.AF_UNIX) as master:
             master.settimeout(5)
             master.connect(MASTER)
-            # The worker that listens. Those before it only serve who is connected to them.
+            # The newest worker: the older ones only serve the clients that are connected to them.
             master.sendall(f"@1 {order}\n".encode())
             master.shutdown(socket.SHUT_WR)
             while master.recv(4096):
                 pass
-    # Else it has ended by itself, and nobody is left who could be let in.
+    # Without MAINPID the broker has already ended.
     if action == "leave" and "MAINPID" in os.environ:
-        time.sleep(GRACE[engine])
+        time.sleep(GRACE)
 
 
 if __name__ == "__main__":

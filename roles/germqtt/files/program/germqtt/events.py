@@ -12,7 +12,7 @@ import typing as t
 LONGEST_TOPIC = 65535
 MOST_SLASHES = 200
 
-# The escape itself, wildcards, the space, at which NATS breaks off, and what MQTT forbids: controls, surrogates and
+# The escape itself, wildcards, the space, which some brokers reject, and what MQTT forbids: controls, surrogates and
 # noncharacters.
 _UNFIT = re.compile(
     "[%+# \x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
