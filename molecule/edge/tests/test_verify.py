@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import subprocess
-import typing as t
 
 from firehose_testing.clients import ca_file
-from firehose_testing.edges import Edge, Edges, cut_off
-from firehose_testing.fixtures import Firehose
+from firehose_testing.edges import cut_off
+from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
 from firehose_testing.runs import try_playbook
 
 
-def verify(core: Firehose, edges: t.Mapping[str, Edge], **variables: list[str]) -> subprocess.CompletedProcess[str]:
+def verify(core: Firehose, edges: Firehoses, **variables: list[str]) -> subprocess.CompletedProcess[str]:
     addresses = {host.name: host.address for host in (core, *edges.values())}
     return try_playbook(
         "verify",
@@ -25,7 +24,7 @@ def verify(core: Firehose, edges: t.Mapping[str, Edge], **variables: list[str]) 
     )
 
 
-def test_good_edges_pass(core: Firehose, edges: Edges, gerrit: Gerrit) -> None:
+def test_good_edges_pass(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
     with gerrit.events():
         run = verify(core, edges)
     assert run.returncode == 0, run.stdout
@@ -34,8 +33,8 @@ def test_good_edges_pass(core: Firehose, edges: Edges, gerrit: Gerrit) -> None:
         assert [line for line in passed if f"[{name}]" in line]
 
 
-def test_an_edge_that_gets_nothing_is_named(core: Firehose, edges: Edges, gerrit: Gerrit) -> None:
-    deaf, other = [next(iter(edges.of(engine).values())) for engine in ("mosquitto", "nats")]
+def test_an_edge_that_gets_nothing_is_named(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
+    [deaf, other, *_others] = edges.values()
     with cut_off(deaf, "tcp dport 8884", hook="output"), gerrit.events():
         run = verify(core, edges, firehose_verify_edges=[deaf.name, other.name])
     assert run.returncode == 2, run.stdout

@@ -40,8 +40,6 @@ VARIABLES = {
         "mosquitto_bridges": [],
         "mosquitto_listeners": [{"port": 1883}],
         "mosquitto_options": {},
-        **yaml.safe_load((PROJECT / "roles/nats/defaults/main.yml").read_text(encoding="utf-8")),
-        "nats_server_name": "nats1",
     },
 }
 

@@ -31,8 +31,12 @@ def _inventory() -> AnsibleRunner:
     return AnsibleRunner.get_runner(os.environ["MOLECULE_INVENTORY_FILE"])
 
 
+def names_of(group: str) -> list[str]:
+    return _inventory().get_hosts(group)
+
+
 def only_host(group: str) -> str:
-    [name] = _inventory().get_hosts(group)
+    [name] = names_of(group)
     return name
 
 
@@ -74,7 +78,7 @@ def _accounts(entries: list[dict[str, t.Any]] | None, passwords: dict[str, str] 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `name` once for each managed host."""
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", _inventory().get_hosts("firehose"))
+        metafunc.parametrize("name", names_of("firehose"))
 
 
 def reached(name: str) -> tuple[str, testinfra.host.Host, str]:
@@ -83,20 +87,13 @@ def reached(name: str) -> tuple[str, testinfra.host.Host, str]:
     return name, host, host.check_output("hostname -i")
 
 
-Kind = t.TypeVar("Kind", bound=Firehose)
+class Firehoses(dict[str, Firehose]):
+    """Managed hosts by name."""
 
-
-class Hosts(dict[str, Kind]):
-    """Hosts of a kind by name."""
-
-    def each(self, function: t.Callable[[Kind], Result]) -> dict[str, Result]:
+    def each(self, function: t.Callable[[Firehose], Result]) -> dict[str, Result]:
         """Call a function for all hosts at once; return its results by name."""
         with concurrent.futures.ThreadPoolExecutor(len(self)) as pool:
             return dict(zip(self, pool.map(function, self.values()), strict=True))
-
-
-class Firehoses(Hosts[Firehose]):
-    """The managed hosts by name."""
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ Run = t.Callable[[Field], t.Awaitable[None]]
 class Attack:
     """An attack. If it is `forbidden`, nothing of it may get through; else only others must not notice it.
 
-    One that nothing in this collection stops yet has the reason in `unsolved`, by the engine of the target. SECURITY.md names it, too.
+    One that nothing in this collection stops yet has the reason in `unsolved`. SECURITY.md names it, too.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Attack:
     sources: int
     ipv6: bool
     least: int
-    unsolved: t.Mapping[str, str]
+    unsolved: str
 
 
 # In the long form ten newcomers come during each attack, on each transport.
@@ -47,7 +47,7 @@ def attack(
     sources: int = 8,
     ipv6: bool = False,
     least: int = 1,
-    unsolved: t.Mapping[str, str] | None = None,
+    unsolved: str = "",
 ) -> t.Callable[[Run], Run]:
     """Register an attack.
 
@@ -56,7 +56,7 @@ def attack(
     """
 
     def register(run: Run) -> Run:
-        ATTACKS[name] = Attack(name, run, forbidden, seconds, long_seconds, sources, ipv6, least, unsolved or {})
+        ATTACKS[name] = Attack(name, run, forbidden, seconds, long_seconds, sources, ipv6, least, unsolved)
         return run
 
     return register
