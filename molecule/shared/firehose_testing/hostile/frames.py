@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import os
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -21,14 +20,9 @@ def upgrade(host: str, path: str = "/mqtt") -> bytes:
 
 
 def frame(
-    payload: bytes,
-    opcode: int = BINARY,
-    first: int = 0x80,
-    masked: bool = True,
-    claim: int | None = None,
-    mask: bytes = bytes(4),
+    payload: bytes, opcode: int = BINARY, first: int = 0x80, masked: bool = True, claim: int | None = None
 ) -> bytes:
-    """A frame. Its mask is zero, which hides nothing, if no other is given; it may claim another length than it has."""
+    """A frame. Its mask is zero, which changes no byte; it may claim another length than it has."""
     size = len(payload) if claim is None else claim
     flag = 0x80 * masked
     if size < 126:
@@ -37,5 +31,4 @@ def frame(
         head = bytes([first | opcode, flag | 126]) + size.to_bytes(2, "big")
     else:
         head = bytes([first | opcode, flag | 127]) + size.to_bytes(8, "big")
-    hidden = bytes(byte ^ key for byte, key in zip(payload, itertools.cycle(mask))) if any(mask) else payload
-    return head + mask * masked + hidden
+    return head + bytes(4 * masked) + payload

@@ -19,8 +19,6 @@ CLOSED = (
     "$CONTROL/#",
     "$CONTROL/dynamic-security/v1/response",
     "$hostile/#",
-    "$MQTT/#",
-    "$JS/#",
     "$share/hostile/$SYS/#",
     "$share/hostile/$CONTROL/#",
     "+/broker/version",
