@@ -15,7 +15,7 @@ PACED = {5: 15, 20: 60, 60: 120}
 MOST_PACED = 60_000
 # How long it takes until so many are out is measured everywhere.
 BURST = 500
-# How long subscribers may take to connect: Mosquitto 2.0 takes but few a second over websockets, and NATS where thousands are.
+# Seconds for all subscribers to connect: Mosquitto 2.0 accepts only a few a second over websockets.
 CONNECT_SECONDS = {"tcp": 150, "websockets": 30}
 # Who may have 1024 files open has less than this many subscribers.
 STOCK_LIMIT = 1000

@@ -36,11 +36,10 @@ class Load:
         source = FIRST_SOURCE
         if contender.within:
             client, place, source = contender.host, "127.0.0.1", "-"
-            publisher = "127.0.0.1" if contender.publish_at == contender.host else publisher
         ports = ",".join(map(str, contender.ports(transport)))
         where = [place, ports, transport, str(subscribers), str(CONNECT_SECONDS[transport]), source]
         command = ["docker", "exec", "--interactive", hosts.container(client), "load", *where]
-        command += [publisher, str(contender.publish_port), str(contender.publish_qos), *site.login(contender)]
+        command += [publisher, str(contender.publish_port), "1", *site.login(contender)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         found = self._answer()
         self.subscribed, self.seconds = found["subscribed"], found["seconds"]

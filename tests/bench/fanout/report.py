@@ -133,17 +133,15 @@ def costs(samples: Samples, name: str, case: str, rate: int) -> list[float]:
 def targets(samples: Samples) -> list[Row]:
     """What has to be reached, of what was measured."""
     rows: list[Row] = []
-    cores = os.cpu_count() or 1
-    edges = {"edge-nats": "NATS edge", "edge-nats-bare": "  without HAProxy", "edge-nats-fed": "    published at it"}
-    wanted = [(name, what, case, least) for case, least in (("100", 20), ("1000", 8)) for name, what in edges.items()]
-    wanted += [("edge-mosquitto", "Mosquitto edge", case, 0.9 * cores) for case in ("100", "1000")]
-    wanted += [("edge-mosquitto-bare", "  without HAProxy", case, 0.9 * cores) for case in ("100", "1000")]
+    cpus = os.cpu_count() or 1
+    edges = {"edge": "edge", "edge-bare": "  without HAProxy"}
+    wanted = [(name, what, case, 0.9 * cpus) for name, what in edges.items() for case in ("100", "1000")]
     wanted += [("core", "core", case, 0.95) for case in ("100", "1000")]
     for name, what, case, least in wanted:
         mine, stock = rates(samples, name, case), rates(samples, "stock", case)
         if mine and stock and min(stock) > 0:
             rows.append(at_least(f"{what} / stock, lossless, {case} subscribers", mine, stock, least))
-    for name, what in (("edge-mosquitto", "Mosquitto edge"), ("edge-mosquitto-bare", "  without HAProxy")):
+    for name, what in edges.items():
         for case in ("100", "1000"):
             for rate in PACED:
                 mine, stock = costs(samples, name, case, rate), costs(samples, "stock", case, rate)
@@ -159,9 +157,9 @@ def report(samples: Samples) -> str:
     """All tables."""
     measured = [case for case in cases.ALL if any(names(samples, case))]
     parts = [text for case in measured for text in (bursts(samples, case), paced(samples, case)) if text]
-    feed = [rates(samples, name, "1") for name in ("edge-mosquitto", "edge-nats")]
+    feed = rates(samples, "edge", "1")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    brought = ", ".join(f"{statistics.median(each):.0f}" for each in feed if each) or "not measured here"
+    brought = f"{statistics.median(feed):.0f}" if feed else "not measured here"
     return f"""{chr(10).join(f"{part}{chr(10)}" for part in [*parts, memories(samples)])}
 {table(ALL_TARGETS_HEADER, targets(samples))}
 
@@ -172,7 +170,7 @@ halves of what is left, some times: the best without a loss counts, from the fir
 Events are published at QoS 1, as germqtt does. Edges get them from a core, which is not counted, but the time that takes is:
 in the latency, and in how long {BURST} events are out. So many events a second it brings them (a burst at 1 subscriber): {brought}.
 For each subscriber there cannot be more deliveries than that.
-The public may not publish at an edge, so that its Mosquittos cannot be measured without the core; NATS is, with the account that its relay has.
+Anonymous clients cannot publish at an edge host, so its brokers cannot be measured without the core host.
 CPU: {"; ".join(f"{each.name}: {' + '.join(each.processes)}" for each in contenders.ALL if len(each.processes) > 1)}.
 Without HAProxy subscribers come over the loopback, else over a bridge. Memory is that of processes, without the kernel's buffers.
 Medians of {max(map(len, samples.values()), default=0)} turns where there is a target, else measured once."""

@@ -13,7 +13,7 @@ import yaml
 from measure import BENCH, CHECKOUT, play, run, say
 
 from fanout.cases import STOCK_LIMIT
-from fanout.contenders import Contender, edges
+from fanout.contenders import Contender
 
 # Where subscribers come from, an address each: networks that are for benchmarks.
 SOURCES, FIRST_SOURCE = "198.18.0.0/15", "198.18.1.0"
@@ -32,7 +32,6 @@ class Site:
     def __init__(self, folder: pathlib.Path, contenders: t.Sequence[Contender]) -> None:
         self._folder = folder
         self.names = sorted({"client"}.union(*(each.containers for each in contenders)))
-        self._engines = sorted(edges(contenders))
         self._password = secrets.token_urlsafe(24)
         self._paused: set[str] = set()
         self._raised = False
@@ -81,10 +80,10 @@ class Site:
             "firehose_edge_core_host": names[-1],
             "firehose_edge_core_ca_pem": pem[certificate],
         }
-        edge_hosts = {hosts.container(f"edge-{engine}"): {"firehose_edge_engine": engine} for engine in self._engines}
+        edges = {hosts.container("edge"): {}} if "edge" in self.names else {}
         inventory = {
             "firehose": {"hosts": {name: {} for name in names}},
-            "firehose_edges": {"hosts": edge_hosts},
+            "firehose_edges": {"hosts": edges},
             "all": {"vars": variables},
         }
         path = self._folder / "inventory.yml"
@@ -114,7 +113,4 @@ class Site:
         """The name and the password that may publish for it."""
         if contender.publish_at in ("core", ORIGIN):
             return "bench", self._password
-        if contender.publish_at == "edge-nats":
-            find = "sed -n s/^FIREHOSE_RELAY_PASSWORD=//p $(grep -rl ^FIREHOSE_RELAY_PASSWORD= /etc/firehose-edge)"
-            return "relay", hosts.in_container("edge-nats", "sh", "-c", find).strip('"')
         return "", ""
