@@ -154,7 +154,7 @@ def test_the_table_has_a_line_for_each_attack():
 
 
 def test_a_target_is_read_from_the_scenarios_variable():
-    """An edge lets no accounts in, and who watches there may be anybody."""
+    """An edge host has no accounts of its own, and the watcher may be anonymous."""
     nobody = {"host": "127.0.0.1", "port": 21001, "username": None, "password": None, "client_id": "c"}
     data = {"listeners": [{"port": 1883, "transport": "tcp"}, {"port": 80, "transport": "websockets"}]}
     data |= {"account_listeners": [], "publisher": nobody, "watcher": nobody, "most_memory": 1}

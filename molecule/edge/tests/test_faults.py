@@ -30,7 +30,7 @@ TOPIC = "ci/numbers"
 SUBSCRIBERS = 300
 
 
-# All that the role, and what it uses, put on a host.
+# All that the role and the roles that it uses put on a host.
 WIPE = """
 systemctl stop firehose-edge firehose-limits mosquitto 'mosquitto@*' || true
 apt-get purge --yes --autoremove haproxy mosquitto
@@ -52,7 +52,7 @@ def published(core: Firehose, ci: Account) -> t.Iterator[t.Callable[[], list[str
 
 @pytest.fixture
 def crowd(edges: Firehoses, published: t.Callable[[], list[str]]) -> t.Iterator[Crowd]:
-    """Who listens to them, as many at each edge."""
+    """Subscribers, the same number at each edge host."""
     with Crowd({edge.name: edge.address for edge in edges.values()}, TOPIC, SUBSCRIBERS) as found:
         found.wait_for(int(published()[-1]) + 1)
         yield found
@@ -83,7 +83,7 @@ def stopped(edge: Firehose) -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(edge: Firehose) -> t.Iterator[None]:
-    """There is nothing left of it, and then another host by its name and address."""
+    """Remove all that the role installed, and set the host up again."""
     edge.host.check_output(WIPE)
     try:
         yield
@@ -97,7 +97,7 @@ SHORT = {"killed": 0, "cut off": 1, "stopped": 2, "replaced": 1}
 
 
 def served(edge: Firehose) -> None:
-    """Wait until it serves newcomers on every way."""
+    """Wait until new clients are served over every transport and version."""
     deadline = time.monotonic() + 60
     for way in ALL_WAYS:
         while True:
@@ -105,7 +105,7 @@ def served(edge: Firehose) -> None:
                 with PahoSubscriber(edge.address, way):
                     break
             except (ConnectionError, OSError):
-                assert time.monotonic() < deadline, f"{edge.name} serves nobody over {way}"
+                assert time.monotonic() < deadline, f"{edge.name} does not serve {way}"
                 time.sleep(0.2)
 
 
@@ -160,7 +160,7 @@ def test_an_edge_that_the_core_is_away_from_stays_up_and_catches_up(
 
 
 def test_a_catch_up_is_more_than_a_queue_holds(core: Firehose, edges: Firehoses, ci: Account) -> None:
-    """Thousands of events that waited at the core get to all who are there, and in their order."""
+    """Thousands of events that the core host held reach every connected subscriber in order."""
     with contextlib.ExitStack() as stack:
         public = [
             stack.enter_context(PahoSubscriber(edge.address, way, ["ci/many"]))

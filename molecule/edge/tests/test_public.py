@@ -26,7 +26,7 @@ from firehose_testing.clients import (
 from firehose_testing.fixtures import Firehose, Firehoses
 
 TCP = Way("tcp", "3.1.1")
-TOPICS = ["gerrit/x", "ci/x", "$SYS/broker/x", "$share/x/gerrit"]
+TOPICS = ["gerrit/x", "ci/x", "$SYS/broker/x", "$CONTROL/dynamic-security/v1", "$share/x/gerrit"]
 CLAIMS = {
     "anonymous": ANONYMOUS,
     "a publisher without a password": Account("ci"),

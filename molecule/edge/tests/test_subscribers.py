@@ -16,6 +16,7 @@ from firehose_testing.clients import (
     QOS1,
     QOS2,
     RETAINED,
+    WAYS,
     Account,
     PahoSubscriber,
     Way,
@@ -153,8 +154,12 @@ def test_publishing_at_qos_2_ends_a_connection(edge: Firehose) -> None:
         wait_until(lambda: client.ended, "it is disconnected", 10)
 
 
-def test_sys_topics(edge: Firehose) -> None:
-    with Client(edge) as client:
-        assert client.subscribe(("$SYS/#", 0), ("$other/#", 0)) == [0, 0]
-        time.sleep(1)
-        assert client.got == []
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_sys_topics(edges: Firehoses, way: Way) -> None:
+    def subscribe(edge: Firehose) -> tuple[list[int], list[paho.MQTTMessage]]:
+        with Client(edge, way=way) as client:
+            granted = client.subscribe(("$SYS/#", 0), ("$CONTROL/#", 0), ("$other/#", 0))
+            time.sleep(1)
+            return granted, client.got
+
+    assert edges.each(subscribe) == {name: ([0, 0, 0], []) for name in edges}

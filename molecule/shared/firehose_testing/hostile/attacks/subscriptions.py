@@ -79,7 +79,7 @@ async def shared_subscriptions_that_all_match(field: Field) -> None:
     await subscribe_to(field, 8, lambda number: (f"$share/{number}-{place}/#" for place in range(count)), reads=False)
 
 
-@attack("subscriptions that cannot be, by a long name", seconds=6)
+@attack("long client ids and filters with a space", seconds=6)
 async def subscriptions_that_cannot_be(field: Field) -> None:
     """Each could be worth a line of a log, with the name in it, and each session with such a name a record."""
 
