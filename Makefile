@@ -14,6 +14,7 @@ MOLECULE_JOBS ?= 2
 LOGS := .cache/logs
 HOSTILE_RELEASES ?= 12 13 14
 RESOLVE := uv pip compile --quiet --universal --no-header --no-emit-index-url --no-emit-find-links
+HASHED := $(RESOLVE) --generate-hashes
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -86,9 +87,9 @@ bench-converge: ## what runs take, beside the usual way of doing the same (BENCH
 bench-fanout: ## how brokers fan events out to thousands, in half an hour (BENCH_RUNS=3 FANOUT_CASES="100 1000" FANOUT_CONTENDERS="stock core")
 bench-germqtt: ## what germqtt takes, beside germqtt 0.1.0 and a bare publisher (BENCH_RUNS=3)
 
-lock: ## resolve requirements/*.in into the pinned versions that get installed
-	$(RESOLVE) --python-version 3.11 --upgrade requirements/dev.in --output-file requirements/dev.txt
-	$(RESOLVE) --python-version 3.12 --upgrade requirements/newest.in --output-file requirements/newest.txt
+lock: ## resolve requirements/*.in into the pinned versions, with their hashes, that get installed
+	$(HASHED) --python-version 3.11 --upgrade requirements/dev.in --output-file requirements/dev.txt
+	$(HASHED) --python-version 3.12 --upgrade requirements/newest.in --output-file requirements/newest.txt
 	$(RESOLVE) --python-version 3.11 --upgrade --constraint requirements/dev.txt requirements/units.in \
 		--output-file tests/unit/requirements.txt
 

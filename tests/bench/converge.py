@@ -125,14 +125,15 @@ class Host:
         return Sample(timed.wall, len(found["reached"]), executions, found["changed"])
 
     def see_that_it_serves(self) -> None:
-        """Have an account's message arrive at an anonymous subscriber over websockets, and nobody else's."""
+        """Check that an anonymous subscriber gets what an account publishes on its own topic, and nothing else."""
         if not self._accounts:
             return
         place, name, version = hosts.address(self.play.name), self._accounts[0]["name"], "3.1.1"
         account = Account(name, self._accounts[0]["password"])
         own = Way("tcp", version, account=self.play.name == "firehose")
         try:
-            with PahoSubscriber(place, Way("websockets", version)) as public:
+            # Elsewhere are messages that others retain, such as germqtt's status.
+            with PahoSubscriber(place, Way("websockets", version), ["ci/#"]) as public:
                 publish(place, Account(), Way("tcp", version), QOS1, {"ci/1/bench": "anybody's"})
                 publish(place, account, own, QOS1, {"ci/2/bench": "another topic", "ci/1/bench": name})
                 public.wait_for(payload=name)
