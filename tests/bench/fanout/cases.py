@@ -16,7 +16,7 @@ MOST_PACED = 60_000
 # How long it takes until so many are out is measured everywhere.
 BURST = 500
 # Seconds for all subscribers to connect: Mosquitto 2.0 accepts only a few a second over websockets.
-CONNECT_SECONDS = {"tcp": 150, "websockets": 30}
+CONNECT_SECONDS = 30
 # Who may have 1024 files open has less than this many subscribers.
 STOCK_LIMIT = 1000
 

@@ -37,9 +37,9 @@ class Load:
         if contender.within:
             client, place, source = contender.host, "127.0.0.1", "-"
         ports = ",".join(map(str, contender.ports(transport)))
-        where = [place, ports, transport, str(subscribers), str(CONNECT_SECONDS[transport]), source]
+        where = [place, ports, transport, str(subscribers), str(CONNECT_SECONDS), source]
         command = ["docker", "exec", "--interactive", hosts.container(client), "load", *where]
-        command += [publisher, str(contender.publish_port), "1", *site.login(contender)]
+        command += [publisher, str(contender.publish_port), *site.login(contender)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         found = self._answer()
         self.subscribed, self.seconds = found["subscribed"], found["seconds"]

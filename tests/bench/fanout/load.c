@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: the opendev.firehose authors
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Connect subscribers and a publisher, and then do what standard input says, a line of JSON for each:
-// usage: load HOST PORT[,PORT...] tcp|websockets SUBSCRIBERS SECONDS SOURCE|- PUBLISHER_HOST PORT QOS NAME PASSWORD
+// usage: load HOST PORT[,PORT...] tcp|websockets SUBSCRIBERS SECONDS SOURCE|- PUBLISHER_HOST PORT NAME PASSWORD
 // in:    EVENTS RATE SIZE     (a rate of 0 is as fast as possible)
 #include <arpa/inet.h>
 #include <err.h>
@@ -69,9 +69,9 @@ static void run(struct publisher *publisher)
 
 int main(int count, char **arguments)
 {
-        if (count != 12)
+    if (count != 11)
         errx(1, "wrong usage");
-    struct publisher publisher = {.run = (unsigned)(now() / 1000000), .qos = (unsigned)atoi(arguments[9])};
+    struct publisher publisher = {.run = (unsigned)(now() / 1000000)};
     struct place place = {.host = arguments[1]};
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (char *port = strtok(arguments[2], ","); port && place.port_count < 64; port = strtok(NULL, ","))
@@ -81,7 +81,7 @@ int main(int count, char **arguments)
     uint64_t start = now();
     subscribers_connect(&place, (unsigned)atoi(arguments[4]), (unsigned)atoi(arguments[5]));
     printf("{\"subscribed\": %u, \"lost\": %u, \"seconds\": %.6f}\n", subscribed, lost, since(start, now()));
-    publisher_connect(&publisher, arguments[7], arguments[8], arguments[10], arguments[11]);
+    publisher_connect(&publisher, arguments[7], arguments[8], arguments[9], arguments[10]);
     while (scanf("%u %lf %u", &publisher.events, &publisher.rate, &publisher.size) == 3)
         run(&publisher);
     return 0;

@@ -10,7 +10,7 @@
 #include <time.h>
 
 enum { CONNECT = 1, CONNACK, PUBLISH, PUBACK, SUBSCRIBE = 8, SUBACK };
-enum { TOPIC_SIZE = 12, LARGEST = 65536 };
+enum { QOS1 = 2, TOPIC_SIZE = 12, LARGEST = 65536 };
 
 static const char TOPIC[TOPIC_SIZE + 1] = "bench/fanout";
 

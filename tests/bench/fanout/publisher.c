@@ -19,9 +19,8 @@ static unsigned char *put_event(unsigned char *at, const struct publisher *publi
 {
     uint64_t due = publisher->rate > 0 ? publisher->start + (uint64_t)(number / publisher->rate * 1e9) : now();
     struct event event = {publisher->run, number, due};
-    at = put_head(at, PUBLISH, publisher->qos << 1, 2 + TOPIC_SIZE + 2 * publisher->qos + publisher->size);
-    at = put_text(at, TOPIC, TOPIC_SIZE);
-    at = publisher->qos ? put16(at, number % 65535 + 1) : at;
+    at = put_head(at, PUBLISH, QOS1, 2 + TOPIC_SIZE + 2 + publisher->size);
+    at = put16(put_text(at, TOPIC, TOPIC_SIZE), number % 65535 + 1);
     memcpy(at, &event, sizeof event);
     memset(at + sizeof event, 'x', publisher->size - sizeof event);
     return at + publisher->size;
@@ -48,7 +47,7 @@ static void *publish(void *argument)
 {
     struct publisher *publisher = argument;
     static unsigned char data[BATCH + LARGEST];
-    size_t acknowledgements = 0, expected = 4 * (size_t)publisher->events * publisher->qos;
+    size_t acknowledgements = 0, expected = 4 * (size_t)publisher->events;
     bool connected = true;
     publisher->start = now();
     for (unsigned number = 0; connected && number < publisher->events;) {

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: the opendev.firehose authors
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Publish events over one connection, in a thread of its own: all at once, or so many a second.
+// Publish events at QoS 1 over one connection, in a thread: all at once, or so many a second.
 #pragma once
 
 #include <pthread.h>
@@ -9,8 +9,6 @@
 
 struct publisher {
     int fd;
-    // At QoS 1 it waits for what acknowledges them, at QoS 0 it does not.
-    unsigned qos;
     // What to publish: an event has `size` bytes, and a rate of 0 is as fast as possible.
     unsigned run, events, size;
     double rate;
