@@ -16,9 +16,12 @@ Entry = t.Mapping[str, t.Any]
 # The accounts of those that serve the public, and what the names of those start with that verifying makes and removes
 OWN = {"firehose-relay": "the public broker", "firehose-edge": "the hosts of the role firehose_edge"}
 PROBE = "firehose-verify"
-# The smallest and the largest value of each limit for one address; nftables counts in 32 bits.
+# The smallest and the largest value of each limit. nftables counts in 32 bits.
 RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
 RANGES["firehose_source_kilobytes"] = (1, 2**22)
+RANGES["firehose_max_keepalive"] = (_mosquitto.LEAST_KEEPALIVE, 65535)
+# The public broker's largest packet is as much above it.
+RANGES["firehose_max_payload"] = (1, 268435455 - 2 * (65536 + 16))
 
 
 def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:

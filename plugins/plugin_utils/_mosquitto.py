@@ -26,13 +26,15 @@ UMASK = re.compile(r"0[0-7]{3}")
 MEMORY = re.compile(r"infinity|[1-9][0-9]*[KMGT]?|[1-9][0-9]?%")
 EXPIRATION_IS = "has to be a number and one of h, d, w, m and y, such as 1d"
 MEMORY_IS = "has to be a number of bytes, with K, M, G or T behind it or a percentage, or infinity"
+# Mosquitto 2.0.11 does not start with a lower max_keepalive.
+LEAST_KEEPALIVE = 10
 # The smallest and the largest value of each variable that is a number; None is no limit.
 RANGES: dict[str, tuple[int, int | None]] = {
     "mosquitto_autosave_interval": (0, None),
     "mosquitto_hash_iterations": (1, _accounts.MAX_ITERATIONS),
     "mosquitto_limit_nofile": (64, None),
     "mosquitto_max_inflight_messages": (0, 65535),
-    "mosquitto_max_keepalive": (10, 65535),
+    "mosquitto_max_keepalive": (0, 65535),
     "mosquitto_max_packet_size": (20, 268435455),
     "mosquitto_max_queued_messages": (0, None),
     "mosquitto_message_size_limit": (0, 268435455),
@@ -344,6 +346,9 @@ def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) ->
 def value_problems(variables: Variables) -> t.Iterator[str]:
     """Numbers out of their range, and texts of another form than theirs."""
     yield from _types.range_problems(variables, RANGES)
+    if 0 < variables["mosquitto_max_keepalive"] < LEAST_KEEPALIVE:
+        keepalive = variables["mosquitto_max_keepalive"]
+        yield f"mosquitto_max_keepalive: {keepalive} is not between {LEAST_KEEPALIVE} and 65535; 0 is no limit"
     if not EXPIRATION.fullmatch(str(variables["mosquitto_persistent_client_expiration"])):
         yield f"mosquitto_persistent_client_expiration: {EXPIRATION_IS}"
     if not INSTANCE.fullmatch(str(variables["mosquitto_instance"])):

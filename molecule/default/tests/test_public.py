@@ -58,21 +58,6 @@ def test_readers_stay_and_miss_nothing_while_the_other_broker_restarts(firehoses
             assert reader.ended is None
 
 
-def test_no_message_is_too_large_for_the_way_to_the_public(firehoses: Firehoses, name: str) -> None:
-    """The longest with the longest topic arrives, and one that is longer keeps no other from it."""
-    firehose, sender, largest = firehoses[name], firehoses[name].publishers["ci-3"], 262144
-    topic = f"ci/3/{'long' * 16000}"
-    with PahoSubscriber(firehose.address, WAYS[0], ["ci/3/#"]) as reader:
-        for size in (largest, largest + 1, 10):
-            publish(firehose.address, sender, ACCOUNT_WAYS[0], QOS1, {topic: "x" * size})
-        # A packet that is too large for the broker with the accounts ends the connection.
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            publish(firehose.address, sender, ACCOUNT_WAYS[0], QOS1, {topic: "x" * 2 * largest})
-        publish(firehose.address, sender, ACCOUNT_WAYS[0], QOS1, {topic: "the last"})
-        reader.wait_for(payload="the last")
-        assert [len(message.payload) for message in reader.messages] == [largest, 10, len("the last")]
-
-
 @pytest.mark.parametrize("way", [*WAYS, *TLS_WAYS], ids=str)
 def test_accounts_are_none_at_the_listeners_of_the_public(firehoses: Firehoses, name: str, way: Way) -> None:
     """Not even with the right password: nothing that is learnt there opens anything."""

@@ -10,6 +10,7 @@ import uuid
 
 import paho.mqtt.client as paho
 import pytest
+from firehose_testing import subscribing
 from firehose_testing.clients import (
     ACCOUNT_TLS,
     ANONYMOUS,
@@ -142,12 +143,6 @@ def test_many_filters(edge: Firehose) -> None:
         assert client.subscribe(*((f"ci/{number}/#", 0) for number in range(250))) == [0] * 250
 
 
-def test_client_ids_of_any_length(edge: Firehose) -> None:
-    for length in (256, 257):
-        with Client(edge, "x" * length) as client:
-            assert client.connected == [(False, "Success")]
-
-
 def test_publishing_at_qos_2_ends_a_connection(edge: Firehose) -> None:
     with Client(edge) as client:
         client.publish("ci/x", 2)
@@ -163,3 +158,13 @@ def test_sys_topics(edges: Firehoses, way: Way) -> None:
             return granted, client.got
 
     assert edges.each(subscribe) == {name: ([0, 0, 0], []) for name in edges}
+
+
+@pytest.mark.parametrize("case", subscribing.CASES, ids=str)
+def test_what_subscribers_are_allowed(edges: Firehoses, core: Firehose, ci: Account, case: subscribing.Case) -> None:
+    """The same as at a core host."""
+
+    def event(payload: str) -> None:
+        publish(core.address, ci, ACCOUNT_TLS, QOS1, {subscribing.TOPIC: payload})
+
+    edges.each(lambda edge: subscribing.check(case, edge, event))

@@ -10,12 +10,13 @@ import os
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
-def upgrade(host: str, path: str = "/mqtt") -> bytes:
-    """The request that turns HTTP into websockets."""
+def upgrade(host: str, path: str = "/mqtt", subprotocol: str = "mqtt") -> bytes:
+    """The request that turns HTTP into websockets. Without a subprotocol it asks for none."""
+    wanted = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     key = base64.b64encode(os.urandom(16)).decode()
     return (
         f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{wanted}\r\n"
     ).encode()
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-CONNECT, CONNACK, PUBLISH, PUBREC, PUBREL, SUBSCRIBE, SUBACK = 1, 2, 3, 5, 6, 8, 9
-V3, V5 = 4, 5
+CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 5, 6, 8, 9
+# MQTT 3.1 beside those that most tests take
+OLDEST, V3, V5 = 3, 4, 5
 VERSIONS = (V3, V5)
 
 PINGREQ, DISCONNECT = bytes([0xC0, 0]), bytes([0xE0, 0])
@@ -95,7 +96,8 @@ def connect(
         rest += properties(version, delay) + string(will.topic) + string(will.payload)
     rest += b"".join(string(text) for text in (username, password) if text is not None)
     kept = number_property(SESSION_EXPIRY, expiry) if expiry else b""
-    head = string("MQTT") + bytes([version, flags]) + keepalive.to_bytes(2, "big")
+    name = string("MQIsdp" if version == OLDEST else "MQTT")
+    head = name + bytes([version, flags]) + keepalive.to_bytes(2, "big")
     return packet(CONNECT << 4, head + properties(version, kept) + rest)
 
 

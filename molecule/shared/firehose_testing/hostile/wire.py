@@ -141,12 +141,15 @@ async def connect(
     receive_buffer: int | None = None,
     timeout: float = 10,
     upgraded: bool = True,
+    subprotocol: str = "mqtt",
 ) -> Connection:
     """Connect, up to where MQTT begins. With `upgraded` false a websocket listener is left with its HTTP."""
-    return await asyncio.wait_for(_connect(listener, source, receive_buffer, upgraded), timeout)
+    return await asyncio.wait_for(_connect(listener, source, receive_buffer, upgraded, subprotocol), timeout)
 
 
-async def _connect(listener: Listener, source: str | None, receive_buffer: int | None, upgraded: bool) -> Connection:
+async def _connect(
+    listener: Listener, source: str | None, receive_buffer: int | None, upgraded: bool, subprotocol: str
+) -> Connection:
     wire = await dial(listener, source, receive_buffer)
     try:
         options: dict[str, t.Any] = {"ssl": _context(), "server_hostname": ""} if listener.tls else {}
@@ -157,7 +160,7 @@ async def _connect(listener: Listener, source: str | None, receive_buffer: int |
     framed = listener.transport == "websockets" and upgraded
     try:
         if framed:
-            writer.write(frames.upgrade(listener.host))
+            writer.write(frames.upgrade(listener.host, subprotocol=subprotocol))
             answer = await reader.readuntil(b"\r\n\r\n")
             if b" 101 " not in answer.split(b"\r\n")[0] + b" ":
                 raise ConnectionError(f"{listener} answered {answer[:60]!r}")

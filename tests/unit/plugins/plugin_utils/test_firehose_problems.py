@@ -132,6 +132,8 @@ def test_these_are_fine_too(problems, change):
         ({"firehose_tls": "/c"}, "firehose_tls", "a dictionary"),
         ({"firehose_source_connections": 0}, "firehose_source_connections", "between 1"),
         ({"firehose_source_kilobytes": 2**23}, "firehose_source_kilobytes", "between 1"),
+        ({"firehose_max_keepalive": 0}, "firehose_max_keepalive", "between 10 and 65535"),
+        ({"firehose_max_payload": 268435455}, "firehose_max_payload", "between 1 and 268304351"),
     ],
 )
 def test_problems(problems, change, where, why):

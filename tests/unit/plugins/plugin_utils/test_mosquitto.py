@@ -241,6 +241,8 @@ def test_options(problems, name):
         ({"mosquitto_allow_anonymous": "yes"}, "boolean"),
         ({"mosquitto_persistence": "false"}, "boolean"),
         ({"mosquitto_max_keepalive": 99999}, "65535"),
+        ({"mosquitto_max_keepalive": 9}, "not between 10 and 65535; 0 is no limit"),
+        ({"mosquitto_max_keepalive": -1}, "not between"),
         ({"mosquitto_max_keepalive": "600"}, "whole number"),
         ({"mosquitto_max_packet_size": -1}, "not between"),
         ({"mosquitto_persistent_client_expiration": "1 day"}, "1d"),
