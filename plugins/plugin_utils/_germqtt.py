@@ -16,7 +16,13 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _to
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
 
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
-LEAST = {"germqtt_store_max_mib": 1, "germqtt_store_max_days": 0.0001, "germqtt_connect_timeout": 0}
+LEAST = {
+    "germqtt_max_payload": 0,
+    "germqtt_store_max_mib": 1,
+    "germqtt_store_max_days": 0.0001,
+    "germqtt_connect_timeout": 0,
+}
+LARGEST_PACKET = 268435455  # of MQTT
 
 
 def host_key_problem(host_key: str) -> str | None:
@@ -88,6 +94,8 @@ def _broker_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield "germqtt_mqtt_port: germqtt 0.1.0 (germqtt_source is pypi) can use no port but 1883"
         if variables["germqtt_mqtt_tls"]:
             yield "germqtt_mqtt_tls: germqtt 0.1.0 (germqtt_source is pypi) knows no TLS"
+        if variables["germqtt_project_topics"]:
+            yield "germqtt_project_topics: germqtt 0.1.0 (germqtt_source is pypi) does not have this option"
 
 
 def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
@@ -98,6 +106,8 @@ def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name, least in LEAST.items():
         if variables[name] < least:
             yield f"{name}: {variables[name]} is less than {least}"
+    if variables["germqtt_max_payload"] > LARGEST_PACKET:
+        yield f"germqtt_max_payload: {variables['germqtt_max_payload']} is more than {LARGEST_PACKET}"
 
 
 def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> list[str]:
