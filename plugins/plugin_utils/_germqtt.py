@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _topics
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _private_key, _types
 
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
 LEAST = {
@@ -43,15 +43,6 @@ def host_key_problem(host_key: str) -> str | None:
     return None
 
 
-def _private_key_problem(key: str) -> str | None:
-    lines = key.strip().splitlines()
-    if len(lines) < 3 or not re.fullmatch(r"-----BEGIN [A-Z ]*PRIVATE KEY-----", lines[0].strip()):
-        return "this is not a private key in PEM or OpenSSH format"
-    if "ENCRYPTED" in lines[0] or any(line.startswith("Proc-Type: 4,ENCRYPTED") for line in lines[1:3]):
-        return "a key with a passphrase cannot be used by a daemon"
-    return None
-
-
 def _text_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name in SINGLE_LINES:
         value = str(variables[name])
@@ -70,7 +61,7 @@ def _key_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         problem = host_key_problem(str(host_key))
         if problem:
             yield f"germqtt_gerrit_host_keys[{index}]: {problem}"
-    problem = _private_key_problem(str(variables["germqtt_ssh_private_key"]))
+    problem = _private_key.problem(str(variables["germqtt_ssh_private_key"]))
     if problem:
         yield f"germqtt_ssh_private_key: {problem}"
 
