@@ -13,10 +13,16 @@ import re
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _topics
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _types
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _private_key, _types
 
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
-LEAST = {"germqtt_store_max_mib": 1, "germqtt_store_max_days": 0.0001, "germqtt_connect_timeout": 0}
+LEAST = {
+    "germqtt_max_payload": 0,
+    "germqtt_store_max_mib": 1,
+    "germqtt_store_max_days": 0.0001,
+    "germqtt_connect_timeout": 0,
+}
+LARGEST_PACKET = 268435455  # of MQTT
 
 
 def host_key_problem(host_key: str) -> str | None:
@@ -34,15 +40,6 @@ def host_key_problem(host_key: str) -> str | None:
     # The shortest that there is, of ed25519, has 32 bytes behind the type and two lengths.
     if len(blob) < len(fields[0]) + 40:
         return "its key is cut off"
-    return None
-
-
-def _private_key_problem(key: str) -> str | None:
-    lines = key.strip().splitlines()
-    if len(lines) < 3 or not re.fullmatch(r"-----BEGIN [A-Z ]*PRIVATE KEY-----", lines[0].strip()):
-        return "this is not a private key in PEM or OpenSSH format"
-    if "ENCRYPTED" in lines[0] or any(line.startswith("Proc-Type: 4,ENCRYPTED") for line in lines[1:3]):
-        return "a key with a passphrase cannot be used by a daemon"
     return None
 
 
@@ -64,7 +61,7 @@ def _key_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         problem = host_key_problem(str(host_key))
         if problem:
             yield f"germqtt_gerrit_host_keys[{index}]: {problem}"
-    problem = _private_key_problem(str(variables["germqtt_ssh_private_key"]))
+    problem = _private_key.problem(str(variables["germqtt_ssh_private_key"]))
     if problem:
         yield f"germqtt_ssh_private_key: {problem}"
 
@@ -88,6 +85,8 @@ def _broker_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield "germqtt_mqtt_port: germqtt 0.1.0 (germqtt_source is pypi) can use no port but 1883"
         if variables["germqtt_mqtt_tls"]:
             yield "germqtt_mqtt_tls: germqtt 0.1.0 (germqtt_source is pypi) knows no TLS"
+        if variables["germqtt_project_topics"]:
+            yield "germqtt_project_topics: germqtt 0.1.0 (germqtt_source is pypi) does not have this option"
 
 
 def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
@@ -98,6 +97,8 @@ def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name, least in LEAST.items():
         if variables[name] < least:
             yield f"{name}: {variables[name]} is less than {least}"
+    if variables["germqtt_max_payload"] > LARGEST_PACKET:
+        yield f"germqtt_max_payload: {variables['germqtt_max_payload']} is more than {LARGEST_PACKET}"
 
 
 def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> list[str]:

@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import pathlib
+import subprocess
+import time
 import typing as t
 
 import pytest
 import testinfra
-from firehose_testing.brokers import PROJECT, Broker, Brokers, Role, host_in
+from firehose_testing.brokers import PROJECT, VARIABLES, Broker, Brokers, Role, Run, host_in
 from firehose_testing.gerrit import Gerrit, topic_of
 from firehose_testing.sessions import Session
 from firehose_testing.waiting import wait_until
@@ -111,27 +115,110 @@ def test_the_unit_comes_back_always_and_after_the_broker(germqtt: Germqtt) -> No
 COMPLAINTS = {"bundled": "Host key verification failed", "pypi": "does not match"}
 
 
-def test_a_gerrit_with_another_key_is_refused(
-    gerrit: Gerrit, germqtt: Germqtt, subscriber: Session, role: Role
+def a_key(folder: pathlib.Path, passphrase: str = "") -> str:
+    """A private key that Gerrit does not know."""
+    path = folder / f"key{passphrase}"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)], check=True)
+    return path.read_text(encoding="utf-8")
+
+
+def known_key() -> str:
+    """The private key that Gerrit knows."""
+    return pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "germqtt_key").read_text(encoding="utf-8")
+
+
+def assert_refused(run: Run, germqtt: Germqtt, *says: str) -> None:
+    """The run failed with these words, and without those of a germqtt that works."""
+    [failure, *others] = run.failures[germqtt.name]
+    assert others == []
+    assert all(each in failure for each in says), failure
+    assert " connected" not in failure
+    assert "PRIVATE KEY" not in failure
+
+
+# Variables that a run refuses, and what it says.
+REFUSED: dict[str, t.Callable[[pathlib.Path], tuple[dict[str, t.Any], list[str]]]] = {
+    "passphrase": lambda folder: (
+        {"germqtt_ssh_private_key": a_key(folder, "hunter2")},
+        ["germqtt_ssh_private_key: ", "ssh-keygen -p"],
+    ),
+    "unknown key": lambda folder: (
+        {"germqtt_ssh_private_key": a_key(folder)},
+        ["germqtt_ssh_private_key, germqtt_gerrit_user: ", "ssh-keygen -y"],
+    ),
+    "host key": lambda _folder: (
+        {"germqtt_gerrit_host_keys": [OTHER_KEY]},
+        ["germqtt_gerrit_host_keys: ", "SHA256:", "ssh-keyscan -p 22 "],
+    ),
+    "port": lambda _folder: ({"germqtt_gerrit_port": 29419}, ["germqtt_gerrit_host, germqtt_gerrit_port: "]),
+    "password": lambda _folder: ({"germqtt_mqtt_password": "only-for-tests-wrong"}, ["germqtt_mqtt_password: "]),
+}
+
+
+@pytest.mark.parametrize(
+    ("germqtt", "kind"), [*(("bundled", kind) for kind in REFUSED), ("pypi", "host key")], indirect=["germqtt"]
+)
+def test_what_would_end_the_feed_is_refused_and_the_feed_goes_on(
+    germqtt: Germqtt, gerrit: Gerrit, subscriber: Session, role: Role, tmp_path: pathlib.Path, kind: str
 ) -> None:
-    """The one of this collection says so to systemd, to subscribers and to the play, which fails."""
+    """Nothing on the host changes, and the same germqtt publishes. Check mode says the same of Gerrit."""
+    files = "find /etc/germqtt /etc/systemd/system/germqtt.service -printf '%p %C@ %m\\n'"
+
+    def state() -> tuple[str, ...]:
+        return germqtt.host.check_output(files), germqtt.show("MainPID"), germqtt.show("NRestarts")
+
+    before = state()
+    variables, says = REFUSED[kind](tmp_path)
+    for check in (True, False) if kind == "host key" else (False,):
+        assert_refused(role.run(germqtt.name, check=check, **variables), germqtt, *says)
+    assert state() == before
+    assert germqtt.host.run("ls -d /run/gerrit_login-*").failed
     wait_until_heard(germqtt, gerrit, subscriber)
-    run = role.run(germqtt.name, germqtt_gerrit_host_keys=[OTHER_KEY], germqtt_connect_timeout=5)
-    try:
-        assert run.worked == (germqtt.source == "pypi"), run.failures
+
+
+@pytest.mark.parametrize("germqtt", ["bundled"], indirect=True)
+def test_a_key_with_the_line_ends_of_windows_is_the_same_key(germqtt: Germqtt, role: Role) -> None:
+    run = role.run(germqtt.name, germqtt_ssh_private_key=known_key().replace("\n", "\r\n"))
+    assert run.worked, run.failures
+    assert run.changed[germqtt.name] == []
+
+
+@pytest.mark.parametrize("germqtt", ["bundled"], indirect=True)
+def test_an_event_that_is_too_large_delays_no_other(germqtt: Germqtt, gerrit: Gerrit, subscriber: Session) -> None:
+    """The broker announces the size; germqtt keeps its connection, and publishes a gap for each event."""
+    wait_until_heard(germqtt, gerrit, subscriber)
+    size = VARIABLES["mosquitto_max_packet_size"]
+    large = {"type": "comment-added", "project": "large", "comment": "x" * size}
+    connections = germqtt.journal().count(" connected")
+    before = len(subscriber.messages)
+    begun = time.monotonic()
+    gerrit.feed([json.dumps(large)] * 10)
+    mark = germqtt.ours(gerrit.mark())
+    subscriber.wait_for(topic=mark)
+    assert time.monotonic() - begun < 5
+    gaps = [m for m in subscriber.messages[before:] if m.topic == f"{germqtt.topic}/germqtt/gap"]
+    assert [json.loads(gap.payload)["events"] for gap in gaps] == [1] * 10
+    said = f"does not take an event of {len(json.dumps(large))} bytes on {germqtt.topic}/large/comment-added: "
+    assert germqtt.journal().count(said) == 10
+    assert germqtt.journal().count(" connected") == connections
+
+
+def test_a_gerrit_that_has_another_key_one_day_is_not_asked(
+    gerrit: Gerrit, germqtt: Germqtt, subscriber: Session
+) -> None:
+    """germqtt says so in its log; the one of this collection tells systemd and subscribers too."""
+    wait_until_heard(germqtt, gerrit, subscriber)
+    with gerrit.another_host_key():
+        gerrit.drop_streams()
         wait_until(lambda: COMPLAINTS[germqtt.source] in germqtt.journal(), "germqtt complained of the key")
         if germqtt.source == "bundled":
             said = "Gerrit refuses germqtt: Host key verification failed."
             assert germqtt.show("StatusText").startswith(said)
-            assert said in "\n".join(run.failures[germqtt.name])
-            status = [
-                json.loads(m.payload) for m in subscriber.messages if m.topic == f"{germqtt.topic}/germqtt/status"
-            ]
+            topic = f"{germqtt.topic}/germqtt/status"
+            status = [json.loads(m.payload) for m in subscriber.messages if m.topic == topic]
             assert (status[-1]["state"], status[-1]["gerrit"]) == ("online", said.removeprefix("Gerrit "))
         unheard = germqtt.ours(gerrit.mark())
-    finally:
-        run = role.run(germqtt.name)
-    assert run.worked, run.failures
+    germqtt.host.check_output("systemctl restart germqtt")
     wait_until_heard(germqtt, gerrit, subscriber)
     assert unheard not in {message.topic for message in subscriber.messages}
 

@@ -131,16 +131,15 @@ class Role:
         playbook = ["ansible-playbook", f"{SCENARIO}/converge.yml", "--inventory", inventory, "--diff"]
         return [*playbook, "--limit", group, "--extra-vars", json.dumps(variables)]
 
-    def run(self, group: str = "broker", **variables: t.Any) -> Run:
+    def run(self, group: str = "broker", check: bool = False, **variables: t.Any) -> Run:
         """Run, and return what came of it, also if that is a failure."""
         settings = {
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "ANSIBLE_DISPLAY_FAILED_STDERR": "false",
         }
-        done = subprocess.run(
-            self._command(variables, group), env=os.environ | settings, capture_output=True, text=True, check=False
-        )
+        command = [*self._command(variables, group), *["--check"] * check]
+        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
         assert done.returncode in (0, 2), done.stdout + done.stderr
         assert "[WARNING]" not in done.stderr, done.stderr
         run = Run(done.stdout, done.stderr)

@@ -60,6 +60,7 @@ class Published:
     retain: bool
     qos: int
     number: int
+    size: int  # of the whole packet, in bytes
 
 
 @dataclasses.dataclass
@@ -163,7 +164,7 @@ class Broker:
             length, shift = length | (byte & 0x7F) << shift, shift + 7
             if byte < 0x80:
                 break
-        packet = Packet(await reader.readexactly(length))
+        packet, size = Packet(await reader.readexactly(length)), 1 + shift // 7 + length
         kind = header >> 4
         if kind == 1:
             self._connect(session, packet)
@@ -172,7 +173,7 @@ class Broker:
                 writer.write(answer + self.nonsense)
             return answer is None or (answer != b"" and answer[3:4] in (b"\0", b""))
         if kind == 3:
-            return self._publish(session, header, packet, writer)
+            return self._publish(session, header, packet, size, writer)
         if kind == 12 and self.pings:
             writer.write(b"\xd0\x00")
         session.polite = session.polite or kind == 14
@@ -192,12 +193,12 @@ class Broker:
         session.password = packet.field().decode() if flags & 0x40 else None
         self.sessions.append(session)
 
-    def _publish(self, session: Session, header: int, packet: Packet, writer: asyncio.StreamWriter) -> bool:
+    def _publish(self, session: Session, header: int, packet: Packet, size: int, writer: asyncio.StreamWriter) -> bool:
         topic, qos = packet.field().decode(), header >> 1 & 3
         number = packet.number() if qos else 0
         if session.version == 5:
             packet.properties()
-        message = Published(topic, packet.rest(), bool(header & 1), qos, number)
+        message = Published(topic, packet.rest(), bool(header & 1), qos, number, size)
         session.published.append(message)
         session.unacknowledged += 1
         session.most_unacknowledged = max(session.most_unacknowledged, session.unacknowledged)

@@ -86,6 +86,17 @@ def test_a_faulty_set_up_is_one_line_and_a_code_of_its_own(monkeypatch, capsys, 
     assert capsys.readouterr().err == f"germqtt: {tmp_path}/none: No such file or directory\n"
 
 
+def test_it_says_that_it_publishes_at_qos_1(monkeypatch, conf, caplog):
+    """Whoever asks for another quality of service in the configuration reads what comes of it."""
+    monkeypatch.setattr(cli.asyncio, "run", lambda running: running.close())
+    path = conf()
+    for qos, said in [("0", True), ("1", False), ("2", True)]:
+        caplog.clear()
+        path.write_text(conf().read_text().replace("[mqtt]\n", f"[mqtt]\nqos = {qos}\n"), encoding="utf-8")
+        assert run(monkeypatch, "--foreground", path) == 0
+        assert (f"{path}: [mqtt] qos is {qos}: germqtt publishes at QoS 1" in caplog.text) == said
+
+
 def test_a_store_in_use_passes(monkeypatch, conf, tmp_path, caplog):
     path = conf()
     kept = store.Store(config.Store(path=tmp_path / "events.sqlite"))

@@ -60,7 +60,7 @@ def test_a_message_is_acknowledged(broker, protocol):
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("code", [0, 0x10, 0x80, 0x87, 0x97, 0x99])
+@pytest.mark.parametrize("code", [0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x95, 0x97, 0x99])
 def test_reasons_of_acknowledgements(broker, code):
     broker.answer = lambda _message: code
 
@@ -115,6 +115,44 @@ def test_the_receive_maximum(broker, protocol, wanted):
             await current.open("will", b"gone")
             assert current.receive_maximum == (20 if wanted and protocol == paho.MQTTv5 else 65535)
             current.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("wanted", [None, 1000])
+def test_the_maximum_packet_size(broker, protocol, wanted):
+    if wanted:
+        broker.welcome = broker.welcome | {5: b"\x20\x08\x00\x00\x05\x27\x00\x00\x03\xe8"}
+
+    async def scenario():
+        async with broker:
+            current = opened(broker, protocol)
+            await current.open("will", b"gone")
+            assert current.maximum_packet == (
+                wanted if wanted and protocol == paho.MQTTv5 else connection.LARGEST_PACKET
+            )
+            current.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("around", [0, 128, 128**2, 128**3])
+def test_the_size_of_a_packet_is_known_before_it_is_sent(broker, protocol, around):
+    """Also where its length takes one byte more."""
+    payloads = [b"x" * max(around + offset, 0) for offset in (-12, -11, -10, -9, -8, -7, 0, 1)]
+
+    async def scenario():
+        async with broker:
+            current = opened(broker, protocol)
+            await current.open("will", b"gone")
+            for payload in payloads:
+                current.publish("gér", payload)
+            current.flush()
+            await until(lambda: len(broker.all) == len(payloads))
+            current.close()
+        assert [one.size for one in broker.all] == [current.packet_size("gér", payload) for payload in payloads]
 
     asyncio.run(scenario())
 

@@ -142,6 +142,47 @@ def test_a_stream_is_published_as_germqtt_0_1_0_does(stream_lines):
         assert events.message("gerrit", each) == expected
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"project": {"name": "a/b"}},
+        {"project": {"name": "a/b"}, "change": {"project": "a/b"}},
+        {"change": {"project": {"name": "a/b"}}},
+        {"refUpdate": {"project": {"name": "a/b"}}},
+    ],
+)
+def test_a_project_may_be_an_object_with_a_name(event):
+    """As webhooks have it. germqtt 0.1.0 ends at such an event."""
+    line = json.dumps({"type": "x", **event}).encode()
+    assert events.message("gerrit", line) == ("gerrit/a/b/x", line)
+
+
+OTHER_PLACES = [
+    ({"projectName": "a/b"}, "a/b"),
+    ({"projectName": "a/b", "project": "c"}, "c"),
+    ({"projectName": "a/b", "change": {"project": "c"}}, "c"),
+    ({"refUpdates": [{"project": "a"}, {"project": "a"}]}, "a"),
+    ({"refUpdates": [{"project": "a"}, {"project": "b"}]}, ""),
+    ({"refUpdates": []}, ""),
+    ({"refUpdates": [None]}, ""),
+    ({"refUpdates": {"project": "a"}}, ""),
+    ({"projectName": ["a"]}, ""),
+    ({}, ""),
+]
+
+
+@pytest.mark.parametrize(("event", "project"), OTHER_PLACES)
+def test_a_project_in_other_places_counts_where_that_is_asked_for(event, project):
+    raw = json.dumps({"type": "x", **event}).encode()
+    assert events.message("gerrit", raw, project_topics=True)[0] == f"gerrit/{project}/x"
+    assert events.message("gerrit", raw)[0] == f"gerrit/{as_germqtt_0_1_0(event)}/x"
+
+
+def test_with_it_every_event_of_a_stream_that_has_a_project_is_on_its_topic(stream_lines):
+    without = [topic for topic, _payload in (events.message("g", line, True) for line in stream_lines) if "//" in topic]
+    assert without == ["g//dropped-output"]
+
+
 PROJECTS = st.sampled_from(["", "a", "b/c"])
 HOLDERS = st.fixed_dictionaries({}, optional={"project": PROJECTS})
 EVENTS = st.fixed_dictionaries(
@@ -190,7 +231,8 @@ def test_payloads_have_the_same_content(value, ascii_only):
         (b'{"type": 1}', "type is not a text"),
         (b'{"type": ["x"]}', "type is not a text"),
         (b'{"type": "x", "project": 1}', "project is not a text"),
-        (b'{"type": "x", "project": {"name": "p"}}', "project is not a text"),
+        (b'{"type": "x", "project": {"id": "p"}}', "project is not a text"),
+        (b'{"type": "x", "project": {"name": ["p"]}}', "project is not a text"),
         (b'{"type": "x", "change": {"project": ["p"]}}', "project is not a text"),
         (b'{"type": "x", "change": null}', "not an object"),
         (b'{"type": "x", "change": "p"}', "not an object"),

@@ -264,7 +264,89 @@ def test_without_rights_everything_is_kept(kept, broker, code):
     play(scenario)
 
 
-@pytest.mark.parametrize("how", ["hang up", 0x99])
+GAP = "gerrit/germqtt/gap"
+
+
+@pytest.mark.parametrize("code", [0x90, 0x95, 0x99])
+def test_an_event_that_the_broker_rejects_for_good_costs_no_connection(kept, broker, caplog, code):
+    """Mosquitto answers 0x95 to a payload above its message_size_limit."""
+    broker.answer = lambda message: code if number(message) == 2 else 0
+
+    async def scenario():
+        kept.add(lines(1, 2, 3, 4), NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting)
+        assert len(broker.sessions) == 1
+        assert [number(one) for one in broker.all].count(2) == 1
+        assert [one["events"] for one in broker.events() if one["type"] == "gap"] == [1]
+        assert (kept.count("refused"), kept.count("acknowledged"), kept.count("gaps")) == (1, 3, 1)
+        assert broker.statuses()[-1]["refused"] == 1
+
+    play(scenario)
+    assert "nobody understands" not in caplog.text
+    [said] = [record.getMessage() for record in caplog.records if "does not take" in record.getMessage()]
+    assert said.startswith(f"the broker does not take an event of {len(lines(2)[0])} bytes on gerrit/p/x: ")
+
+
+def with_maximum_packet(size: int) -> bytes:
+    """CONNACK of a broker that announces its Maximum Packet Size."""
+    return b"\x20\x08\x00\x00\x05\x27" + size.to_bytes(4, "big")
+
+
+def test_the_maximum_packet_size_of_the_broker_is_respected(kept, broker, caplog):
+    """To the byte. What is larger is not sent; the message of a gap takes its place at once."""
+    largest = len(lines(1, size=1000)[0]) + 1 + 2 + (2 + len("gerrit/p/x")) + 2 + 1
+    broker.welcome = {5: with_maximum_packet(largest)}
+
+    async def scenario():
+        kept.add([*lines(1, size=1000), *lines(2, size=1001), *lines(3, 4), *lines(5, size=400_000)], NOW)
+        async with broker, Running(kept, broker) as running:
+            await running.until(lambda: not kept.waiting)
+        assert len(broker.sessions) == 1
+        events = [number(one) or one.topic for one in broker.all if not one.topic.endswith("/status")]
+        assert events == [1, GAP, 3, 4, GAP]
+        assert max(one.size for one in broker.all) == largest
+        assert (kept.count("refused"), kept.count("acknowledged"), kept.count("gaps")) == (2, 3, 2)
+
+    play(scenario)
+    assert f"on gerrit/p/x: the broker's maximum packet size is {largest} bytes" in caplog.text
+
+
+@pytest.mark.parametrize("version", [5, 4])
+def test_the_configured_limit_is_respected(kept, broker, caplog, version):
+    """MQTT 3.1.1 announces no limit, and Mosquitto's message_size_limit is announced nowhere."""
+    if version == 4:
+        broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
+
+    async def scenario():
+        most = len(lines(1, size=1000)[0])
+        kept.add([*lines(1, size=1000), *lines(2, size=1001), *lines(3)], NOW)
+        async with broker, Running(kept, broker, max_payload=most) as running:
+            await running.until(lambda: not kept.waiting)
+        events = [number(one) or one.topic for one in broker.all if not one.topic.endswith("/status")]
+        assert events == [1, GAP, 3]
+        assert f"[mqtt] max_payload is {most} bytes" in caplog.text
+
+    play(scenario)
+
+
+def test_a_large_event_is_kept_while_the_disk_is_full(kept, broker, full_disk):
+    async def scenario():
+        kept.add(lines(1, 2, size=1000), NOW)
+        async with broker, Running(kept, broker, max_payload=500) as running:
+            with full_disk(kept):
+                await running.until(broker.statuses)
+                await asyncio.sleep(0.05)
+                assert (kept.waiting, kept.count("refused")) == (2, 0)
+            await broker.stop()
+            await broker.start(broker.port)
+            await running.until(lambda: not kept.waiting)
+        assert (kept.count("refused"), kept.count("gaps")) == (2, 2)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("how", ["hang up", 0x83])
 def test_an_event_that_ends_connections_is_given_up_and_told_of(kept, broker, how):
     broker.answer = lambda message: how if number(message) == 2 else 0
 
@@ -383,7 +465,10 @@ def test_the_status_is_retained_and_ends_offline(kept, broker, version):
         session = broker.sessions[-1]
         assert (session.username, session.password, session.keepalive) == ("germqtt", "secret", 33)
         topic, will, qos, retained = session.will
-        assert (topic, json.loads(will)["state"], qos, retained) == ("gerrit/germqtt/status", "offline", 1, True)
+        assert (topic, qos, retained) == ("gerrit/germqtt/status", 1, True)
+        # The broker publishes it at a moment that nobody knows yet: it has nothing that changes until then.
+        assert json.loads(will).keys() == {"state", "version", "since"}
+        assert json.loads(will)["state"] == "offline"
         assert session.polite
         found = broker.statuses()
         assert [one["state"] for one in found] == ["online"] * (len(found) - 1) + ["offline"]
@@ -415,8 +500,8 @@ def test_the_end_waits_for_the_last_acknowledgements(kept, broker):
     late = []
     publish = broker._publish
 
-    def answer_late(session, header, packet, writer):
-        keep_on = publish(session, header, packet, writer)
+    def answer_late(session, header, packet, size, writer):
+        keep_on = publish(session, header, packet, size, writer)
         message = session.published[-1]
         if number(message):
             asyncio.get_running_loop().call_later(0.1, broker.acknowledge, session, writer, message.number)

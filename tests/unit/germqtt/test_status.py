@@ -41,6 +41,11 @@ def test_subscribers_are_told_how_it_does(shown, kept):
         "gaps": 0,
     }
     assert json.loads(shown.offline()) == json.loads(shown.online()) | {"state": "offline"}
+    assert json.loads(shown.will()) == {
+        "state": "offline",
+        "version": germqtt.VERSION,
+        "since": "2027-01-15T08:00:00Z",
+    }
 
 
 def test_systemd_is_told_the_same_in_a_line(shown, kept):

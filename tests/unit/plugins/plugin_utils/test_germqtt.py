@@ -9,7 +9,8 @@ import pytest
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _germqtt
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH+wAziyEEHEjv3EeDzpXIZk+v06Fz8uPzWTesYhL09l"
-PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+# The structure of a PKCS #8 key: an empty sequence.
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
 FINE = {
     "germqtt_gerrit_host": "review.example.org",
     "germqtt_gerrit_port": 29418,
@@ -59,6 +60,9 @@ def test_tls_on_another_port(problems):
         ({"germqtt_mqtt_tls": True, "germqtt_mqtt_ca_file": "ca.pem"}, "germqtt_mqtt_ca_file"),
         ({"germqtt_mqtt_ca_file": "/etc/ssl/ca.pem"}, "germqtt_mqtt_ca_file"),
         ({"germqtt_mqtt_tls": "yes"}, "germqtt_mqtt_tls"),
+        ({"germqtt_source": "pypi", "germqtt_project_topics": True}, "germqtt_project_topics"),
+        ({"germqtt_max_payload": -1}, "germqtt_max_payload"),
+        ({"germqtt_max_payload": 268435456}, "germqtt_max_payload"),
         ({"germqtt_store_max_mib": 0}, "germqtt_store_max_mib"),
         ({"germqtt_store_max_days": 0}, "germqtt_store_max_days"),
         ({"germqtt_connect_timeout": -1}, "germqtt_connect_timeout"),
@@ -82,7 +86,9 @@ def test_tls_on_another_port(problems):
         ({"germqtt_ssh_private_key": HOST_KEY}, "germqtt_ssh_private_key"),
         ({"germqtt_ssh_private_key": ""}, "germqtt_ssh_private_key"),
         (
-            {"germqtt_ssh_private_key": "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END-----"},
+            {
+                "germqtt_ssh_private_key": "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----"
+            },
             "germqtt_ssh_private_key",
         ),
     ],

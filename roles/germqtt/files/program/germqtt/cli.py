@@ -57,6 +57,8 @@ def main() -> int:
         _check(options, arguments.conffile)
         with contextlib.nullcontext() if arguments.foreground else _daemon(options.default):
             logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
+            if options.mqtt.qos != 1:
+                log.warning("%s: [mqtt] qos is %d: germqtt publishes at QoS 1", arguments.conffile, options.mqtt.qos)
             kept = store.open_store(options.store, arguments.conffile)
             asyncio.run(service.run(options, kept))
             kept.close()

@@ -16,7 +16,14 @@ class ConfigError(Exception):
 
 
 # From where to where numbers may be.
-BOUNDS = {"port": (1, 65535), "keepalive": (5, 65535), "max_mib": (1, 1_000_000), "max_days": (0.0001, 36500)}
+BOUNDS = {
+    "port": (1, 65535),
+    "keepalive": (5, 65535),
+    "qos": (0, 2),
+    "max_payload": (0, 268_435_455),
+    "max_mib": (1, 1_000_000),
+    "max_days": (0.0001, 36500),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +56,12 @@ class Mqtt:
     password: str = ""
     tls: bool = False
     ca_file: pathlib.Path | None = None
+    # Accepted because germqtt's later versions know it. Events are published at QoS 1, whatever it is.
+    qos: int = 1
+    # The largest payload in bytes, where the broker accepts less than it announces. 0 is no limit.
+    max_payload: int = 0
+    # Also look for an event's project where germqtt 0.1.0 does not.
+    project_topics: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,20 @@ from . import config
 # Seconds. paho itself gives up connecting after five, but not looking for the host's name.
 CONNECT_TIMEOUT = 20
 UNSUPPORTED_VERSION = (1, 0x84)  # as MQTT 3.1.1 and MQTT 5 say it
+# The reason codes of PUBACK (MQTT 5, 3.4.2.1), and 0x95, which Mosquitto sends although the standard has it elsewhere.
+PUBACK_REASONS = {
+    0x00: "Success",
+    0x10: "No matching subscribers",
+    0x80: "Unspecified error",
+    0x83: "Implementation specific error",
+    0x87: "Not authorized",
+    0x90: "Topic name invalid",
+    0x91: "Packet identifier in use",
+    0x95: "Packet too large",
+    0x97: "Quota exceeded",
+    0x99: "Payload format invalid",
+}
+LARGEST_PACKET = 268435455 + 5  # MQTT's longest body and its header
 
 
 class RefusedError(Exception):
@@ -26,11 +40,17 @@ class RefusedError(Exception):
         self.speaks_older = _code(reason) in UNSUPPORTED_VERSION
 
 
-class _Paho1(paho.Client):
-    """paho 1.6 keeps the reason code of an acknowledgement to itself; paho 2 hands it to on_publish."""
+class _Client(paho.Client):
+    """Reads the reason code of PUBACK itself: paho 1.6 does not pass it on, and paho 2 fails at 0x95."""
+
+    puback_code = 0
 
     def _handle_pubackcomp(self, cmd: t.Any) -> t.Any:
-        self.reason = (self._in_packet["packet"][2:3] or b"\0")[0]
+        packet = self._in_packet
+        self.puback_code = (packet["packet"][2:3] or b"\0")[0]
+        if self.puback_code not in PUBACK_REASONS:
+            raise ValueError(f"PUBACK with reason code {self.puback_code:#04x}")
+        packet["packet"], packet["remaining_length"] = packet["packet"][:2], min(packet["remaining_length"], 2)
         return super()._handle_pubackcomp(cmd)
 
 
@@ -52,9 +72,9 @@ class Connection:
         self._options = options
         made = {"client_id": client_id, "protocol": protocol, "reconnect_on_failure": False}
         if hasattr(paho, "CallbackAPIVersion"):
-            self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, **made)
+            self._client = _Client(paho.CallbackAPIVersion.VERSION2, **made)
         else:
-            self._client = _Paho1(**made)
+            self._client = _Client(**made)
         self._client.max_inflight_messages_set(0)  # the publisher sees to that
         if options.username:
             self._client.username_pw_set(options.username, options.password or None)
@@ -66,6 +86,9 @@ class Connection:
         self.ended: asyncio.Future[str] = loop.create_future()
         # How many messages the broker wants to have unacknowledged at most.
         self.receive_maximum = 65535
+        # The largest packet in bytes that the broker accepts, as far as it announces that.
+        self.maximum_packet = LARGEST_PACKET
+        self._has_properties = protocol == paho.MQTTv5
         self.on_acknowledged: t.Callable[[int, int, str], None] = lambda _number, _code, _reason: None
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = lambda _client, _data, *about: self.end(f"hung up: {_why(about)}")
@@ -80,15 +103,12 @@ class Connection:
 
     def _on_connect(self, _client: t.Any, _data: t.Any, _flags: t.Any, reason: t.Any, properties: t.Any = None) -> None:
         self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
+        self.maximum_packet = getattr(properties, "MaximumPacketSize", self.maximum_packet)
         if not self._answer.done():
             self._answer.set_result(reason)
 
-    def _on_publish(
-        self, client: t.Any, _data: t.Any, number: int, reason: t.Any = None, _properties: t.Any = None
-    ) -> None:
-        if reason is None:
-            reason = getattr(client, "reason", 0)
-        self.on_acknowledged(number, _code(reason), str(reason))
+    def _on_publish(self, client: _Client, _data: t.Any, number: int, *_about: t.Any) -> None:
+        self.on_acknowledged(number, client.puback_code, PUBACK_REASONS[client.puback_code])
 
     async def open(self, will_topic: str, will: bytes) -> None:
         """Connect. Raises OSError, TimeoutError or RefusedError."""
@@ -130,6 +150,13 @@ class Connection:
                 self._client.loop_read()
         except Exception as exc:  # paho has many for packets that are none
             self.end(f"said what nobody understands: {exc!r}")
+
+    def packet_size(self, topic: str, payload: bytes) -> int:
+        """The size in bytes of the packet that publish() sends."""
+        # The topic and its length, the packet identifier, the length of the properties, and the payload.
+        body = 2 + len(topic.encode()) + 2 + self._has_properties + len(payload)
+        length_bytes = 1 + (body >= 128) + (body >= 128**2) + (body >= 128**3)
+        return 1 + length_bytes + body
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
         """Send at QoS 1; return the number by which the broker will acknowledge the message."""

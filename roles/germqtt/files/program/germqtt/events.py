@@ -48,9 +48,23 @@ def _project(event: t.Mapping[str, t.Any]) -> str:
     if not isinstance(holder, dict):
         raise UnusableError("its change or refUpdate is not an object")
     project = holder.get("project") or ""
+    if isinstance(project, dict):  # as webhooks have it
+        project = project.get("name")
     if not isinstance(project, str):
-        raise UnusableError("its project is not a text")
+        raise UnusableError("its project is not a text, nor an object with a name")
     return project
+
+
+def _named_project(event: t.Mapping[str, t.Any]) -> str:
+    """The project of an event that names it only where germqtt 0.1.0 does not look; empty if there is none, or several."""
+    if isinstance(name := event.get("projectName"), str):
+        return name
+    updates = event.get("refUpdates")
+    if not isinstance(updates, list):
+        return ""
+    names = {update.get("project") if isinstance(update, dict) else None for update in updates}
+    name = names.pop() if len(names) == 1 else ""
+    return name if isinstance(name, str) else ""
 
 
 def _parse(line: bytes) -> dict[str, t.Any]:
@@ -65,13 +79,14 @@ def _parse(line: bytes) -> dict[str, t.Any]:
     return event
 
 
-def message(base: str, line: bytes) -> tuple[str, bytes]:
-    """The topic and the payload. Raises UnusableError."""
+def message(base: str, line: bytes, project_topics: bool = False) -> tuple[str, bytes]:
+    """The topic and the payload. Raises UnusableError. With project_topics, a project may stand in more places."""
     event = _parse(line)
     kind = event.get("type")
     if not isinstance(kind, str) or not kind:
         raise UnusableError("its type is not a text")
-    topic = f"{base}/{encode_project(_project(event))}/{encode_level(kind)}"
+    project = _project(event) or (_named_project(event) if project_topics else "")
+    topic = f"{base}/{encode_project(project)}/{encode_level(kind)}"
     if len(topic.encode()) > LONGEST_TOPIC or topic.count("/") > MOST_SLASHES:
         raise UnusableError("its topic is longer than a broker accepts")
     try:

@@ -26,6 +26,8 @@ STATUS_INTERVAL = 10
 # So many connections that end with the same event unacknowledged, and it is the event that ends them.
 MOST_STRIKES = 5
 FIRST_FAILURE, NOT_AUTHORIZED, QUOTA_EXCEEDED = 0x80, 0x87, 0x97
+# An event that the broker rejects with one of these is rejected at every attempt: topic name, packet size, payload format.
+PERMANENT_FAILURES = (0x90, 0x95, 0x99)
 
 
 class Publisher:
@@ -73,7 +75,7 @@ class Publisher:
         current = connection.Connection(self._options, self._store.client_id(), self._protocol)
         current.on_acknowledged = self._on_acknowledged
         try:
-            await current.open(f"{self._own}/status", self._status.offline())
+            await current.open(f"{self._own}/status", self._status.will())
             log.info("broker %s:%d connected", self._options.hostname, self._options.port)
             self._begin(current)
             stopping = asyncio.create_task(self._stopping.wait())
@@ -110,7 +112,8 @@ class Publisher:
         self._suspect = head
         if self._strikes >= MOST_STRIKES:
             row = next(row for row in sent if row.id == head)
-            log.error("the broker does not take an event of %d bytes (%s): %.200r", len(row.line), problem, row.line)
+            topic, payload = self._message(row)
+            log.error("the broker does not take an event of %d bytes on %s: %s", len(payload), topic, problem)
             self._put_away(row, "refused")
             self._suspect, self._strikes, self._advanced = 0, 0, True
 
@@ -132,16 +135,38 @@ class Publisher:
         full = sum(len(row.line) for row in self._sent.values() if row) >= WINDOW_BYTES
         return 0 if full else window - len(self._sent)
 
+    def _message(self, row: store.Row) -> tuple[str, bytes]:
+        """The topic and the payload of a row. Raises UnusableError."""
+        if row.gap:
+            return f"{self._own}/gap", row.line
+        return events.message(self._options.topic, row.line, self._options.project_topics)
+
     def _publish(self, current: connection.Connection, row: store.Row) -> None:
         try:
-            topic, payload = (
-                (f"{self._own}/gap", row.line) if row.gap else events.message(self._options.topic, row.line)
-            )
+            topic, payload = self._message(row)
         except events.UnusableError as exc:
             log.error("a line of the stream is of no use: %s: %.200r", exc, row.line)
             self._put_away(row, "unusable")
             return
-        self._send(current, row, topic, payload)
+        problem = None if row.gap else self._size_problem(current, topic, payload)
+        if problem:
+            self._refuse(current, row, topic, payload, problem)
+        else:
+            self._send(current, row, topic, payload)
+
+    def _size_problem(self, current: connection.Connection, topic: str, payload: bytes) -> str | None:
+        """Which limit of the broker a message exceeds. Sent anyway, it would end the connection or vanish unseen."""
+        if 0 < self._options.max_payload < len(payload):
+            return f"[mqtt] max_payload is {self._options.max_payload} bytes"
+        if current.packet_size(topic, payload) > current.maximum_packet:
+            return f"the broker's maximum packet size is {current.maximum_packet} bytes"
+        return None
+
+    def _refuse(self, current: connection.Connection, row: store.Row, topic: str, payload: bytes, problem: str) -> None:
+        """Publish the message of a gap in place of an event that the broker does not accept."""
+        log.error("the broker does not take an event of %d bytes on %s: %s", len(payload), topic, problem)
+        if gap := self._put_away(row, "refused"):
+            self._publish(current, gap)
 
     def _send(
         self, current: connection.Connection, row: store.Row | None, topic: str, payload: bytes, retain: bool = False
@@ -157,6 +182,12 @@ class Publisher:
         row = self._sent[number]
         if not row:
             del self._sent[number]
+            asyncio.get_running_loop().call_soon(self._flush_and_pump)
+            return
+        if code in PERMANENT_FAILURES and not row.gap:
+            del self._sent[number]
+            self._suspect, self._advanced = 0, True
+            self._refuse(self._connection, row, *self._message(row), reason)
             asyncio.get_running_loop().call_soon(self._flush_and_pump)
             return
         if code >= FIRST_FAILURE:
@@ -183,10 +214,11 @@ class Publisher:
         with contextlib.suppress(sqlite3.OperationalError):
             self._store.acknowledge(done)
 
-    def _put_away(self, row: store.Row, counter: str) -> None:
+    def _put_away(self, row: store.Row, counter: str) -> store.Row | None:
         """Remove what nobody gets. If the store cannot do so yet, the next connection comes across it again."""
         with contextlib.suppress(sqlite3.OperationalError):
-            self._store.put_away(row, counter)
+            return self._store.put_away(row, counter)
+        return None
 
     async def _end(self, current: connection.Connection) -> None:
         """Wait a little for the last acknowledgements, and say goodbye."""

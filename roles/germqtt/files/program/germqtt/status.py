@@ -29,10 +29,12 @@ class Status:
         self.gerrit = "not asked yet"
         self.broker = "not asked yet"
 
+    def _process(self) -> dict[str, t.Any]:
+        return {"version": VERSION, "since": _moment(self._since)}
+
     def _details(self) -> dict[str, t.Any]:
         return {
-            "version": VERSION,
-            "since": _moment(self._since),
+            **self._process(),
             "gerrit": self.gerrit,
             "last_event": _moment(self._store.last_event),
             "waiting": self._store.waiting,
@@ -44,8 +46,12 @@ class Status:
         return json.dumps({"state": "online", **self._details()}).encode()
 
     def offline(self) -> bytes:
-        """What it has afterwards: with what was known when germqtt connected, or ended."""
+        """What it has when germqtt has ended."""
         return json.dumps({"state": "offline", **self._details()}).encode()
+
+    def will(self) -> bytes:
+        """What the broker publishes on its own when the connection is lost. What changes until then is not in it."""
+        return json.dumps({"state": "offline", **self._process()}).encode()
 
     def line(self) -> str:
         """The same for `systemctl status`."""

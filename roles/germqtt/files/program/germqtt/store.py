@@ -160,12 +160,13 @@ class Store:
             self._kept["heard"] = now
         self.open_gap()
 
-    def _insert_gap(self, id: int | None, start: float, end: float, reason: str, number: int | None = None) -> None:
+    def _insert_gap(self, id: int | None, start: float, end: float, reason: str, number: int | None = None) -> bytes:
         line = events.gap(start, end, reason, number)
         self._db.execute(INSERT, [id, int(start), end, True, line])
         self.waiting += 1
         self._bytes += len(line)
         self._add_to("gaps", 1)
+        return line
 
     # ---- what goes out ----------------------------------------------------------------------------------------------
 
@@ -196,13 +197,18 @@ class Store:
                 self._remove(self._acknowledged, "acknowledged")
             self._acknowledged = set()
 
-    def put_away(self, row: Row, counter: str) -> None:
-        """Nobody gets this row: count it as unusable or refused. Of what the broker refused, a gap's message tells."""
+    def put_away(self, row: Row, counter: str) -> Row | None:
+        """Remove a row that is not published, and count it as unusable or refused.
+
+        The message of a gap takes the place of a refused event, and is returned.
+        """
         with self._transaction():
             [(made, received)] = self._db.execute("SELECT made, received FROM waiting WHERE id = ?", [row.id])
             self._remove([row.id], counter)
-            if counter == "refused":
-                self._insert_gap(row.id, made, received, "the broker does not take it", 1)
+            if counter == "unusable":
+                return None
+            line = self._insert_gap(row.id, made, received, "the broker does not take it", 1)
+            return Row(row.id, True, line)
 
     def _remove(self, ids: t.Collection[int], counter: str) -> None:
         for id in ids:
