@@ -31,6 +31,7 @@ VARIABLES = {
     "vault_statistics_mqtt_hash": (
         "$7$1000$bm90IGEgc2VjcmV0$d5fheKbpBlau1cYFz5p30mVlZAJiYKX/KUHbdRDfFnd7pVphfwvvv9+8kvsmFVfwquCYneCx7CqvN52ywvGnwg=="
     ),
+    "vault_germqtt_ssh_private_key": "only for tests",
     "vault_certificate": "only for tests",
     "vault_key": "only for tests",
     "firehose_publishers": [{"name": "zuul", "password": "only-for-tests", "topics": ["zuul/#"]}],
