@@ -61,6 +61,28 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+certificates:
+  description: The server certificates, each once.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    not_after:
+      description: The end of its validity.
+      type: str
+      sample: "2027-01-31T12:00:00Z"
+    days_left:
+      description: The number of full days until then.
+      type: int
+      sample: 64
+    subject:
+      description: Its subject.
+      type: str
+      sample: commonName=firehose01.example.org
+    issuer:
+      description: Its issuer.
+      type: str
+      sample: commonName=Example CA
 """
 
 import contextlib
@@ -123,18 +145,20 @@ def main() -> t.NoReturn:
         key = (pair["certificate"] or pair["certificate_pem"], pair["key"] or pair["key_pem"])
         pairs[key] = pair
         ports.setdefault(key, []).append(str(pair["port"]))
-    found = []
+    found, certificates = [], []
     for key, pair in pairs.items():
         files = f"{pair['certificate']} and {pair['key']}" if pair["key"] is not None else TEXTS
         place = f"{variable}: {files} (port {', '.join(ports[key])})"
         problem, certificate = check(pair, now)
         if problem:
             found.append(f"{place}: {problem}")
-        elif certificate["days_left"] < days:
+            continue
+        certificates.append(certificate)
+        if certificate["days_left"] < days:
             module.warn(f"{place}: the certificate expires soon: {_certificates.lasts(certificate)}; renew it")
     if found:
         module.fail_json(msg="\n".join(found))
-    module.exit_json(changed=False)
+    module.exit_json(changed=False, certificates=certificates)
 
 
 if __name__ == "__main__":
