@@ -295,6 +295,9 @@ def start():
     )
     for host in (gerrit, firehose):
         wait_for_boot(host)
+    firehose.reload()
+    # The ports of the loopback are mapped. The playbook verify connects to the container itself.
+    write_secret("firehose_address", firehose.attrs["NetworkSettings"]["Networks"][NETWORK]["IPAddress"])
     set_up_gerrit(gerrit)
     for account in ("germqtt", "demo", "monitor"):
         secret(f"{account}_password", new_password)

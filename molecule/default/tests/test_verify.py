@@ -16,6 +16,7 @@ import pytest
 from firehose_testing.clients import PahoSubscriber, Way, ca_file
 from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
+from firehose_testing.runs import addresses
 from firehose_testing.waiting import wait_until
 
 NOTHING = "clients without a name publish nothing"
@@ -48,11 +49,9 @@ FILES = " ".join(
 
 def command(firehoses: Firehoses, *arguments: str, **variables: t.Any) -> list[str]:
     """The command that runs the playbook, as the public would reach the hosts."""
-    addresses = {name: firehose.address for name, firehose in firehoses.items()}
-    host = {"addresses": addresses, "firehose_verify_host": "{{ addresses[inventory_hostname] }}"}
-    host["firehose_verify_ca_file"] = ca_file()
-    found = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"], *arguments]
-    return [*found, "--extra-vars", json.dumps(host | variables)]
+    found = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+    found += ["-i", addresses({name: firehose.address for name, firehose in firehoses.items()}), *arguments]
+    return [*found, "--extra-vars", json.dumps({"firehose_verify_ca_file": ca_file()} | variables)]
 
 
 class Verified:

@@ -10,14 +10,14 @@ from firehose_testing.clients import ca_file
 from firehose_testing.edges import cut_off
 from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
-from firehose_testing.runs import try_playbook
+from firehose_testing.runs import addresses, try_playbook
 
 
 def verify(core: Firehose, edges: Firehoses, **variables: list[str]) -> subprocess.CompletedProcess[str]:
-    addresses = {host.name: host.address for host in (core, *edges.values())}
     return try_playbook(
         "verify",
-        firehose_verify_host=f"{{{{ {addresses} [inventory_hostname] }}}}",
+        "--inventory",
+        addresses({host.name: host.address for host in (core, *edges.values())}),
         firehose_verify_ca_file=ca_file(),
         firehose_verify_timeout=5,
         **variables,

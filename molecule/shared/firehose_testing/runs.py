@@ -24,6 +24,14 @@ class Run:
     changed: dict[str, list[str]]
 
 
+def addresses(hosts: t.Mapping[str, str]) -> str:
+    """Write an inventory with the addresses of containers, whose names do not resolve here; return its path."""
+    path = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "addresses.json")
+    known = {name: {"ansible_host": address, "ansible_docker_host": name} for name, address in hosts.items()}
+    path.write_text(json.dumps({"all": {"hosts": known}}), encoding="utf-8")
+    return str(path)
+
+
 def try_playbook(name: str, *options: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
     """Run one of the collection's playbooks, which may fail, and say all that it said."""
     command = ["ansible-playbook", f"playbooks/{name}.yml", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
