@@ -8,7 +8,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pwd
 import re
+import subprocess
 import typing as t
 
 LINES = 3  # of ssh's own words in a message
@@ -88,4 +91,19 @@ def key_problem(words: str) -> str:
     return (
         f"germqtt_ssh_private_key: OpenSSH cannot use this key: {last_lines(words, 1)}\n"
         "Test the file that the variable is from: ssh-keygen -y -P '' -f FILE"
+    )
+
+
+def start(command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a command as the account. ssh needs a shell for LocalCommand, and the account's own may be nologin."""
+    identity: dict[str, t.Any] = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    return subprocess.Popen(
+        command,
+        bufsize=0,
+        cwd="/",
+        env={"PATH": os.defpath, "SHELL": "/bin/sh", "LC_ALL": "C.UTF-8"},
+        **({} if os.geteuid() == account.pw_uid else identity),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
     )

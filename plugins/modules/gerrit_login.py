@@ -101,29 +101,14 @@ def folder_for(account: pwd.struct_passwd, files: t.Mapping[str, str]) -> t.Iter
         yield folder
 
 
-def start(command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a command as the account. ssh needs a shell for LocalCommand, and the account's own may be nologin."""
-    identity: dict[str, t.Any] = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    return subprocess.Popen(
-        command,
-        bufsize=0,
-        cwd="/",
-        env={"PATH": os.defpath, "SHELL": "/bin/sh", "LC_ALL": "C.UTF-8"},
-        **({} if os.geteuid() == account.pw_uid else identity),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-    )
-
-
 def follow(command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], timeout: float) -> tuple[bool, bool]:
     """Run ssh for a moment; return whether it logged in, and whether Gerrit streams."""
-    with start(command, account, errors) as process:
-        assert process.stdout
+    logged_in = False
+    with _gerrit.start(command, account, errors) as process:
         timer = threading.Timer(timeout, process.kill)
         timer.start()
         try:
-            logged_in = process.stdout.read(1) != b""
+            logged_in = bool(process.stdout and process.stdout.read(1))
             process.wait(BEGINS_WITHIN)
         except subprocess.TimeoutExpired:
             return True, logged_in
@@ -141,7 +126,7 @@ def problem(login: _gerrit.Login, folder: str, account: pwd.struct_passwd, timeo
             errors.seek(0)
             return errors.read().decode(errors="replace")
 
-        with start(["ssh-keygen", "-y", "-P", "", "-f", f"{folder}/key"], account, errors) as reading:
+        with _gerrit.start(["ssh-keygen", "-y", "-P", "", "-f", f"{folder}/key"], account, errors) as reading:
             reading.communicate()
         if reading.returncode:
             return _gerrit.key_problem(said())
