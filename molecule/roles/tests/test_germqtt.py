@@ -183,6 +183,14 @@ def test_a_key_with_the_line_ends_of_windows_is_the_same_key(germqtt: Germqtt, r
     assert run.changed[germqtt.name] == []
 
 
+@pytest.fixture
+def restarted_upstream() -> t.Iterator[None]:
+    """Restart germqtt 0.1.0 afterwards: it follows the same Gerrit, and hangs at an event that is too large."""
+    yield
+    testinfra.get_host(f"docker://{host_in('pypi')}").check_output("systemctl restart germqtt")
+
+
+@pytest.mark.usefixtures("restarted_upstream")
 @pytest.mark.parametrize("germqtt", ["bundled"], indirect=True)
 def test_an_event_that_is_too_large_delays_no_other(germqtt: Germqtt, gerrit: Gerrit, subscriber: Session) -> None:
     """The broker announces the size; germqtt keeps its connection, and publishes a gap for each event."""
