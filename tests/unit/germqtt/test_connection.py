@@ -104,34 +104,28 @@ def test_refusals(broker, protocol, welcome, older):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("wanted", [None, 20])
-def test_the_receive_maximum(broker, protocol, wanted):
-    if wanted:
-        broker.welcome = broker.welcome | {5: b"\x20\x06\x00\x00\x03\x21\x00\x14"}
+@pytest.mark.parametrize(
+    ("properties", "receive_maximum", "maximum_packet"),
+    [
+        (None, 65535, connection.LARGEST_PACKET),
+        (b"\x21\x00\x14", 20, connection.LARGEST_PACKET),
+        (b"\x27\x00\x00\x03\xe8", 65535, 1000),
+    ],
+    ids=["none", "receive-maximum", "maximum-packet-size"],
+)
+def test_the_broker_limits(broker, protocol, properties, receive_maximum, maximum_packet):
+    """MQTT 3.1.1 has no properties, so there the defaults are used."""
+    if properties:
+        size = len(properties)
+        broker.welcome = broker.welcome | {5: bytes([0x20, 3 + size, 0, 0, size]) + properties}
+    if protocol != paho.MQTTv5:
+        receive_maximum, maximum_packet = 65535, connection.LARGEST_PACKET
 
     async def scenario():
         async with broker:
             current = opened(broker, protocol)
             await current.open("will", b"gone")
-            assert current.receive_maximum == (20 if wanted and protocol == paho.MQTTv5 else 65535)
-            current.close()
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("wanted", [None, 1000])
-def test_the_maximum_packet_size(broker, protocol, wanted):
-    if wanted:
-        broker.welcome = broker.welcome | {5: b"\x20\x08\x00\x00\x05\x27\x00\x00\x03\xe8"}
-
-    async def scenario():
-        async with broker:
-            current = opened(broker, protocol)
-            await current.open("will", b"gone")
-            assert current.maximum_packet == (
-                wanted if wanted and protocol == paho.MQTTv5 else connection.LARGEST_PACKET
-            )
+            assert (current.receive_maximum, current.maximum_packet) == (receive_maximum, maximum_packet)
             current.close()
 
     asyncio.run(scenario())

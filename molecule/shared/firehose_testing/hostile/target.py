@@ -23,11 +23,11 @@ class Listener:
 
 @dataclasses.dataclass(frozen=True)
 class Login:
-    """An account, the client id that it uses, and the place where it may log in. A client without an account has no name."""
+    """An account, the client id that it uses, and the listener that accepts it."""
 
     listener: Listener
-    username: str | None
-    password: str | None
+    username: str
+    password: str
     client_id: str
 
 
