@@ -70,7 +70,7 @@ def test_files_keep_owners_and_modes(story: Story, feeds: set[str], name: str) -
     before, _check, after, _repeat = story.states[name]
     assert sorted(after.owners) == sorted(files_of(name, feeds))
     assert after.owners == before.owners
-    assert after.owners[PASSWORDS] == after.owners[RULES] == "mosquitto mosquitto 600"
+    assert after.owners[PASSWORDS] == after.owners[RULES] == "root root 600"
 
 
 def test_other_accounts_keep_their_lines(story: Story, name: str) -> None:

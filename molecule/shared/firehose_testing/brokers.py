@@ -82,7 +82,7 @@ class Broker:
 
     def loaded(self) -> str:
         """Which set of files the broker has read, and when."""
-        return self.host.check_output("readlink /run/mosquitto/set && stat --format %z /run/mosquitto/set")
+        return self.host.check_output("readlink /run/mosquitto.set && stat --format %z /run/mosquitto.set")
 
 
 class Brokers(dict[str, Broker]):

@@ -56,5 +56,6 @@ def instance(tmp_path, monkeypatch):
         (found.folder / name).write_text("", encoding="utf-8")
     me = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
     monkeypatch.setattr(sets, "BROKER", me[0])
-    monkeypatch.setattr(sets.os, "chown", lambda *_args: None)
+    for name in ("chown", "fchown"):
+        monkeypatch.setattr(sets.os, name, lambda *_args: None)
     return found

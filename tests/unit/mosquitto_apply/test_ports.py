@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
 import pytest
@@ -29,3 +31,35 @@ def test_the_brokers_own_port(taken):
 def test_an_address_that_the_host_does_not_have():
     [problem] = ports.problems(config.listeners(config.parse("listener 18830 192.0.2.77")), [])
     assert problem == "port 18830 of 192.0.2.77 (mqtt): Cannot assign requested address"
+
+
+def test_an_address_that_the_host_does_not_have_at_a_port_that_the_broker_has():
+    opened = config.listeners(config.parse("listener 18830"))
+    [problem] = ports.problems(config.listeners(config.parse("listener 18830 192.0.2.77")), opened)
+    assert problem == "port 18830 of 192.0.2.77 (mqtt): Cannot assign requested address"
+
+
+@pytest.fixture
+def without_ipv6(monkeypatch):
+    """A kernel that has no IPv6."""
+
+    class Socket(socket.socket):
+        def __init__(self, family=socket.AF_INET, *arguments, **options):
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            super().__init__(family, *arguments, **options)
+
+    monkeypatch.setattr(ports.socket, "socket", Socket)
+
+
+@pytest.mark.usefixtures("without_ipv6")
+def test_a_listener_for_all_addresses_without_ipv6(taken):
+    assert ports.problems(config.listeners(config.parse("listener 18830")), []) == []
+    [problem] = ports.problems(config.listeners(config.parse(f"listener {taken}")), [])
+    assert problem == f"port {taken} (mqtt): Address already in use"
+
+
+@pytest.mark.usefixtures("without_ipv6")
+def test_an_ipv6_address_without_ipv6():
+    [problem] = ports.problems(config.listeners(config.parse("listener 18830 ::1")), [])
+    assert problem == "port 18830 of ::1 (mqtt): Address family not supported by protocol"

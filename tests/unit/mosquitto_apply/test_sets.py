@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import errno
 import os
+import pathlib
 
 import pytest
 from mosquitto_apply import sets
+from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.sets import Sets
 
@@ -36,6 +38,63 @@ def test_what_is_not_in_the_files_is_no_set(instance, live):
     config.chmod(0o600)
     config.write_text("allow_anonymous true\n", encoding="utf-8")
     assert sets.load(instance, folder) is None
+
+
+def test_the_broker_gets_what_it_reads_and_root_keeps_the_rest(instance, live):
+    folder = live.live()
+    copies = {f"/{path.relative_to(folder / 'files')}" for path in (folder / "files").rglob("*") if path.is_file()}
+    assert copies == {str(instance.folder / name) for name in ("passwd", "acl", "cert.pem", "key.pem")}
+    assert {path.name for path in folder.iterdir()} == {"files", "mosquitto.conf", "kept.json"}
+
+
+def test_only_root_owns_what_is_written_back(instance, monkeypatch):
+    owners = {}
+    write = sets._write
+
+    def noted(path, content, uid, gid, mode):
+        owners[path.name] = (uid, gid, mode)
+        write(path, content, os.getuid(), os.getgid(), mode)
+
+    monkeypatch.setattr(sets, "_write", noted)
+    monkeypatch.setattr(Sets, "_make_ours", lambda *_arguments: None)
+    found = Sets(instance)
+    found._broker = (4711, 4711)
+    with found.locked():
+        found.add(sets.find(instance))
+    assert owners.pop("kept.json") == (0, 0, 0o400)
+    assert set(owners.values()) == {(4711, 4711, 0o400)}
+
+
+def test_what_a_broker_does_to_its_copies_reaches_nothing_that_root_writes_back(instance, live):
+    folder = live.live()
+    before = sets.load(instance, folder)
+    copy = next((folder / "files").rglob("acl"))
+    copy.chmod(0o600)
+    copy.write_text("topic readwrite #\n", encoding="utf-8")
+    assert sets.load(instance, folder) is None
+    assert sets.kept(instance, folder) == before
+
+
+def test_a_set_of_an_earlier_version_is_not_trusted(instance, live):
+    """It has all files where the broker could change them, and their owners beside them."""
+    folder = live.live()
+    (folder / "kept.json").unlink()
+    (folder / "owners.json").write_text("{}", encoding="utf-8")
+    assert sets.load(instance, folder) is None
+    assert sets.kept(instance, folder) is None
+
+
+def test_links_and_locks_are_where_only_root_can_write(instance):
+    """A broker can make anything in its own directory, and lock it."""
+    known = Instance("public")
+    assert {known.loaded.parent, known.lock.parent} == {pathlib.Path("/run")}
+    assert known.runtime not in (known.loaded, known.lock)
+    (instance.runtime / "set.new").mkdir()
+    found = Sets(instance)
+    with found.locked():
+        folder = found.add(sets.find(instance))
+        found.note_loaded(folder)
+    assert found.loaded() == folder
 
 
 def test_a_difference_is_one_of_contents(instance, live):
@@ -110,7 +169,7 @@ def test_old_sets_go(instance, live):
     with live.locked():
         folder = live.add(sets.find(instance))
         live.turn(folder)
-        live.prune([folder])
+        live.prune(folder)
     assert not previous.exists()
     assert live.live() == folder
 

@@ -13,7 +13,7 @@ RULE = f"printf 'user zuul\\ntopic write zuul/#\\n' >>{FOLDER}/acl"
 WHOLE = f"""
 set -e
 cmp -s {FOLDER}/live/files{FOLDER}/acl {FOLDER}/acl || cmp {FOLDER}/live/files{FOLDER}/acl {KEPT}/acl
-test -s {FOLDER}/live/owners.json && grep -q '^acl_file {FOLDER}/live/files' {FOLDER}/live/mosquitto.conf
+test -s {FOLDER}/live/kept.json && grep -q '^acl_file {FOLDER}/live/files' {FOLDER}/live/mosquitto.conf
 """
 # The next one goes on from there, and no trial and no half of a set is left.
 MADE_GOOD = f"""{WHOLE}
@@ -24,7 +24,7 @@ for _second in $(seq 20); do test "$(pgrep --count --exact mosquitto)" != 1 || b
 test "$(pgrep --count --exact mosquitto)" = 1
 {BRING_BACK}
 {APPLY} >/dev/null
-test "$(ls {FOLDER}/sets | wc -l)" -le 2
+test "$(ls {FOLDER}/sets | wc -l)" = 1
 """
 
 # How far it has come, as anybody at the host sees it.

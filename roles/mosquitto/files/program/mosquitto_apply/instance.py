@@ -62,8 +62,13 @@ class Instance:
 
     @property
     def loaded(self) -> pathlib.Path:
-        """A copy of the link from when the process read it last."""
-        return self.runtime / "set"
+        """A copy of the link from when the process read it last. In /run itself, where only root can write."""
+        return self.runtime.with_name(f"{self.runtime.name}.set")
+
+    @property
+    def lock(self) -> pathlib.Path:
+        """What a change holds. The broker could lock its own directories, and keep changes out for ever."""
+        return self.runtime.with_name(f"{self.runtime.name}.lock")
 
 
 def every(root: pathlib.Path = pathlib.Path("/etc")) -> list[Instance]:

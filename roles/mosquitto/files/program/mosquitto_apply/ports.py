@@ -1,23 +1,32 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""See whether ports are free that the broker has not opened yet: a trial in a network of its own cannot tell."""
+"""See whether the host has the addresses of listeners, and ports that the broker has not opened yet: a trial has a network of its own."""
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import typing as t
 
 from mosquitto_apply.config import Listener
 
-TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+IN_THE_WAY = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 
 
-def _problem(listener: Listener) -> str | None:
+def _problem(listener: Listener, port: int) -> str | None:
+    """What is in the way of a listener at a port, or at any port of its address if that is 0."""
+    families = 0
     for family, kind, protocol, _name, address in socket.getaddrinfo(
-        listener.address or None, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        listener.address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     ):
-        with socket.socket(family, kind, protocol) as place:
+        try:
+            place = socket.socket(family, kind, protocol)
+        except OSError:
+            # A kernel without IPv6. Mosquitto passes over the family, too.
+            continue
+        families += 1
+        with place:
             place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 place.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -25,19 +34,22 @@ def _problem(listener: Listener) -> str | None:
                 place.bind(address)
                 place.listen(1)
             except OSError as exc:
-                if exc.errno in TAKEN:
+                if exc.errno in IN_THE_WAY:
                     return f"{listener}: {exc.strerror}"
-    return None
+    return None if families else f"{listener}: {os.strerror(errno.EAFNOSUPPORT)}"
 
 
 def problems(wanted: t.Iterable[Listener], opened: t.Iterable[Listener]) -> list[str]:
-    """Those of the wanted listeners that something else is in the way of. The broker itself has opened others already."""
+    """Those of the wanted listeners that the host has no address for, or that something else is in the way of.
+
+    Ports that the broker itself has opened are not free, which is no problem. Their addresses are tried with any port.
+    """
     own = {listener.port for listener in opened}
     found = []
     for listener in wanted:
-        if listener.port and listener.port not in own:
+        if listener.port:
             try:
-                problem = _problem(listener)
+                problem = _problem(listener, 0 if listener.port in own else listener.port)
             except OSError as exc:
                 problem = f"{listener}: {exc.strerror}"
             if problem:

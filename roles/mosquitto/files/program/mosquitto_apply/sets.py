@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sets of files: what a broker reads, all of it in one directory, behind a link that is turned in one step.
 
-A set never changes once it is complete. Below C(files/) each file has the path that it was taken from, so that it can be
-put back there. A host that dies at any moment comes up with the one set or the other.
+A set never changes once it is complete. A host that dies at any moment comes up with the one set or the other.
+
+A set has each file twice. The broker owns the copies that it reads, since Mosquitto complains of other owners. Root reads and
+writes back only C(kept.json), which nobody else can open: a broker that was taken over cannot change what root does.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import fcntl
@@ -30,7 +33,8 @@ from mosquitto_apply.problem import Problem
 
 BROKER = "mosquitto"
 CONFIG = "mosquitto.conf"
-OWNERS = "owners.json"
+# Root's own copy of all files, with their owners and modes. Sets of earlier versions have none.
+KEPT = "kept.json"
 LOCK_TIMEOUT = 120.0
 
 
@@ -126,29 +130,43 @@ def find(instance: Instance, *, make: bool = False) -> Files:
 
 
 def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
-    """The files of a set, None if there is no such set, or if the broker does not get what is in it."""
-    if folder is None:
+    """The files of a set, None if there is no such set, or if the broker's copies are not what root kept."""
+    files = kept(instance, folder)
+    if folder is None or files is None:
         return None
+    copies = for_broker(files)
     try:
-        owners = json.loads((folder / OWNERS).read_text(encoding="utf-8"))
-        by_path = {path: File(_inside(folder, path).read_bytes(), *owner) for path, owner in owners.items()}
-        files = Files(instance, by_path)
-        return files if (folder / CONFIG).read_bytes() == _for_broker(files) else None
+        return files if {path: (folder / path).read_bytes() for path in copies} == copies else None
     except FileNotFoundError:
         return None
 
 
-def _for_broker(files: Files) -> bytes:
-    """The configuration as the broker gets it."""
+def kept(instance: Instance, folder: pathlib.Path | None) -> Files | None:
+    """The files of a set as root kept them, None if there is no such set, or if an earlier version wrote it."""
+    try:
+        return Files(instance, _unpacked((folder / KEPT).read_bytes())) if folder else None
+    except FileNotFoundError:
+        return None
+
+
+def for_broker(files: Files) -> dict[str, bytes]:
+    """What the broker reads, by the paths within a set. The unit and what root alone needs are not among it."""
     words = {
         line.value[1:]: files.by_path[line.value[1:]].content.decode().strip() for line in config.words(files.lines)
     }
-    return config.in_set(files.text, f"{files.instance.live}/files", words).encode()
+    text = config.in_set(files.text, f"{files.instance.live}/files", words)
+    named = {line.value for line in config.files(files.lines)}
+    return {CONFIG: text.encode(), **{f"files{path}": files.by_path[path].content for path in named}}
 
 
-def _inside(folder: pathlib.Path, path: str) -> pathlib.Path:
-    """Where a set has the file of a path."""
-    return pathlib.Path(f"{folder}/files{path}")
+def _packed(files: Files) -> bytes:
+    """All files as one text."""
+    entries = {path: [base64.b64encode(file.content).decode(), *file[1:]] for path, file in files.by_path.items()}
+    return json.dumps(entries, indent=1).encode()
+
+
+def _unpacked(text: bytes) -> dict[str, File]:
+    return {path: File(base64.b64decode(content), *owner) for path, (content, *owner) in json.loads(text).items()}
 
 
 def _write(path: pathlib.Path, content: bytes, uid: int, gid: int, mode: int) -> None:
@@ -186,7 +204,7 @@ class Sets:
         if not self.instance.sets.is_dir():
             self.instance.sets.mkdir()
             self._make_ours(self.instance.sets)
-        descriptor = os.open(self.instance.sets, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(self.instance.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + LOCK_TIMEOUT
         try:
             while True:
@@ -228,12 +246,10 @@ class Sets:
         try:
             now = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime())
             folder = pathlib.Path(tempfile.mkdtemp(prefix=now, dir=self.instance.sets))
-            for path, file in files.by_path.items():
-                _inside(folder, path).parent.mkdir(parents=True, exist_ok=True)
-                _write(_inside(folder, path), file.content, *self._broker, 0o400)
-            _write(folder / CONFIG, _for_broker(files), *self._broker, 0o400)
-            owners = {path: file[1:] for path, file in files.by_path.items()}
-            _write(folder / OWNERS, json.dumps(owners, indent=1).encode(), 0, 0, 0o400)
+            for path, content in for_broker(files).items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                _write(folder / path, content, *self._broker, 0o400)
+            _write(folder / KEPT, _packed(files), 0, 0, 0o400)
             for parent in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
                 self._make_ours(parent)
                 _sync(parent)
@@ -259,8 +275,8 @@ class Sets:
         temporary.rename(link)
         _sync(link.parent)
 
-    def prune(self, keep: t.Container[pathlib.Path | None]) -> None:
-        """Remove all sets but these."""
+    def prune(self, *keep: pathlib.Path | None) -> None:
+        """Remove all sets but these: they hold what accounts and keys were."""
         for folder in self.instance.sets.iterdir():
             if folder not in keep:
                 shutil.rmtree(folder, ignore_errors=True)

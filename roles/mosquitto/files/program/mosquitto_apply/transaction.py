@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import re
@@ -80,13 +81,23 @@ class Transaction:
             return "restart"
         return action
 
+    @contextlib.contextmanager
+    def _alone(self) -> t.Iterator[None]:
+        """Be the only one that changes the broker, and leave no set behind that it does not read."""
+        with self.sets.locked():
+            try:
+                yield
+            finally:
+                self.sets.prune(self.sets.live(), self.sets.loaded())
+
     def run(self, *, check: bool = False, put_back: bool = False) -> Outcome:
         """Bring it there, and say what that took. With check nothing is done; with put_back files that cannot be taken are replaced."""
         if check and not self.instance.config.exists():
             # Nothing was written yet, and check mode writes nothing.
             return Outcome("start", installed=True, enabled=True)
-        with self.sets.locked():
+        with self.sets.locked() if check else self._alone():
             live = sets.load(self.instance, self.sets.live())
+            kept = sets.kept(self.instance, self.sets.live())
             wanted = None
             try:
                 wanted = sets.find(self.instance, make=not check)
@@ -97,15 +108,15 @@ class Transaction:
                     return outcome
                 self._bring(wanted, live, outcome)
             except Problem as exc:
-                if not (put_back and live):
+                if not (put_back and kept):
                     raise
-                restored = sets.put_back(live, wanted)
+                restored = sets.put_back(kept, wanted)
                 raise Problem(f"{exc}\n{_told(restored)}") from None
             return outcome
 
     def reload(self) -> None:
         """Have the broker read its files, if a reload is enough for what changed in them, and they are good."""
-        with self.sets.locked():
+        with self._alone():
             live = sets.load(self.instance, self.sets.live())
             wanted = sets.find(self.instance)
             rights.read(wanted)
@@ -125,22 +136,17 @@ class Transaction:
         if outcome.action:
             self._see_ports(wanted)
         folder = self.sets.add(wanted) if outcome.installed or previous is None else previous
-        try:
-            if outcome.action:
-                trial.run(wanted, folder, self.timeout)
-            silent = probe.ask(live.listeners, 1).silent if live and outcome.action == "reload" else {}
-            if folder != previous:
-                self.sets.turn(folder)
-        except Problem:
-            self.sets.prune([previous, self.sets.loaded()])
-            raise
+        if outcome.action:
+            trial.run(wanted, folder, self.timeout)
+        silent = probe.ask(live.listeners, 1).silent if live and outcome.action == "reload" else {}
+        if folder != previous:
+            self.sets.turn(folder)
         try:
             self._do(outcome.action, wanted, folder, silent)
         except Problem as exc:
-            raise Problem(f"{exc}\n{self._go_back(live, previous, outcome.action)}") from None
+            raise Problem(f"{exc}\n{self._go_back(previous, outcome.action)}") from None
         if outcome.enabled:
             self.service.enable()
-        self.sets.prune([folder, previous])
 
     def _see_ports(self, wanted: Files) -> None:
         is_active = self.service.look().is_active
@@ -177,21 +183,37 @@ class Transaction:
         if problems:
             raise Problem("; ".join(problems))
 
-    def _go_back(self, live: Files | None, previous: pathlib.Path | None, action: str) -> str:
+    def _go_back(self, previous: pathlib.Path | None, action: str) -> str:
         """Give the broker its previous set again; say in one sentence how that went."""
-        if live is None or previous is None:
+        kept = sets.kept(self.instance, previous)
+        if previous is None:
             return "There is no earlier configuration to go back to."
-        self.sets.turn(previous)
+        if kept is None:
+            return self._go_back_to_untrusted(previous)
+        folder = previous if sets.load(self.instance, previous) else self.sets.add(kept)
+        self.sets.turn(folder)
         unit = str(self.instance.unit_file)
-        sets.put_back(dataclasses.replace(live, by_path={unit: live.by_path[unit]}))
+        sets.put_back(dataclasses.replace(kept, by_path={unit: kept.by_path[unit]}))
         try:
             try:
-                self._do("reload" if action == "reload" else "restart", live, previous, ())
+                self._do("reload" if action == "reload" else "restart", kept, folder, ())
             except Problem:
-                self._do("restart", live, previous, ())
+                self._do("restart", kept, folder, ())
         except Problem as exc:
             return f"Nor does it serve with its previous configuration: {exc}"
         return "It serves with its previous configuration again."
+
+    def _go_back_to_untrusted(self, previous: pathlib.Path) -> str:
+        """Let the broker read again what an earlier version wrote for it: root reads and writes back nothing of that."""
+        self.sets.turn(previous)
+        try:
+            self.service.restart()
+        except Problem as exc:
+            return f"Nor does it start with its previous configuration: {exc}"
+        return (
+            "It runs with its previous configuration again. An earlier version of mosquitto-apply wrote that, so that"
+            f" the unit and the files below {self.instance.folder} were not put back."
+        )
 
 
 def _told(paths: t.Sequence[str]) -> str:

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Try a set of files out with the host's own broker, where it can touch nothing of the one at work.
 
-The trial has a network, a process table and mounts of its own: ports are free there, and where a broker writes there is
-memory instead of the disk. It runs as the same user and with the same capability as the unit. An exit status says little
-(2.0.11 runs on without a listener that it could not open), so that the listeners are asked.
+The trial has a network, a process table and mounts of its own: ports are free there, where a broker writes there is memory
+instead of the disk, and all else is read-only. It runs as the same user and with the same capability as the unit. An exit
+status says little (2.0.11 runs on without a listener that it could not open), so that the listeners are asked.
 """
 
 from __future__ import annotations
 
+import ctypes
 import grp
 import ipaddress
 import json
@@ -27,7 +28,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
 from mosquitto_apply import config, probe, rights
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
-from mosquitto_apply.sets import BROKER, CONFIG, Files, load
+from mosquitto_apply.sets import BROKER, CONFIG, Files, for_broker, load
 
 ARGUMENT = "--inside-trial"
 SET = pathlib.Path("/run/trial-set")
@@ -35,7 +36,9 @@ LOG = pathlib.Path("/run/trial-log")
 HOSTS = pathlib.Path("/run/trial-hosts")
 CAPABILITY = "-all,+net_bind_service"
 # What the unit's sandbox hides from the broker, or makes a new one for it.
-HIDDEN = ("/tmp", "/home", "/root")
+HIDDEN = ("/tmp", "/var/tmp", "/home", "/root")
+# of mount_setattr(2)
+AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = -100, 0x8000, 1
 WORDS = 800
 
 
@@ -49,6 +52,7 @@ def run(files: Files, folder: pathlib.Path, timeout: float) -> None:
             check=False,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=timeout * 3 + 10,
             input=json.dumps(_addresses(files.listeners)),
         )
@@ -69,13 +73,13 @@ def inside(instance: Instance, folder: pathlib.Path, timeout: float) -> str:
         return f"{folder} is no set of files"
     addresses = json.load(sys.stdin)
     _network(addresses)
-    _mounts(files, folder)
+    _mounts(files)
     _names(addresses)
     return _serve(files, timeout)
 
 
 def _tell(*command: str) -> None:
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    result = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
     if result.returncode:
         raise Problem(f"{' '.join(command)}: {result.stderr.strip()}")
 
@@ -101,10 +105,13 @@ def _network(addresses: dict[str, list[str]]) -> None:
 
 
 def _names(addresses: dict[str, list[str]]) -> None:
-    lines = [f"{address} {name}\n" for name, behind in addresses.items() if not _is_known(name) for address in behind]
-    HOSTS.write_text("".join(lines) + pathlib.Path("/etc/hosts").read_text(encoding="utf-8"), encoding="utf-8")
-    HOSTS.chmod(0o644)
-    _tell("mount", "--bind", str(HOSTS), "/etc/hosts")
+    unknown = [name for name in addresses if not _is_known(name)]
+    if unknown:
+        lines = [f"{address} {name}\n" for name in unknown for address in addresses[name]]
+        # In whatever encoding: a host's own names need not be UTF-8.
+        HOSTS.write_bytes("".join(lines).encode() + pathlib.Path("/etc/hosts").read_bytes())
+        HOSTS.chmod(0o644)
+        _tell("mount", "--bind", str(HOSTS), "/etc/hosts")
 
 
 def _is_known(name: str) -> bool:
@@ -121,14 +128,13 @@ def _writable_folders(files: Files) -> dict[pathlib.Path, os.stat_result]:
     named |= {line.value.partition(" ")[2] for line in files.lines if line.option == "log_dest"}
     folders = {pathlib.Path(path).parent for path in named if path.startswith("/")}
     folders |= {pathlib.Path(path) for path in config.values(files.lines, "persistence_location")}
-    folders |= {pathlib.Path("/var/log/mosquitto"), pathlib.Path("/var/lib/mosquitto")}
     return {folder: folder.stat() for folder in folders if folder.is_dir()}
 
 
-def _mounts(files: Files, folder: pathlib.Path) -> None:
+def _mounts(files: Files) -> None:
     # Everything that comes from outside is looked at before it is hidden.
-    candidate = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     writable = _writable_folders(files)
+    _make_read_only()
     _mount(pathlib.Path("/run"))
     for path, status in writable.items():
         if pathlib.Path("/run") in path.parents:
@@ -137,19 +143,30 @@ def _mounts(files: Files, folder: pathlib.Path) -> None:
             path.chmod(stat.S_IMODE(status.st_mode))
         else:
             _mount(path, f"mode={stat.S_IMODE(status.st_mode):o},uid={status.st_uid},gid={status.st_gid}")
-    for path in HIDDEN:
-        _mount(pathlib.Path(path))
+    for path in filter(pathlib.Path.is_dir, map(pathlib.Path, HIDDEN)):
+        _mount(path)
     _mount(files.instance.folder)
     # systemd makes it for the unit.
     files.instance.runtime.mkdir(exist_ok=True)
     broker = pwd.getpwnam(BROKER).pw_uid, grp.getgrnam(BROKER).gr_gid
     os.chown(files.instance.runtime, *broker)
-    for path, content in candidate.items():
+    for path, content in for_broker(files).items():
         (SET / path).parent.mkdir(parents=True, exist_ok=True)
         (SET / path).write_bytes(content)
     for path in (SET, *SET.rglob("*")):
         os.chown(path, *broker)
     files.instance.live.symlink_to(SET)
+
+
+def _make_read_only() -> None:
+    """Make all mounts read-only: other processes of the broker's user reach them through C(/proc/PID/root)."""
+    # struct mount_attr: attributes to set, to clear, propagation, user namespace
+    attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
+    library = ctypes.CDLL(None, use_errno=True)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    if library.mount_setattr(AT_FDCWD, b"/", AT_RECURSIVE, ctypes.byref(attributes), size):
+        reason = os.strerror(ctypes.get_errno())
+        raise Problem(f"the trial cannot make its mounts read-only: {reason}; it needs Linux 5.12 or later")
 
 
 def _mount(folder: pathlib.Path, options: str = "mode=0755") -> None:
