@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""See whether the host has the addresses of listeners, and ports that the broker has not opened yet: a trial has a network of its own."""
+"""See whether the host has the addresses and free ports of listeners: a trial has a network of its own, and cannot tell."""
 
 from __future__ import annotations
 

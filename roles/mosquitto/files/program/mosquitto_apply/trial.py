@@ -34,6 +34,7 @@ ARGUMENT = "--inside-trial"
 SET = pathlib.Path("/run/trial-set")
 LOG = pathlib.Path("/run/trial-log")
 HOSTS = pathlib.Path("/run/trial-hosts")
+ETC_HOSTS = pathlib.Path("/etc/hosts")
 CAPABILITY = "-all,+net_bind_service"
 # What the unit's sandbox hides from the broker, or makes a new one for it.
 HIDDEN = ("/tmp", "/var/tmp", "/home", "/root")
@@ -109,9 +110,9 @@ def _names(addresses: dict[str, list[str]]) -> None:
     if unknown:
         lines = [f"{address} {name}\n" for name in unknown for address in addresses[name]]
         # In whatever encoding: a host's own names need not be UTF-8.
-        HOSTS.write_bytes("".join(lines).encode() + pathlib.Path("/etc/hosts").read_bytes())
+        HOSTS.write_bytes("".join(lines).encode() + ETC_HOSTS.read_bytes())
         HOSTS.chmod(0o644)
-        _tell("mount", "--bind", str(HOSTS), "/etc/hosts")
+        _tell("mount", "--bind", str(HOSTS), str(ETC_HOSTS))
 
 
 def _is_known(name: str) -> bool:

@@ -1,0 +1,21 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a trial makes of the host that it runs on."""
+
+from __future__ import annotations
+
+from mosquitto_apply import trial
+
+
+def test_names_of_the_host_in_any_encoding(tmp_path, monkeypatch):
+    own = "127.0.0.1 m\u00fcnchen\n".encode("latin-1")
+    (tmp_path / "etc").write_bytes(own)
+    told = []
+    monkeypatch.setattr(trial, "ETC_HOSTS", tmp_path / "etc")
+    monkeypatch.setattr(trial, "HOSTS", tmp_path / "trial")
+    monkeypatch.setattr(trial, "_tell", lambda *command: told.append(command))
+    trial._names({"broker.invalid": ["192.0.2.1"]})
+    assert (tmp_path / "trial").read_bytes() == b"192.0.2.1 broker.invalid\n" + own
+    assert told == [("mount", "--bind", str(tmp_path / "trial"), str(tmp_path / "etc"))]
+    trial._names({"localhost": ["127.0.0.1"]})
+    assert len(told) == 1
