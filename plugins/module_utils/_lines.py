@@ -13,16 +13,19 @@ import typing as t
 BLANKS = " \t\n\v\f\r"
 
 
+# The line and the paragraph separator end a line for Python and for many editors and viewers, but not for the broker.
+SEPARATORS = (0x2028, 0x2029)
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether a text has a line break of any kind, or another control character."""
+    return any(code < 0x20 or 0x7F <= code < 0xA0 or code in SEPARATORS for code in map(ord, text))
+
+
 def has_unfit_characters(text: str) -> bool:
-    """Whether a text has characters that MQTT forbids: controls, surrogates and noncharacters."""
-    codes = [ord(char) for char in text]
-    return any(
-        code < 0x20
-        or 0x7F <= code < 0xA0
-        or 0xD800 <= code < 0xE000
-        or 0xFDD0 <= code < 0xFDF0
-        or code & 0xFFFE == 0xFFFE
-        for code in codes
+    """Whether a text has control characters, or surrogates and noncharacters, which MQTT forbids too."""
+    return has_control_characters(text) or any(
+        0xD800 <= code < 0xE000 or 0xFDD0 <= code < 0xFDF0 or code & 0xFFFE == 0xFFFE for code in map(ord, text)
     )
 
 

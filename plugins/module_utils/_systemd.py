@@ -25,8 +25,11 @@ UP = ("active", "reloading")
 
 
 def parse_properties(output: str) -> dict[str, str]:
-    """Take the lines ``name=value`` apart."""
-    return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    """Parse the lines ``name=value``.
+
+    Values can be the words of a service's own user. systemd escapes a line feed in them, and no other line break.
+    """
+    return dict(line.split("=", 1) for line in output.split("\n") if "=" in line)
 
 
 def parse_timestamp(text: str) -> float | None:

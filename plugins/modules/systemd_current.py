@@ -150,7 +150,7 @@ class Service:
 
     def fail(self, what: str, error: str = "") -> t.NoReturn:
         command = ["journalctl", f"--unit={self.name}", f"--lines={JOURNAL_LINES}", "--output=cat", "--no-pager"]
-        journal = self.module.run_command(command)[1].splitlines()
+        journal = self.module.run_command(command)[1].rstrip("\n").split("\n")
         self.module.fail_json(msg="\n".join([f"{what}. Its last log lines:", *journal]), journal=journal, stderr=error)
 
     def reload_units(self) -> None:

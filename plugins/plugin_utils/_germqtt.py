@@ -27,7 +27,7 @@ LARGEST_PACKET = 268435455  # of MQTT
 
 def host_key_problem(host_key: str) -> str | None:
     """Say why this is no line of type and key, as ``ssh-keyscan`` and ``ssh_host_*_key.pub`` have them, or None."""
-    fields = host_key.split()
+    fields = re.split(r"[ \t]+", host_key.strip(" \t"))
     if len(fields) < 2 or not re.fullmatch(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+", fields[0]):
         return "it is not of the form 'ssh-ed25519 AAAA...' (without a host name)"
     try:

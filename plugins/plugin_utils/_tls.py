@@ -29,7 +29,7 @@ OWNER = {"owner": "root", "group": "root"}
 def _is_der(text: str) -> bool:
     """Whether what stands in a block of PEM is the Base64 of a sequence of ASN.1, which keys and certificates are."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True)[:1] == b"\x30"
+        return base64.b64decode(re.sub(r"[ \t\r\n]+", "", text), validate=True)[:1] == b"\x30"
     except (binascii.Error, ValueError):
         return False
 

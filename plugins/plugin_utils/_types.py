@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.opendev.firehose.plugins.module_utils import _lines
+
 # A name or an address of a host, as far as its characters say.
 HOST = re.compile(r"[A-Za-z0-9._:-]+")
 ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
@@ -62,7 +64,7 @@ def control_character_problems(value: t.Any, path: str = "", texts: t.Container[
     What the keys in texts have is not looked at.
     """
     if isinstance(value, str):
-        if any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):
+        if _lines.has_control_characters(value):
             yield f"{path}: has a line break or another control character"
     elif isinstance(value, t.Mapping):
         for key, item in value.items():

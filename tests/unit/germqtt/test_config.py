@@ -137,6 +137,7 @@ def test_the_qos_of_later_versions_of_germqtt_is_accepted(read, qos):
         ({"mqtt": {"topic": "$SYS"}}, "[mqtt] topic: topics that start with '$' belong to the broker"),
         ({"mqtt": {"topic": "a\n b"}}, "[mqtt] topic: a topic has no control characters"),
         ({"mqtt": {"topic": "a\x85b"}}, "[mqtt] topic: a topic has no control characters"),
+        ({"mqtt": {"topic": "a\u2028b"}}, "[mqtt] topic: a topic has no control characters"),
         ({"mqtt": {"password": SECRET}}, "[mqtt] password: this needs a username"),
         ({"mqtt": {SECRET: "x"}}, f"[mqtt] {SECRET}: there is no such option; there are hostname, port, topic,"),
         ({"mqtt": {"user": SECRET}}, "[mqtt] user: there is no such option; there are hostname, port, topic,"),

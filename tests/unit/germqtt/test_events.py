@@ -100,6 +100,7 @@ def test_topics_are_valid_and_nothing_breaks_them_off(project, kind):
         ("/", "%2F"),
         ("//", "%2F%2F"),
         ("\x85", "%C2%85"),
+        ("\u2028\u2029", "%E2%80%A8%E2%80%A9"),
         ("\ud800", "%ED%A0%80"),
         ("\uffff", "%EF%BF%BF"),
         ("😀", "😀"),

@@ -34,6 +34,16 @@ def test_lines_know_where_they_stand(lines):
     assert lines[-1] == (12, "bridge_cafile", "/etc/ssl/ca.pem")
 
 
+@pytest.mark.parametrize("line_break", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_line_ends_where_the_broker_ends_it(line_break):
+    text = f"remote_password pw{line_break}listener 1999\nlistener 1883\n"
+    assert config.parse(text) == [
+        (1, "remote_password", f"pw{line_break}listener 1999"),
+        (2, "listener", "1883"),
+    ]
+    assert config.in_set(text, "/set", {}) == text
+
+
 def test_files_are_those_that_the_broker_reads(lines):
     assert [line.value for line in config.files(lines)] == [
         "/etc/mosquitto/passwd",

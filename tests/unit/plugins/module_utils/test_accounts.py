@@ -82,7 +82,23 @@ def test_names_that_are_fine(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a:b", "#a", " a", "a ", "a\nb", "a\x00", "a\x7f", "a\udce4", "\ufdd0", "\U0001fffe", "é" * 32768]
+    "name",
+    [
+        "",
+        "a:b",
+        "#a",
+        " a",
+        "a ",
+        "a\nb",
+        "a\x00",
+        "a\x7f",
+        "a\x85",
+        "a\u2028b",
+        "a\udce4",
+        "\ufdd0",
+        "\U0001fffe",
+        "é" * 32768,
+    ],
 )
 def test_names_that_are_not(name):
     assert _accounts.name_problem(name)

@@ -23,6 +23,12 @@ def test_properties():
     assert _systemd.parse_properties("A=1\nB=x=y\nC=\n") == {"A": "1", "B": "x=y", "C": ""}
 
 
+@pytest.mark.parametrize("line_break", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_status_text_cannot_be_another_property(line_break):
+    said = f"x{line_break}MainPID=1"
+    assert _systemd.parse_properties(f"MainPID=7\nStatusText={said}\n") == {"MainPID": "7", "StatusText": said}
+
+
 @pytest.mark.parametrize(
     ("state", "restart_files", "reload_files", "last_read", "action"),
     [

@@ -22,7 +22,8 @@ def test_filters_that_are_fine(topic_filter):
 
 
 @pytest.mark.parametrize(
-    "topic_filter", ["", "a#", "#/a", "a/#/b", "a+/b", "+a", "a\nb", "a\x00", "x" * 65536, "\ud800"]
+    "topic_filter",
+    ["", "a#", "#/a", "a/#/b", "a+/b", "+a", "a\nb", "a\x00", "a\u2028b", "a\u2029b", "x" * 65536, "\ud800"],
 )
 def test_filters_that_are_not(topic_filter):
     assert _topics.filter_problem(topic_filter)

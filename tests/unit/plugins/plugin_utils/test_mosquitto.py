@@ -272,8 +272,9 @@ def test_has_secrets(change, secret):
     assert _mosquitto.has_secrets({**FINE, **change}) is secret
 
 
-def test_a_line_break_is_refused_wherever_it_is_and_not_quoted(problems):
-    bridge = {**FINE["mosquitto_bridges"][0], "username": "u", "password": "secret\nallow_anonymous true"}
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\x7f", "\x85", "\u2028", "\u2029"])
+def test_a_line_break_is_refused_wherever_it_is_and_not_quoted(problems, line_break):
+    bridge = {**FINE["mosquitto_bridges"][0], "username": "u", "password": f"secret{line_break}allow_anonymous true"}
     (problem,) = problems(mosquitto_bridges=[bridge])
     assert problem.startswith("mosquitto_bridges[0].password: ")
     assert "secret" not in problem

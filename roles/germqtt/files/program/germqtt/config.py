@@ -155,7 +155,7 @@ def _topic_problem(topic: str) -> str | None:
         return "a topic that is published to has no wildcards"
     if topic.startswith("$"):
         return "topics that start with '$' belong to the broker"
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in topic):
+    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or char in "\u2028\u2029" for char in topic):
         return "a topic has no control characters"
     return None
 

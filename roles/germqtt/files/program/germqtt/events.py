@@ -12,10 +12,10 @@ import typing as t
 LONGEST_TOPIC = 65535
 MOST_SLASHES = 200
 
-# The escape itself, wildcards, the space, which some brokers reject, and what MQTT forbids: controls, surrogates and
-# noncharacters.
+# The escape itself, wildcards, the space, which some brokers reject, control characters, which line separators
+# count as, and what else MQTT forbids: surrogates and noncharacters.
 _UNFIT = re.compile(
-    "[%+# \x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    "[%+# \x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef"
     + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
     + "]"
 )

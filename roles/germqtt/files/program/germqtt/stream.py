@@ -78,7 +78,7 @@ def check(gerrit: config.Gerrit, file: str) -> None:
             raise config.ConfigError(f"{file}: [gerrit] {option}: {path}: {exc.strerror}") from None
     key = _ssh_keygen("-y", "-P", "", "-f", str(gerrit.key))
     if key.returncode:
-        why = [line for line in key.stderr.strip().splitlines() if not line.startswith("@")] or [""]
+        why = [line for line in key.stderr.strip().split("\n") if not line.startswith("@")] or [""]
         raise config.ConfigError(f"{file}: [gerrit] key: {gerrit.key}: ssh cannot use this key: {why[-1]}")
     if _ssh_keygen("-F", host_alias(gerrit), "-f", str(gerrit.known_hosts)).returncode:
         raise config.ConfigError(
@@ -257,5 +257,5 @@ async def _problem(output: asyncio.StreamReader) -> str:
     kept = b""
     while chunk := await output.read(CHUNK):
         kept = (kept + chunk)[-KEPT_PROBLEM:]
-    lines = ["".join(filter(str.isprintable, line)).strip() for line in kept.decode(errors="replace").splitlines()]
+    lines = ["".join(filter(str.isprintable, line)).strip() for line in kept.decode(errors="replace").split("\n")]
     return next(filter(None, reversed(lines)), "")[:SHOWN_PROBLEM]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _lines
 
 from mosquitto_apply.problem import Problem
 
@@ -103,14 +103,19 @@ class Listener:
         }
 
 
+def _split(text: str) -> t.Iterator[tuple[int, str]]:
+    """The lines as the broker splits them, at line feeds only, with their numbers."""
+    return enumerate(text.removesuffix("\n").split("\n"), 1)
+
+
 def parse(text: str) -> list[Line]:
     """The options, in their order."""
     lines = []
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
+    for number, line in _split(text):
+        stripped = line.strip(_lines.BLANKS)
         if stripped and not stripped.startswith("#"):
             option, _space, value = stripped.partition(" ")
-            lines.append(Line(number, option, value.strip()))
+            lines.append(Line(number, option, value.strip(_lines.BLANKS)))
     return lines
 
 
@@ -143,12 +148,13 @@ def values(lines: t.Iterable[Line], option: str) -> list[str]:
 def in_set(text: str, folder: str, word: t.Mapping[str, str]) -> str:
     """The configuration as the broker gets it: the files are those below a folder, and the words stand where their files are named."""
     changed = []
-    for line in text.splitlines():
-        option, _space, value = line.strip().partition(" ")
+    for _number, line in _split(text):
+        option, _space, rest = line.strip(_lines.BLANKS).partition(" ")
+        value = rest.strip(_lines.BLANKS)
         if option in FILE_OPTIONS:
-            changed.append(f"{option} {folder}{value.strip()}")
-        elif value.strip().startswith(WORD):
-            changed.append(f"{option} {word[value.strip()[1:]]}")
+            changed.append(f"{option} {folder}{value}")
+        elif value.startswith(WORD):
+            changed.append(f"{option} {word[value[1:]]}")
         else:
             changed.append(line)
     return "\n".join(changed) + "\n"

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import typing as t
 
@@ -77,14 +76,13 @@ class Service:
 
     def reload(self) -> None:
         """Have the process read its files. It does so before it looks at anything that clients send from now on."""
-        pid = self.look().pid
-        if pid:
-            os.kill(pid, signal.SIGHUP)
+        # systemd knows the process; a number that is read from its output could be another's by now.
+        self._tell("kill", "--kill-whom=main", "--signal=SIGHUP")
 
-    def _tell(self, verb: str) -> None:
-        result = _run("systemctl", verb, self.name)
+    def _tell(self, *words: str) -> None:
+        result = _run("systemctl", *words, self.name)
         if result.returncode:
-            raise Problem(f"'systemctl {verb} {self.name}' failed. Its last log lines:\n{self.journal()}")
+            raise Problem(f"'systemctl {' '.join(words)} {self.name}' failed. Its last log lines:\n{self.journal()}")
 
     def journal(self) -> str:
         """What it logged last."""
