@@ -15,7 +15,8 @@ description:
     this names as one set, has a broker beside the one at work try them out, puts them in place all at once, reloads or restarts, and asks
     every listener whether it serves, and lets nobody publish who may not.
   - If any of this fails, the broker at work goes on with the set that it had, or gets it back, and the module fails with the cause.
-  - Does nothing if the broker runs what is in the files and its listeners answer.
+  - Does nothing if the broker runs what is in the files, its listeners answer, and it executes the installed program and libraries.
+  - Fails if a drop-in of the unit overrides what the broker runs, as which user or with which privileges.
 extends_documentation_fragment:
   - opendev.firehose._attributes
 attributes:
@@ -67,6 +68,17 @@ installed:
   returned: success
   type: bool
   sample: true
+daemon_reload:
+  description: Whether systemd had to read the files of its units again.
+  returned: success
+  type: bool
+  sample: false
+reasons:
+  description: Why the broker is restarted, apart from its files.
+  returned: success
+  type: list
+  elements: str
+  sample: ["runs files that were replaced since it started: /usr/sbin/mosquitto"]
 enabled:
   description: Whether the service had to be enabled.
   returned: success
@@ -79,13 +91,14 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
 
 
 def apply(module: AnsibleModule) -> dict[str, t.Any]:
     """Run the command, and return what it says."""
     if module.check_mode and not os.path.exists(module.params["program"]):
         # An earlier task would have installed it.
-        return {"action": "start", "installed": True, "enabled": False}
+        return {"action": "start", "installed": True, "enabled": False, "daemon_reload": False, "reasons": []}
     command = [module.params["program"], "--json", f"--timeout={module.params['timeout']:g}"]
     command += ["--check"] if module.check_mode else []
     command += ["--put-back"] if module.params["put_back"] else []
@@ -111,11 +124,11 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     answer = apply(module)
-    was = {"": "in step", "start": "not running"}.get(answer["action"], f"needs a {answer['action']}")
+    was = _systemd.state(answer["action"], answer["reasons"], is_stale=answer["daemon_reload"])
     if not answer["action"] and answer["installed"]:
         was = "has other files"
     module.exit_json(
-        changed=bool(answer["action"]) or answer["installed"] or answer["enabled"],
+        changed=bool(answer["action"]) or answer["installed"] or answer["enabled"] or answer["daemon_reload"],
         diff={
             "before": f"{'disabled' if answer['enabled'] else 'enabled'}, {was}\n",
             "after": "enabled, in step\n",

@@ -16,6 +16,8 @@ description:
   - Handlers do the same for the run that changed a file. This module also does it for the next one, when the run that changed the file
     was interrupted, failed before its handlers, or could not restart the service.
   - systemd reads its units anew (C(daemon-reload)) before a start or restart, and when it says itself that this one changed on disk.
+  - Restarts the service if its main process executes a program or a library that was replaced or removed since the process started, for
+    example by an upgrade of a package.
 extends_documentation_fragment:
   - opendev.firehose._attributes
 attributes:
@@ -32,6 +34,15 @@ options:
     description: The unit's name, with its suffix.
     type: str
     required: true
+  unit:
+    description:
+      - The unit's file, which the caller has written to C(/etc/systemd/system).
+      - If this is given, drop-ins that override what the service runs, with which files, as which user or with which privileges are an
+        error. Other drop-ins, such as those with limits or environment variables, are allowed.
+      - The service is restarted if its main process has another command line than that of C(ExecStart=). Do not give this for a service
+        that changes its command line itself.
+    type: path
+    version_added: 3.0.0
   restart_on:
     description:
       - Files that the service reads when it starts. Shell patterns are expanded; what does not exist is passed over.
@@ -94,6 +105,19 @@ action:
   type: str
   choices: ["", start, restart, reload]
   sample: reload
+reasons:
+  description: Why the service is restarted, apart from O(restart_on).
+  returned: success
+  type: list
+  elements: str
+  sample: ["runs files that were replaced since it started: /usr/sbin/mosquitto"]
+  version_added: 3.0.0
+daemon_reload:
+  description: Whether systemd had to read the files of its units again.
+  returned: success
+  type: bool
+  sample: false
+  version_added: 3.0.0
 enabled:
   description: Whether the service had to be enabled.
   returned: success
@@ -140,8 +164,11 @@ class Service:
         self.name = name
 
     def properties(self) -> dict[str, str]:
-        command = ["systemctl", "show", self.name, "--timestamp=us+utc", f"--property={','.join(_systemd.PROPERTIES)}"]
-        return _systemd.parse_properties(self.module.run_command(command, check_rc=True)[1])
+        return _systemd.parse_properties(self.module.run_command(_systemd.show(self.name), check_rc=True)[1])
+
+    def inspect(self, properties: dict[str, str]) -> _systemd.Findings:
+        unit_path = self.module.run_command(list(_systemd.SHOW_UNIT_PATH), check_rc=True)[1]
+        return _systemd.inspect({**properties, **_systemd.parse_properties(unit_path)}, self.module.params["unit"])
 
     def tell(self, verb: str) -> None:
         code, _stdout, error = self.module.run_command(["systemctl", verb, self.name])
@@ -179,10 +206,12 @@ class Service:
             time.sleep(0.5)
 
 
-def main() -> t.NoReturn:
+def make_module() -> AnsibleModule:
+    """The module with its parameters, which are checked."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
+            "unit": {"type": "path"},
             "restart_on": {"type": "list", "elements": "path", "default": []},
             "reload_on": {"type": "list", "elements": "path", "default": []},
             "reload_marker": {"type": "path"},
@@ -198,7 +227,12 @@ def main() -> t.NoReturn:
         re.compile(module.params["status"] or "")
     except re.error as exc:
         module.fail_json(msg=f"status: {module.params['status']!r} is not a regular expression: {exc}")
-    service = Service(module, module.params["name"])
+    return module
+
+
+def loaded(service: Service) -> dict[str, str]:
+    """The properties of a unit that systemd has read, or that an earlier task would have written."""
+    module = service.module
     before = service.properties()
     if before["LoadState"] != "loaded" and not module.check_mode:
         # What systemd found wrong with an earlier unit file, it holds against the one that stands there now.
@@ -207,6 +241,16 @@ def main() -> t.NoReturn:
     # In check mode the task that writes the unit has not written it.
     if before["LoadState"] != "loaded" and not (module.check_mode and before["LoadState"] == "not-found"):
         module.fail_json(msg=f"{service.name} cannot be used: systemd says {before['LoadState']!r} of its unit")
+    return before
+
+
+def main() -> t.NoReturn:
+    module = make_module()
+    service = Service(module, module.params["name"])
+    before = loaded(service)
+    findings = service.inspect(before)
+    if findings.conflicts:
+        module.fail_json(msg=f"{service.name} cannot be used: {'; '.join(findings.conflicts)}")
     enable = before["UnitFileState"] in ("", "disabled", "enabled-runtime")
     action = _systemd.needed_action(
         before,
@@ -214,9 +258,11 @@ def main() -> t.NoReturn:
         reload_files_changed=newest_change(module.params["reload_on"]),
         last_read=newest_change([module.params["reload_marker"]] if module.params["reload_marker"] else []),
     )
+    if findings.reasons and action != "start":
+        action = "restart"
     if not module.check_mode:
         # systemd does not notice a unit that takes another one's place, so that its own word is not enough.
-        if action in ("start", "restart") or before.get("NeedDaemonReload") == "yes":
+        if action in ("start", "restart") or findings.is_stale:
             service.reload_units()
         if enable:
             service.tell("enable")
@@ -227,10 +273,12 @@ def main() -> t.NoReturn:
         if module.params["status"] and module.params["status_timeout"] > 0:
             service.comes_to_say(module.params["status"], module.params["status_timeout"])
 
-    was = "in step" if not action else {"start": "not running"}.get(action, f"needs a {action}")
+    was = _systemd.state(action, findings.reasons, is_stale=findings.is_stale)
     module.exit_json(
-        changed=enable or bool(action),
+        changed=enable or bool(action) or findings.is_stale,
         action=action,
+        reasons=findings.reasons,
+        daemon_reload=findings.is_stale,
         enabled=enable,
         diff={
             "before": f"{'disabled' if enable else 'enabled'}, {was}\n",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -51,9 +52,9 @@ def _apply(instance: Instance, options: argparse.Namespace) -> None:
         return
     outcome = transaction.run(check=options.check, put_back=options.put_back)
     if options.json:
-        print(json.dumps({"action": outcome.action, "installed": outcome.installed, "enabled": outcome.enabled}))
+        print(json.dumps(dataclasses.asdict(outcome)))
     else:
-        print(f"{instance.unit}: {outcome.action or ('new files' if outcome.installed else 'in step')}")
+        print(f"{instance.unit}: {outcome.summary}")
 
 
 def _apply_all(options: argparse.Namespace) -> None:

@@ -36,6 +36,11 @@ class Instance:
         return pathlib.Path("/etc/systemd/system", self.unit)
 
     @property
+    def obsolete_drop_in(self) -> pathlib.Path:
+        """What release 1.0.0 put beside the unit of Debian's package."""
+        return self.unit_file.with_name(f"{self.unit_file.name}.d") / "opendev-firehose.conf"
+
+    @property
     def folder(self) -> pathlib.Path:
         """What administrators and roles write."""
         return pathlib.Path(f"/etc/mosquitto{self._suffix}")

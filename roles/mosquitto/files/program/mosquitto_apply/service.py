@@ -30,8 +30,12 @@ class State(t.NamedTuple):
     is_active: bool
     # Whether it starts with the host
     is_enabled: bool
-    # Whether the process was started before what administrators put beside the unit was changed
-    has_newer_settings: bool
+    # Drop-ins that override what the unit promises: each a sentence
+    conflicts: list[str]
+    # Whether systemd has to read the unit's files again
+    is_stale: bool
+    # Why the process has to be started anew, whatever is in its files: each a sentence without a subject
+    reasons: list[str]
 
 
 class Service:
@@ -42,12 +46,13 @@ class Service:
         self.name = instance.unit
 
     def _properties(self) -> dict[str, str]:
-        result = _run(
-            "systemctl", "show", self.name, "--timestamp=us+utc", f"--property={','.join(_systemd.PROPERTIES)}"
-        )
-        if result.returncode:
-            raise Problem(f"systemd says nothing of {self.name}: {result.stderr.strip()}")
-        return _systemd.parse_properties(result.stdout)
+        found: dict[str, str] = {}
+        for command in (_systemd.SHOW_UNIT_PATH, _systemd.show(self.name)):
+            result = _run(*command)
+            if result.returncode:
+                raise Problem(f"systemd says nothing of {self.name}: {result.stderr.strip()}")
+            found.update(_systemd.parse_properties(result.stdout))
+        return found
 
     def look(self) -> State:
         """Ask systemd, and see what administrators put beside the unit."""
@@ -57,20 +62,44 @@ class Service:
         for path in self.instance.unit_file.with_name(f"{self.instance.unit_file.name}.d").glob("*.conf"):
             with contextlib.suppress(FileNotFoundError):
                 newest = max(newest, path.stat().st_ctime, path.stat().st_mtime)
+        findings = _systemd.inspect(properties, str(self.instance.unit_file))
+        newer = ["was started before settings beside its unit were changed"] if newest > started else []
         return State(
             pid=int(properties.get("MainPID") or 0),
             is_active=properties.get("ActiveState") in ("active", "reloading"),
             is_enabled=properties.get("UnitFileState") not in ("", "disabled", "enabled-runtime"),
-            has_newer_settings=newest > started,
+            conflicts=findings.conflicts,
+            is_stale=findings.is_stale,
+            reasons=newer + findings.reasons,
         )
+
+    def look_without_overrides(self, expected: str = "") -> State:
+        """The same. Fail if a drop-in other than the expected one overrides what the unit promises."""
+        state = self.look()
+        problems = [problem for problem in state.conflicts if problem.partition(" ")[0] != expected]
+        if problems:
+            raise Problem("; ".join(problems))
+        return state
+
+    def look_without_obsolete(self, *, check: bool) -> State:
+        """The same, without the drop-in of release 1.0.0, which is removed. With check it stays."""
+        drop_in = self.instance.obsolete_drop_in
+        if not check:
+            drop_in.unlink(missing_ok=True)
+        state = self.look_without_overrides(str(drop_in))
+        return state._replace(is_stale=state.is_stale or drop_in.exists())
 
     def enable(self) -> None:
         """Have it start with the host."""
         self._tell("enable")
 
+    def reload_units(self) -> None:
+        """Have systemd read the unit that is on disk."""
+        _run("systemctl", "daemon-reload")
+
     def restart(self) -> None:
         """Start it, or start it anew, with the unit that is on disk."""
-        _run("systemctl", "daemon-reload")
+        self.reload_units()
         # A unit that waits for its next automatic restart is started by 'restart', not by 'start'.
         self._tell("restart")
 

@@ -23,16 +23,30 @@ LOST_BY_OLD_RELOADS = {"max_connections", "max_qos", "max_topic_alias"}
 
 @dataclasses.dataclass
 class Outcome:
-    """What was done, or would be: nothing, start, restart or reload; and whether files were put in place or the unit was enabled."""
+    """What was done, or would be."""
 
+    # Nothing, start, restart or reload
     action: str
+    # Whether files were put in place
     installed: bool
+    # Whether the unit was enabled
     enabled: bool
+    # Whether systemd had to read its units again
+    daemon_reload: bool = False
+    # Why the broker is restarted, apart from its files
+    reasons: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def changed(self) -> bool:
         """Whether anything was, or would be, done."""
-        return bool(self.action) or self.installed or self.enabled
+        return bool(self.action) or self.installed or self.enabled or self.daemon_reload
+
+    @property
+    def summary(self) -> str:
+        """The same in a few words."""
+        if self.action:
+            return f"{self.action} ({'; '.join(self.reasons)})" if self.reasons else self.action
+        return "new files" if self.installed else "daemon-reload" if self.daemon_reload else "in step"
 
 
 def broker_version() -> tuple[int, ...]:
@@ -73,7 +87,7 @@ class Transaction:
     def _action(self, wanted: Files, state: State) -> str:
         if not state.is_active:
             return "start"
-        if state.has_newer_settings:
+        if state.reasons:
             return "restart"
         action = needed_action(sets.load(self.instance, self.sets.loaded()), wanted, broker_version())
         if not action and probe.ask(wanted.listeners, self.timeout).closed:
@@ -102,8 +116,9 @@ class Transaction:
             try:
                 wanted = sets.find(self.instance, make=not check)
                 rights.read(wanted)
-                state = self.service.look()
-                outcome = Outcome(self._action(wanted, state), wanted != live, not state.is_enabled)
+                state = self.service.look_without_obsolete(check=check)
+                action = self._action(wanted, state)
+                outcome = Outcome(action, wanted != live, not state.is_enabled, state.is_stale, state.reasons)
                 if check or not outcome.changed:
                     return outcome
                 self._bring(wanted, live, outcome)
@@ -120,6 +135,7 @@ class Transaction:
             live = sets.load(self.instance, self.sets.live())
             wanted = sets.find(self.instance)
             rights.read(wanted)
+            self.service.look_without_overrides()
             version = broker_version()
             loaded = sets.load(self.instance, self.sets.loaded())
             if reload_lifts_limits(wanted, version):
@@ -141,6 +157,8 @@ class Transaction:
         silent = probe.ask(live.listeners, 1).silent if live and outcome.action == "reload" else {}
         if folder != previous:
             self.sets.turn(folder)
+        if outcome.daemon_reload:
+            self.service.reload_units()
         try:
             self._do(outcome.action, wanted, folder, silent)
         except Problem as exc:
