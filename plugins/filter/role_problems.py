@@ -66,6 +66,7 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _firehose_problems,
     _germqtt,
     _mosquitto,
+    _types,
 )
 
 Variables = t.Mapping[str, t.Any]
@@ -86,7 +87,7 @@ def role_problems(variables: Variables, entry_point: str, options: Variables, ve
     """See DOCUMENTATION."""
     if entry_point not in CHECKS:
         raise AnsibleFilterError(f"role_problems: entry_point is {entry_point!r} and not one of {', '.join(CHECKS)}")
-    return CHECKS[entry_point](variables, options, version)
+    return CHECKS[entry_point](_types.converted(variables, options), options, version)
 
 
 class FilterModule:

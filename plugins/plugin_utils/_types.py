@@ -7,6 +7,9 @@
 
 Ansible checks that a role's variables could be converted to their types, and then hands them to the role as they were: a text
 where a list belongs would be read as a list of letters, and the text "no" as true.
+
+``-e name=value`` and INI inventories have texts only. A text that can mean one boolean or number is accepted as the value of a
+variable; the roles convert it where they use it. Inside lists and dictionaries, which are YAML or JSON, a text is one by intent.
 """
 
 from __future__ import annotations
@@ -16,14 +19,18 @@ import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _lines
 
+# The filters bool, int and float convert these without loss, in either case of the letters.
+BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+INTEGER = re.compile(r"-?[0-9]+")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 # A name or an address of a host, as far as its characters say.
 HOST = re.compile(r"[A-Za-z0-9._:-]+")
 ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
-    "bool": ((bool,), "a boolean: true or false, without quotes"),
-    "dict": ((t.Mapping,), "a dictionary"),  # type: ignore[type-abstract]
-    "float": ((int, float), "a number, without quotes"),
-    "int": ((int,), "a whole number, without quotes"),
-    "list": ((t.Sequence,), "a list"),  # type: ignore[type-abstract]
+    "bool": ((bool,), "a boolean: true or false, without quotes in YAML and JSON"),
+    "dict": ((t.Mapping,), "a dictionary; -e takes one as JSON"),  # type: ignore[type-abstract]
+    "float": ((int, float), "a number, without quotes in YAML and JSON"),
+    "int": ((int,), "a whole number, without quotes in YAML and JSON"),
+    "list": ((t.Sequence,), "a list; -e takes one as JSON"),  # type: ignore[type-abstract]
     "str": ((str, int, float), "a text"),
 }
 
@@ -34,6 +41,27 @@ def _is(value: t.Any, wanted: str) -> bool:
     if isinstance(value, str):
         return wanted == "str"
     return isinstance(value, ACCEPTED[wanted][0])
+
+
+def _converted(value: t.Any, wanted: str) -> t.Any:
+    if wanted == "bool" and isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    if not isinstance(value, str):
+        return value
+    if wanted == "bool":
+        return BOOLEANS.get(value.lower(), value)
+    if wanted == "int" and INTEGER.fullmatch(value):
+        return int(value)
+    if wanted == "float" and NUMBER.fullmatch(value):
+        return float(value)
+    return value
+
+
+def converted(values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Variables with the texts converted that mean one boolean or number; all other values as they are."""
+    return {
+        name: _converted(value, options[name]["type"]) if name in options else value for name, value in values.items()
+    }
 
 
 def type_problems(
