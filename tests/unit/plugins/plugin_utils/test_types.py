@@ -71,16 +71,15 @@ def test_roles_convert_where_they_use(roles):
     bare = []
     for path in files:
         text = path.read_text(encoding="utf-8")
-        expressions = [
-            *re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL),
+        conditions = [
             *re.findall(r"\{%(.*?)%\}", text, re.DOTALL),
             *re.findall(r"^\s*(?:when|that|until|failed_when|changed_when): (.*)$", text, re.MULTILINE),
-            *re.findall(r"^\s*- (germqtt_\w+ .*|firehose_\w+ .*|mosquitto_\w+ .*)$", text, re.MULTILINE),
+            *re.findall(r"^\s*- (germqtt_\w+.*|firehose_\w+.*|mosquitto_\w+.*)$", text, re.MULTILINE),
         ]
-        for expression in expressions:
-            # A name alone is handed on, or written out; a template that writes a boolean has to convert it.
-            if expression.strip() in wanted and not (path.suffix == ".j2" and wanted[expression.strip()] == "bool"):
-                continue
+        values = re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL)
+        # A name alone is handed on, or written out; a template that writes a boolean has to convert it.
+        handed_on = {name for name in wanted if not (path.suffix == ".j2" and wanted[name] == "bool")}
+        for expression in conditions + [value for value in values if value.strip() not in handed_on]:
             bare += [
                 f"{path.name}: {match.string.strip()}"
                 for match in re.finditer(r"(?<!['\w.])[a-z]+_\w+(?!')", expression)
