@@ -35,7 +35,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The options C(directories) and C(files) of the module.
+  description: The options C(directories) and C(files) of that module, and the option C(pairs) of M(opendev.firehose.tls_validate).
   type: dict
 """
 

@@ -3,16 +3,25 @@
 
 # This module util is PRIVATE to the collection and may change at any time.
 
-"""How long a certificate lasts, from what Python's ssl says of one that was found valid."""
+"""Whether a broker can serve TLS with a certificate and its key, and how long the certificate lasts."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
+import pathlib
 import ssl
 import typing as t
 
 DAY = 86400
+BLOCK_END = "-----END CERTIFICATE-----"
+# What OpenSSL calls X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
+NOT_YET_VALID, EXPIRED = 9, 10
+
+
+class Unusable(Exception):
+    """What is wrong with a certificate or its key, and the remedy."""
 
 
 def _name(parts: t.Iterable[t.Iterable[tuple[str, str]]]) -> str:
@@ -35,3 +44,63 @@ def lasts(described: t.Mapping[str, t.Any]) -> str:
     """The same in words."""
     days = described["days_left"]
     return f"{days} day{'' if days == 1 else 's'} left, until {described['not_after']}"
+
+
+def _no_passphrase() -> str:
+    raise Unusable("the key has a passphrase, which a daemon cannot enter; remove it, for example with openssl pkey")
+
+
+def _server(certificate: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, _no_passphrase)
+    except ssl.SSLError as exc:
+        if exc.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            raise Unusable(
+                "the key does not belong to the first certificate; set the key of this certificate, "
+                "and put the server's certificate before those of its authorities"
+            ) from exc
+        raise Unusable(
+            f"OpenSSL cannot read the certificate or the key ({exc.reason or exc}); set both in PEM format"
+        ) from exc
+    return context
+
+
+def _seen(server: ssl.SSLContext, trusted: str) -> dict[str, t.Any]:
+    """What a client sees of the certificate that trusts this one of the chain, without a connection."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(cadata=trusted)
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near = client.wrap_bio(to_client, to_server)
+    far = server.wrap_bio(to_server, to_client, server_side=True)
+    for side in (near, far, near):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return near.getpeercert() or {}
+
+
+def check_pair(certificate: str, key: str, now: float) -> dict[str, t.Any]:
+    """Describe the certificate in a file; raise Unusable or OSError if a broker could not serve it with this key."""
+    for path in (certificate, key):
+        pathlib.Path(path).read_bytes()
+    server = _server(certificate, key)
+    text = pathlib.Path(certificate).read_text(encoding="utf-8", errors="replace")
+    chain = [f"{block}{BLOCK_END}\n" for block in text.split(BLOCK_END)[:-1]]
+    chain = [block[block.index("-----BEGIN CERTIFICATE") :] for block in chain]
+    try:
+        # The server's own certificate first: what is wrong with it is not a fault of the chain.
+        found = _seen(server, chain[0])
+        _seen(server, chain[-1])
+    except ssl.SSLCertVerificationError as exc:
+        remedies = {
+            EXPIRED: "a certificate in it has expired; renew it",
+            NOT_YET_VALID: "a certificate in it is not valid yet; check the clock of the host, or set an earlier certificate",
+        }
+        other = (
+            f"the certificates are not one chain ({exc.verify_message}); put behind the server's certificate that of its "
+            "authority, then that of the next authority"
+        )
+        raise Unusable(remedies.get(exc.verify_code, other)) from exc
+    return describe(found, now)

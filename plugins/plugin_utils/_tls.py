@@ -114,11 +114,19 @@ def pem_file(path: str, text: str) -> dict[str, t.Any]:
 
 
 def files(listeners: t.Iterable[Variables]) -> dict[str, list[dict[str, t.Any]]]:
-    """The directories and files of those whose certificates are texts, as the module text_files takes them. Only root enters."""
+    """What the modules text_files and tls_validate take: directories and files of those that are texts, and all pairs."""
+    listeners = [*listeners]
     own = [listener["tls"] for listener in listeners if (listener.get("tls") or {}).get("key_pem") is not None]
     folders = dict.fromkeys(os.path.dirname(tls["key"]) for tls in own)
     above = dict.fromkeys(os.path.dirname(folder) for folder in folders)
     return {
         "directories": [{"path": path, "mode": "0700", **OWNER} for path in (*above, *folders)],
         "files": [pem_file(tls[key], tls[f"{key}_pem"]) for tls in own for key in PATH_KEYS],
+        "pairs": [_pair(listener["port"], listener["tls"]) for listener in listeners if listener.get("tls")],
     }
+
+
+def _pair(port: int, tls: Variables) -> dict[str, t.Any]:
+    """The certificate and key of a listener. Texts come before the paths that they are written to."""
+    keys = PATH_KEYS if tls.get("key_pem") is None else PEM_KEYS
+    return {"port": port, **{key: tls[key] for key in keys}}

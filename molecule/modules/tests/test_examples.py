@@ -86,7 +86,10 @@ def run(folder: pathlib.Path, hosts: dict[str, testinfra.host.Host], *options: s
     ]
     playbook = folder / "examples.yml"
     # The control node does not know the names that stand for the broker's host in documentation.
-    text = re.sub(r"(firehose01|mqtt)\.example\.org", "{{ address }}", json.dumps(plays))
+    text = json.dumps(plays)
+    for name, file in {"fullchain": "good", "privkey": "good-key"}.items():
+        text = re.sub(rf"/etc/letsencrypt/live/[^/]+/{name}\.pem", f"/etc/mosquitto/test-certificates/{file}.pem", text)
+    text = re.sub(r"(firehose01|mqtt)\.example\.org", "{{ address }}", text)
     playbook.write_text(text, encoding="utf-8")
     command = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook), *options]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)

@@ -112,13 +112,22 @@ CERTIFICATES = [
     Change(
         "a certificate that is not there",
         tls("/srv/tls/no.pem", "/srv/tls/server-key.pem"),
-        cause=r"certfile: /srv/tls/no.pem cannot be read: No such file",
+        cause=r"mosquitto_listeners: /srv/tls/no.pem .*\(port 8883\): /srv/tls/no.pem: No such file",
         short=True,
     ),
     Change(
-        "another certificate's key", tls("/srv/tls/server.pem", "/srv/tls/renewed-key.pem"), cause="key", short=True
+        "another certificate's key",
+        tls("/srv/tls/server.pem", "/srv/tls/renewed-key.pem"),
+        cause="mosquitto_listeners: .*the key does not belong to the first certificate",
+        short=True,
     ),
-    Change("a certificate that is none", tls("/etc/hostname", "/srv/tls/server-key.pem"), cause="certificate"),
+    Change(
+        "an expired certificate",
+        tls("/srv/tls/expired.pem", "/srv/tls/expired-key.pem"),
+        cause="mosquitto_listeners: /srv/tls/expired.pem .*has expired; renew it",
+        short=True,
+    ),
+    Change("a certificate that is none", tls("/etc/hostname", "/srv/tls/server-key.pem"), cause="cannot read the cert"),
     Change(
         "a renewed certificate without its key",
         before="cp -a /srv/tls/server.pem /root/kept.pem && cp /srv/tls/renewed.pem /srv/tls/server.pem",
@@ -130,7 +139,7 @@ CERTIFICATES = [
         "a key that asks for a passphrase",
         tls("/srv/tls/server.pem", "/srv/tls/locked.pem"),
         before="openssl ec -in /srv/tls/server-key.pem -aes128 -passout pass:only-for-tests -out /srv/tls/locked.pem 2>/dev/null",
-        cause="key",
+        cause="the key has a passphrase",
     ),
 ]
 
