@@ -36,6 +36,17 @@ def missing_owner(options: t.Mapping[str, t.Any]) -> str:
     return ""
 
 
+def set_attributes(module: AnsibleModule, options: t.Mapping[str, t.Any], path: str, diff: dict[str, t.Any]) -> bool:
+    """Have a path with the owner, group and mode of the options. Say whether that changes it, and which attributes."""
+    if module.check_mode and missing_owner(options):
+        # An earlier task of the same run would have made them.
+        diff["before"] = {}
+        diff["after"] = {option: options[option] for option in ("owner", "group") if options.get(option)}
+        return True
+    arguments = module.load_file_common_arguments(options, path=path)
+    return module.set_fs_attributes_if_different(arguments, False, diff)
+
+
 class TextFile:
     """A UTF-8 file at the ``path`` among a module's options, or in others that are given: its content, or None if there is none.
 
@@ -133,8 +144,7 @@ class TextFile:
         return self._set_attributes(diff) or changed, diff
 
     def _set_attributes(self, diff: dict[str, t.Any], **instead: t.Any) -> bool:
-        attributes = self.module.load_file_common_arguments(self.options, path=self.path)
-        return self.module.set_fs_attributes_if_different({**attributes, **instead}, False, diff)
+        return set_attributes(self.module, {**self.options, **instead}, self.path, diff)
 
     def _check_owners(self) -> None:
         """Fail for an owner or a group that is not there before the file is touched."""

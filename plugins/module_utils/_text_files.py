@@ -85,8 +85,7 @@ def put_directory(module: AnsibleModule, entry: Options) -> Diffs:
         os.mkdir(path, 0o700)
     attributes: Options = {}
     # A link to a directory has no mode of its own.
-    arguments = module.load_file_common_arguments(entry, path=os.path.realpath(path))
-    module.set_fs_attributes_if_different(arguments, False, attributes)
+    _files.set_attributes(module, entry, os.path.realpath(path), attributes)
     return made or _attributes_diff(path, attributes)
 
 
