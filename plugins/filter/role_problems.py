@@ -13,6 +13,7 @@ description:
   - Lists everything that the role could not do, or that would become another configuration than the one asked for.
   - The roles call it before they change anything. Argument specs cannot say all of it, and let values of a wrong type pass if they
     could be converted.
+  - It warns of variables that no role reads.
 positional: entry_point, options, version
 options:
   _input:
@@ -34,6 +35,19 @@ options:
       - Only V(mosquitto) and V(mosquitto_account) use it.
     type: str
     default: ""
+  names:
+    description: The names of all variables of the play that begin with the role's prefix. A name that no role has is a warning.
+    type: list
+    elements: str
+    default: []
+  replaced:
+    description: Variables of other roles that this role sets itself, by their names. One that has another value than its default is a warning.
+    type: dict
+    default: {}
+  replacements:
+    description: For each name in O(replaced), a sentence that says what to do instead.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -61,11 +75,13 @@ _value:
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
 from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _firehose_edge,
     _firehose_problems,
     _germqtt,
     _mosquitto,
+    _names,
     _types,
 )
 
@@ -83,10 +99,21 @@ CHECKS: dict[str, t.Callable[[Variables, Variables, str], list[str]]] = {
 }
 
 
-def role_problems(variables: Variables, entry_point: str, options: Variables, version: str = "") -> list[str]:
+def role_problems(
+    variables: Variables,
+    entry_point: str,
+    options: Variables,
+    version: str = "",
+    *,
+    names: t.Iterable[str] = (),
+    replaced: Variables | None = None,
+    replacements: t.Mapping[str, str] | None = None,
+) -> list[str]:
     """See DOCUMENTATION."""
     if entry_point not in CHECKS:
         raise AnsibleFilterError(f"role_problems: entry_point is {entry_point!r} and not one of {', '.join(CHECKS)}")
+    for warning in _names.unknown_warnings(names) + _names.replaced_warnings(replaced or {}, replacements or {}):
+        Display().warning(warning)
     return CHECKS[entry_point](_types.converted(variables, options), options, version)
 
 

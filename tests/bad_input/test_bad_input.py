@@ -95,3 +95,33 @@ def test_the_values_that_the_cases_start_from_are_fine(results):
     for name in [name for name in results if name.startswith("nothing_wrong")]:
         assert failures(results[name]) == []
         assert [task for task in results[name] if "Ask which packages are installed" in task["task"]]
+
+
+def test_variables_that_do_nothing_are_warned_of(tmp_path):
+    """And only those, each once."""
+    (tmp_path / "inventory.yml").write_text(
+        json.dumps(
+            {
+                "firehose": {
+                    "hosts": {"one": {**CASES["fine"], **CASES["do_nothing"]}, "two": CASES["fine"]},
+                    "vars": LOCAL,
+                },
+                "firehose_edges": {
+                    "hosts": {"edge": {**CASES["fine_edge"], "firehose_edge_corehost": "x"}},
+                    "vars": LOCAL,
+                },
+            }
+        ),
+        encoding="utf-8",
+    )
+    run = subprocess.run(
+        ["ansible-playbook", "--check", f"--inventory={tmp_path}/inventory.yml", "playbooks/firehose.yml"],
+        cwd=HERE.parents[1],
+        env={**os.environ, "COLUMNS": "1000"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    warned = [line.split(": ")[1] for line in run.stderr.splitlines() if "WARNING" in line]
+    assert sorted(warned) == sorted([*CASES["do_nothing"], "firehose_edge_corehost"])
+    assert "hunter2" not in run.stderr

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection and may change at any time.
+
+"""Variables that no role reads, although their names begin as those of a role do."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import typing as t
+from pathlib import Path
+
+import yaml
+
+ROLES = Path(__file__).parents[2] / "roles"
+# What the collection's playbook reads.
+PLAYBOOK = frozenset({"firehose_edges_at_a_time"})
+
+
+@functools.lru_cache(maxsize=1)
+def known() -> frozenset[str]:
+    """The public variables of all roles and of the playbook."""
+    specs = (
+        yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+        for path in ROLES.glob("*/meta/argument_specs.yml")
+    )
+    return PLAYBOOK.union(name for spec in specs for entry in spec.values() for name in entry.get("options", {}))
+
+
+def unknown_warnings(names: t.Iterable[str]) -> list[str]:
+    """One line for each name that no role has, with the nearest one that a role has."""
+    found = []
+    for name in sorted(set(names) - known()):
+        nearest = difflib.get_close_matches(name, sorted(known()), n=1, cutoff=0.75)
+        remedy = f"Did you mean {nearest[0]}?" if nearest else "Rename it, or remove it."
+        found.append(f"{name}: no role of opendev.firehose has this variable, so it does nothing. {remedy}")
+    return found
+
+
+def replaced_warnings(values: t.Mapping[str, t.Any], replacements: t.Mapping[str, str]) -> list[str]:
+    """One line for each variable that a role sets itself for another role. What only has the other role's default is fine."""
+    return [
+        f"{name}: role firehose sets this variable itself, so that yours does nothing. {replacements[name]}"
+        for name, value in sorted(values.items())
+        if value != _defaults().get(name)
+    ]
+
+
+@functools.lru_cache(maxsize=1)
+def _defaults() -> dict[str, t.Any]:
+    return {
+        name: value
+        for path in ROLES.glob("*/defaults/main.yml")
+        for name, value in yaml.safe_load(path.read_text(encoding="utf-8")).items()
+    }
