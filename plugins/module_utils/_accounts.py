@@ -151,7 +151,7 @@ def duplicates(names: t.Iterable[str]) -> list[tuple[str, int, int]]:
     return found
 
 
-def _user_problem(user: t.Mapping[str, t.Any]) -> str | None:
+def _user_problem(user: t.Mapping[str, t.Any], passwords: t.Sequence[str]) -> str | None:
     problem = name_problem(str(user["name"]))
     if problem:
         return problem
@@ -161,7 +161,7 @@ def _user_problem(user: t.Mapping[str, t.Any]) -> str | None:
     if user.get("state", "present") == "absent":
         return None
     if not given:
-        return f"needs one of {', '.join(PASSWORDS)}"
+        return f"needs one of {', '.join(passwords)}"
     if given == ["password"]:
         return _password_problem(str(user["password"]))
     if given == ["password_file"]:
@@ -173,11 +173,16 @@ def _user_problem(user: t.Mapping[str, t.Any]) -> str | None:
     return None
 
 
-def user_problems(users: t.Sequence[t.Mapping[str, t.Any]], variable: str) -> list[str]:
-    """List what is wrong with wanted accounts, each by its place in the variable and its name. Quotes no secret."""
+def user_problems(
+    users: t.Sequence[t.Mapping[str, t.Any]], variable: str, passwords: t.Sequence[str] = PASSWORDS
+) -> list[str]:
+    """List what is wrong with wanted accounts, each by its place in the variable and its name. Quotes no secret.
+
+    The passwords are the keys that the variable has for one.
+    """
     problems = []
     for index, user in enumerate(users):
-        problem = _user_problem(user)
+        problem = _user_problem(user, passwords)
         if problem:
             problems.append(f"{variable}[{index}] ({user['name']}): {problem}")
     for name, first, again in duplicates(str(user["name"]) for user in users):

@@ -16,6 +16,8 @@ Entry = t.Mapping[str, t.Any]
 # The accounts of those that serve the public, and what the names of those start with that verifying makes and removes
 OWN = {"firehose-relay": "the public broker", "firehose-edge": "the hosts of the role firehose_edge"}
 PROBE = "firehose-verify"
+# The keys that publishers and readers have for a password.
+PASSWORDS = ("password", "password_hash")
 # The smallest and the largest value of each limit. nftables counts in 32 bits.
 RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
 RANGES["firehose_source_kilobytes"] = (1, 2**22)
@@ -142,8 +144,8 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         return wrong_types
     publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
     found = [
-        *_accounts.user_problems(publishers, "firehose_publishers"),
-        *_accounts.user_problems(readers, "firehose_readers"),
+        *_accounts.user_problems(publishers, "firehose_publishers", PASSWORDS),
+        *_accounts.user_problems(readers, "firehose_readers", PASSWORDS),
         *_name_problems(publishers, "firehose_publishers"),
         *_name_problems(readers, "firehose_readers"),
         *_publisher_problems(publishers, "firehose_publishers"),
@@ -171,7 +173,7 @@ def publisher_problems(variables: Entry, options: Entry) -> list[str]:
         return wrong_types
     name, publishers = "firehose_publisher", [variables["firehose_publisher"]]
     found = [
-        *_accounts.user_problems(publishers, name),
+        *_accounts.user_problems(publishers, name, PASSWORDS),
         *_name_problems(publishers, name),
         *_publisher_problems(publishers, name),
     ]

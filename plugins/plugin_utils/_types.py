@@ -14,6 +14,7 @@ variable; the roles convert it where they use it. Inside lists and dictionaries,
 
 from __future__ import annotations
 
+import difflib
 import re
 import typing as t
 
@@ -67,11 +68,14 @@ def converted(values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[s
 def type_problems(
     values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]], prefix: str = ""
 ) -> t.Iterator[str]:
-    """List the values that are not of the type that their option has, each by its place. Quotes no value."""
+    """List the values that an option does not allow, and those that are missing, each by its place. Quotes no secret."""
     for name, value in values.items():
         option = options.get(name)
         if option is not None:
             yield from _option_problems(value, option, f"{prefix}{name}")
+    for name, option in options.items():
+        if option.get("required") and name not in values:
+            yield f"{prefix}{name}: is required"
 
 
 def _option_problems(value: t.Any, option: t.Mapping[str, t.Any], path: str) -> t.Iterator[str]:
@@ -83,7 +87,18 @@ def _option_problems(value: t.Any, option: t.Mapping[str, t.Any], path: str) -> 
         for index, item in enumerate(value):
             yield from _option_problems(item, element, f"{path}[{index}]")
     elif option["type"] == "dict" and "options" in option:
+        yield from _unknown_keys(value, option["options"], path)
         yield from type_problems(value, option["options"], f"{path}.")
+    elif "choices" in option and str(value) not in map(str, option["choices"]):
+        yield f"{path}: {value!r} is not one of {', '.join(map(str, option['choices']))}"
+
+
+def _unknown_keys(value: t.Mapping[str, t.Any], options: t.Collection[str], path: str) -> t.Iterator[str]:
+    for key in value:
+        if key not in options:
+            nearest = difflib.get_close_matches(str(key), options, n=1)
+            remedy = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(options)}"
+            yield f"{path}.{key}: there is no such key; {remedy}"
 
 
 def control_character_problems(value: t.Any, path: str = "", texts: t.Container[str] = ()) -> t.Iterator[str]:
