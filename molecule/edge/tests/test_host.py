@@ -59,6 +59,7 @@ def test_what_cannot_be_changes_nothing(edges: Firehoses, variables: dict[str, s
         run = try_playbook("firehose", "--limit", edge.name, **variables)
         assert run.returncode == 2, run.stdout
         assert said in run.stdout, run.stdout
+        assert next(iter(variables)) in run.stdout
         assert "changed=0" in run.stdout
         assert public.ended is None
 

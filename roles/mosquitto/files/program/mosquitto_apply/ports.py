@@ -6,12 +6,25 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
+import subprocess
 import typing as t
 
 from mosquitto_apply.config import Listener
 
 IN_THE_WAY = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+
+
+def _holder(port: int) -> str:
+    """The program that listens on a port, as far as ss can tell."""
+    command = ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes", f"sport = :{port}"]
+    try:
+        said = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    except OSError:
+        return ""
+    holders = dict.fromkeys(re.findall(r'\("([^"]+)",pid=([0-9]+)', said))
+    return "".join(f": {name}, PID {pid}" for name, pid in holders)
 
 
 def _problem(listener: Listener, port: int) -> str | None:
@@ -35,7 +48,7 @@ def _problem(listener: Listener, port: int) -> str | None:
                 place.listen(1)
             except OSError as exc:
                 if exc.errno in IN_THE_WAY:
-                    return f"{listener}: {exc.strerror}"
+                    return f"{listener}: {exc.strerror}{_holder(port) if exc.errno == errno.EADDRINUSE else ''}"
     return None if families else f"{listener}: {os.strerror(errno.EAFNOSUPPORT)}"
 
 

@@ -174,7 +174,10 @@ class Transaction:
             return
         taken = ports.problems(wanted.listeners, loaded.listeners if loaded else [])
         if taken:
-            raise Problem(f"{'; '.join(taken)}")
+            raise Problem(
+                f"{'; '.join(taken)}\nFree the port, or change the listener: {self.instance.config} is written from"
+                " mosquitto_listeners, or firehose_listeners and firehose_account_listeners"
+            )
 
     def _do(self, action: str, wanted: Files, folder: pathlib.Path, silent: t.Container[str]) -> None:
         if action == "reload":
