@@ -90,6 +90,7 @@ bench-germqtt: ## what germqtt takes, beside germqtt 0.1.0 and a bare publisher 
 lock: ## resolve requirements/*.in into the pinned versions, with their hashes, that get installed
 	$(HASHED) --python-version 3.11 --upgrade requirements/dev.in --output-file requirements/dev.txt
 	$(HASHED) --python-version 3.12 --upgrade requirements/newest.in --output-file requirements/newest.txt
+	$(HASHED) --python-version 3.11 --upgrade requirements/germqtt.in --output-file roles/germqtt/files/germqtt-0.1.0.txt
 	$(RESOLVE) --python-version 3.11 --upgrade --constraint requirements/dev.txt requirements/units.in \
 		--output-file tests/unit/requirements.txt
 

@@ -88,15 +88,15 @@ def test_secret_is_for_its_service_alone(host: Host, path: str) -> None:
         assert host.run("runuser --user %s -- cat %s", stranger, path).failed, stranger
 
 
-@pytest.mark.parametrize("name", ["mosquitto", "mosquitto-public"])
-def test_what_root_writes_back_is_for_root_alone(host: Host, name: str) -> None:
+@pytest.mark.parametrize("broker", ["mosquitto", "mosquitto-public"])
+def test_what_root_writes_back_is_for_root_alone(host: Host, broker: str) -> None:
     """A broker that was taken over owns its copies. Root's own, and what root makes them from, it neither reads nor changes."""
     for path in ("passwd", "acl", "live/kept.json"):
-        status = host.check_output("stat --format '%%U %%a' %s", f"/etc/{name}/{path}")
+        status = host.check_output("stat --format '%%U %%a' %s", f"/etc/{broker}/{path}")
         assert status in ("root 600", "root 400"), path
-    assert "unit" not in host.check_output("find /etc/%s/live/files -name '*.service' -printf unit", name)
-    assert host.check_output("ls /etc/%s/sets", name).splitlines() == [
-        host.check_output("basename $(readlink /etc/%s/live)", name)
+    assert "unit" not in host.check_output("find /etc/%s/live/files -name '*.service' -printf unit", broker)
+    assert host.check_output("ls /etc/%s/sets", broker).splitlines() == [
+        host.check_output("basename $(readlink /etc/%s/live)", broker)
     ]
 
 
