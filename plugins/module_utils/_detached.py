@@ -62,12 +62,21 @@ def _become(name: str, work: t.Callable[[Tell], None], writer: int) -> t.NoRetur
         os._exit(0)
 
 
+def running(prefix: str) -> t.Iterator[tuple[int, str]]:
+    """The process id and the name of each work whose name begins so."""
+    for comm in pathlib.Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            name = comm.read_text(encoding="utf-8", errors="replace").rstrip("\n")
+            if name.startswith(prefix):
+                yield int(comm.parent.name), name
+
+
 def end(name: str) -> int:
     """End the work of that name; return how many processes that were."""
     found = 0
-    for comm in pathlib.Path("/proc").glob("[0-9]*/comm"):
-        with contextlib.suppress(OSError):
-            if comm.read_text(encoding="utf-8", errors="replace").rstrip("\n") == name:
-                os.kill(int(comm.parent.name), signal.SIGTERM)
+    for pid, other in running(name):
+        if other == name:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
                 found += 1
     return found

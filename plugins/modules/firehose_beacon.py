@@ -116,7 +116,7 @@ options:
   time_limit:
     description: After how many seconds the process ends.
     type: float
-    default: 1800
+    default: 600
 """
 
 EXAMPLES = r"""
@@ -143,6 +143,12 @@ problem:
   returned: success
   type: str
   sample: "127.0.0.1 port 1884: the broker does not let this client in: not authorized (return code 5)"
+others:
+  description: The other runs that have a process on this host.
+  returned: O(state=absent), and not in check mode
+  type: list
+  elements: str
+  sample: [9a8b7c6d]
 let_in:
   description: With which of O(claimed) that worked, and how.
   returned: O(state=present), and not in check mode
@@ -191,7 +197,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     },
     "claimed": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "float", "default": 10},
-    "time_limit": {"type": "float", "default": 1800},
+    "time_limit": {"type": "float", "default": 600},
 }
 
 
@@ -235,6 +241,9 @@ def main() -> t.NoReturn:
     name, said, found = PREFIX + params["run"], _detached.READY, {}
     if not module.check_mode and params["state"] == "absent":
         _detached.end(name)
+        found["others"] = sorted(
+            {other.removeprefix(PREFIX) for _pid, other in _detached.running(PREFIX)} - {params["run"]}
+        )
     elif not module.check_mode:
         found["let_in"] = _beacon.let_in(params["endpoint"], params["claimed"], params["timeout"])
         # Connecting, logging in, subscribing, and the first message that comes back: each may take its time.

@@ -193,7 +193,7 @@ options:
   time_limit:
     description: How many seconds all of it may take. What is not done by then has failed.
     type: float
-    default: 1800
+    default: 600
     version_added: 2.1.0
 """
 
@@ -327,7 +327,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "cause": {"type": "str", "default": ""},
         },
     },
-    "time_limit": {"type": "float", "default": 1800},
+    "time_limit": {"type": "float", "default": 600},
 }
 
 
