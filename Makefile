@@ -37,7 +37,7 @@ lint: ## the linters
 	ansible-lint
 
 units: ## the tests that need no container
-	pytest tests/unit tests/bad_input
+	pytest --numprocesses=2 --dist=loadfile tests/unit tests/bad_input
 
 docs: ## what antsibull-docs and ansible-doc say of the documentation
 	tools/docs
