@@ -13,7 +13,10 @@ import socket
 import pytest
 from mosquitto_apply import config, ports
 
-HOLDER = rf": \S+, PID {os.getpid()}" if shutil.which("ss") else ""
+
+def holder() -> str:
+    """What a message says of this process, where ss is installed."""
+    return rf": \S+, PID {os.getpid()}" if shutil.which("ss") else ""
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def taken():
 def test_a_port_that_is_taken(taken):
     wanted = config.listeners(config.parse(f"listener {taken} 127.0.0.1\nlistener 0 /run/x.sock"))
     [problem] = ports.problems(wanted, [])
-    assert re.fullmatch(rf"port {taken} of 127.0.0.1 \(mqtt\): Address already in use{HOLDER}", problem)
+    assert re.fullmatch(rf"port {taken} of 127.0.0.1 \(mqtt\): Address already in use{holder()}", problem)
 
 
 def test_the_brokers_own_port(taken):
@@ -61,7 +64,7 @@ def without_ipv6(monkeypatch):
 def test_a_listener_for_all_addresses_without_ipv6(taken):
     assert ports.problems(config.listeners(config.parse("listener 18830")), []) == []
     [problem] = ports.problems(config.listeners(config.parse(f"listener {taken}")), [])
-    assert re.fullmatch(rf"port {taken} \(mqtt\): Address already in use{HOLDER}", problem)
+    assert re.fullmatch(rf"port {taken} \(mqtt\): Address already in use{holder()}", problem)
 
 
 @pytest.mark.usefixtures("without_ipv6")
