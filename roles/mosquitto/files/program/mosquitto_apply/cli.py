@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 
-from mosquitto_apply import trial
+from mosquitto_apply import command, trial
 from mosquitto_apply.instance import Instance, every
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.service import Service
@@ -89,7 +89,7 @@ def main() -> int:
             _apply(instance, options)
     except Problem as exc:
         print(
-            json.dumps({"problem": str(exc)}) if options.json else f"mosquitto-apply: {exc}",
+            json.dumps({"problem": str(exc)}) if options.json else f"mosquitto-apply: {command.printable(str(exc))}",
             file=sys.stdout if options.json else sys.stderr,
         )
         return FAILED

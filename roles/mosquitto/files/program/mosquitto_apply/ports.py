@@ -8,9 +8,9 @@ import errno
 import os
 import re
 import socket
-import subprocess
 import typing as t
 
+from mosquitto_apply import command
 from mosquitto_apply.config import Listener
 
 IN_THE_WAY = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
@@ -18,9 +18,10 @@ IN_THE_WAY = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 
 def _holder(port: int) -> str:
     """The program that listens on a port, as far as ss can tell."""
-    command = ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes", f"sport = :{port}"]
     try:
-        said = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+        said = command.run(
+            *("ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"), f"sport = :{port}"
+        ).stdout
     except OSError:
         return ""
     holders = dict.fromkeys(re.findall(r'\("([^"]+)",pid=([0-9]+)', said))

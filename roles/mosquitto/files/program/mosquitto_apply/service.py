@@ -5,20 +5,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
 
+from mosquitto_apply import command
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 
 JOURNAL_LINES = 15
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+# A unit gets 90 s to stop, and as long to start. A process can ask systemd for more, as often as it likes.
+RESTART_TIMEOUT = 200.0
 
 
 class State(t.NamedTuple):
@@ -47,8 +45,8 @@ class Service:
 
     def _properties(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        for command in (_systemd.SHOW_UNIT_PATH, _systemd.show(self.name)):
-            result = _run(*command)
+        for question in (_systemd.SHOW_UNIT_PATH, _systemd.show(self.name)):
+            result = command.run(*question)
             if result.returncode:
                 raise Problem(f"systemd says nothing of {self.name}: {result.stderr.strip()}")
             found.update(_systemd.parse_properties(result.stdout))
@@ -95,26 +93,35 @@ class Service:
 
     def reload_units(self) -> None:
         """Have systemd read the unit that is on disk."""
-        _run("systemctl", "daemon-reload")
+        command.run("systemctl", "daemon-reload")
 
     def restart(self) -> None:
         """Start it, or start it anew, with the unit that is on disk."""
         self.reload_units()
         # A unit that waits for its next automatic restart is started by 'restart', not by 'start'.
-        self._tell("restart")
+        try:
+            self._tell("restart", timeout=RESTART_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._tell("kill", "--signal=SIGKILL")
+            # The restart goes on, and this waits for it.
+            try:
+                self._tell("restart", timeout=RESTART_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                raise Problem(f"{self.name} did not restart within {2 * RESTART_TIMEOUT:g} s") from None
 
     def reload(self) -> None:
         """Have the process read its files. It does so before it looks at anything that clients send from now on."""
         # systemd knows the process; a number that is read from its output could be another's by now.
         self._tell("kill", "--kill-whom=main", "--signal=SIGHUP")
 
-    def _tell(self, *words: str) -> None:
-        result = _run("systemctl", *words, self.name)
+    def _tell(self, *words: str, timeout: float | None = None) -> None:
+        result = command.run("systemctl", *words, self.name, timeout=timeout)
         if result.returncode:
             raise Problem(f"'systemctl {' '.join(words)} {self.name}' failed. Its last log lines:\n{self.journal()}")
 
     def journal(self) -> str:
         """What it logged last."""
-        return _run(
+        lines = command.run(
             "journalctl", f"--unit={self.name}", f"--lines={JOURNAL_LINES}", "--output=cat", "--no-pager"
-        ).stdout.strip()
+        )
+        return lines.stdout.strip()

@@ -8,10 +8,9 @@ import contextlib
 import dataclasses
 import pathlib
 import re
-import subprocess
 import typing as t
 
-from mosquitto_apply import config, ports, probe, rights, sets, trial
+from mosquitto_apply import command, config, ports, probe, rights, sets, trial
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.service import Service, State
@@ -51,7 +50,7 @@ class Outcome:
 
 def broker_version() -> tuple[int, ...]:
     """The version of the broker that is installed."""
-    said = subprocess.run(["/usr/sbin/mosquitto", "-h"], check=False, capture_output=True, text=True).stdout
+    said = command.run("/usr/sbin/mosquitto", "-h").stdout
     match = re.search(r"version (\d+)\.(\d+)\.(\d+)", said)
     return tuple(int(part) for part in match.groups()) if match else ()
 

@@ -25,7 +25,7 @@ import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
 
-from mosquitto_apply import config, probe, rights
+from mosquitto_apply import command, config, probe, rights
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.sets import BROKER, CONFIG, Files, for_broker, load
@@ -45,11 +45,11 @@ WORDS = 800
 
 def run(files: Files, folder: pathlib.Path, timeout: float) -> None:
     """Raise Problem unless a broker serves this set as it should."""
-    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", sys.executable, sys.argv[0]]
-    command += [ARGUMENT, str(folder), f"--timeout={timeout}", *([files.instance.name] if files.instance.name else [])]
+    words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", sys.executable, sys.argv[0]]
+    words += [ARGUMENT, str(folder), f"--timeout={timeout}", *([files.instance.name] if files.instance.name else [])]
     try:
         result = subprocess.run(
-            command,
+            words,
             check=False,
             capture_output=True,
             text=True,
@@ -79,10 +79,10 @@ def inside(instance: Instance, folder: pathlib.Path, timeout: float) -> str:
     return _serve(files, timeout)
 
 
-def _tell(*command: str) -> None:
-    result = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+def _tell(*words: str) -> None:
+    result = command.run(*words)
     if result.returncode:
-        raise Problem(f"{' '.join(command)}: {result.stderr.strip()}")
+        raise Problem(f"{' '.join(words)}: {result.stderr.strip()}")
 
 
 def _addresses(listeners: t.Iterable[config.Listener]) -> dict[str, list[str]]:
@@ -171,15 +171,15 @@ def _make_read_only() -> None:
 
 
 def _mount(folder: pathlib.Path, options: str = "mode=0755") -> None:
-    _tell("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+    _tell("mount", "-t", "tmpfs", "-o", f"size=64m,{options}", "tmpfs", str(folder))
 
 
 def _serve(files: Files, timeout: float) -> str:
-    command = ["setpriv", "--reuid", BROKER, "--regid", BROKER, "--init-groups", "--no-new-privs"]
-    command += [f"--{kind}={CAPABILITY}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
-    command += ["/usr/sbin/mosquitto", "-c", f"{files.instance.live}/{CONFIG}"]
+    words = ["setpriv", "--reuid", BROKER, "--regid", BROKER, "--init-groups", "--no-new-privs"]
+    words += [f"--{kind}={CAPABILITY}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+    words += ["/usr/sbin/mosquitto", "-c", f"{files.instance.live}/{CONFIG}"]
     with LOG.open("w+", encoding="utf-8", errors="replace") as log:
-        broker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.defpath})
+        broker = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.defpath})
         try:
             problem = _problem(broker, files, timeout)
         finally:

@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Other programs, and what they print."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+
+def run(*command: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. What it prints may have bytes of anybody's choosing: they are no reason to fail."""
+    result = subprocess.run(
+        command, check=False, capture_output=True, timeout=timeout, env={**os.environ, "LC_ALL": "C"}
+    )
+    output, error = (text.decode(errors="replace") for text in (result.stdout, result.stderr))
+    return subprocess.CompletedProcess(command, result.returncode, output, error)
+
+
+def printable(text: str) -> str:
+    """A text without characters that a terminal would obey, apart from line feeds."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
