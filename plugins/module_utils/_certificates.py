@@ -89,6 +89,8 @@ def check_pair(certificate: str, key: str, now: float) -> dict[str, t.Any]:
     text = pathlib.Path(certificate).read_text(encoding="utf-8", errors="replace")
     chain = [f"{block}{BLOCK_END}\n" for block in text.split(BLOCK_END)[:-1]]
     chain = [block[block.index("-----BEGIN CERTIFICATE") :] for block in chain]
+    if not chain:
+        raise Unusable("there is no line -----BEGIN CERTIFICATE-----; set the certificate in PEM format")
     try:
         # The server's own certificate first: what is wrong with it is not a fault of the chain.
         found = _seen(server, chain[0])
@@ -103,4 +105,6 @@ def check_pair(certificate: str, key: str, now: float) -> dict[str, t.Any]:
             "authority, then that of the next authority"
         )
         raise Unusable(remedies.get(exc.verify_code, other)) from exc
+    except ssl.SSLError as exc:
+        raise Unusable(f"no client could connect with this certificate and key ({exc.reason or exc})") from exc
     return describe(found, now)

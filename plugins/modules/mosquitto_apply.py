@@ -110,7 +110,8 @@ def apply(module: AnsibleModule) -> dict[str, t.Any]:
         module.fail_json(msg=f"{module.params['program']} did not do its work: {error.strip() or output.strip()}")
     if "problem" in answer:
         module.fail_json(msg=answer["problem"])
-    return answer
+    # Programs of earlier versions do not tell these.
+    return {"reasons": [], "daemon_reload": False, **answer}
 
 
 def main() -> t.NoReturn:

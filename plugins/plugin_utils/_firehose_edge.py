@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _handshake
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _mosquitto, _tls, _types
 
@@ -91,7 +92,8 @@ def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
         name = variables["inventory_hostname"]
         listeners = variables.get("firehose_listeners")
         if listeners is None:
-            listeners = _firehose.listeners(variables.get("firehose_tls") or {}, variables.get("firehose_plain", True))
+            plain = boolean(variables.get("firehose_plain", True))
+            listeners = _firehose.listeners(variables.get("firehose_tls") or {}, plain)
         host = variables.get("firehose_verify_host") or variables.get("ansible_host") or name
         return {"name": name, "host": host, "listeners": _firehose.public_listeners(listeners)}
 

@@ -34,8 +34,8 @@ def unknown_warnings(names: t.Iterable[str]) -> list[str]:
     found = []
     for name in sorted(set(names) - known()):
         nearest = difflib.get_close_matches(name, sorted(known()), n=1, cutoff=0.75)
-        remedy = f"Did you mean {nearest[0]}?" if nearest else "Rename it, or remove it."
-        found.append(f"{name}: no role of opendev.firehose has this variable, so it does nothing. {remedy}")
+        remedy = f"Did you mean {nearest[0]}?" if nearest else "If it is your own, give it another prefix."
+        found.append(f"{name}: no role of opendev.firehose reads this variable. {remedy}")
     return found
 
 
