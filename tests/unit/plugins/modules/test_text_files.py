@@ -158,6 +158,11 @@ def test_check_mode_predicts_and_changes_nothing(run, wanted, tmp_path):
     assert predicted_then_real()["changed_paths"] == []
 
 
+def test_check_mode_does_not_ask_for_owners_that_another_task_would_make(run, wanted):
+    wanted["directories"][0]["owner"] = wanted["files"][0]["group"] = "nobody-has-this-name"
+    assert len(run(**wanted, check=True)["changed_paths"]) == 6
+
+
 @pytest.mark.parametrize("existing", [False, True])
 def test_check_mode_accepts_owners_that_another_task_would_create(run, wanted, existing):
     """Also for what is there, where it shows that the owner changes."""
