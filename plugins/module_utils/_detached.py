@@ -67,7 +67,7 @@ def running(prefix: str) -> t.Iterator[tuple[int, str]]:
     for comm in pathlib.Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):
             name = comm.read_text(encoding="utf-8", errors="replace").rstrip("\n")
-            # Anybody can give a process any name.
+            # Any local user can give a process this name.
             if name.startswith(prefix) and comm.parent.stat().st_uid == os.geteuid():
                 yield int(comm.parent.name), name
 

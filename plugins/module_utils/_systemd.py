@@ -39,7 +39,6 @@ OF_THE_CONTAINER = "/run/systemd/system/service.d"
 UP = ("active", "reloading")
 
 # Settings of [Service] that decide what a service runs, with which files, as which user and with which privileges.
-# To those that run beside the program a drop-in may add.
 # Of those with one value the last counts, the others add up. To what runs beside the program a drop-in may add.
 SINGLE = (
     "DynamicUser",

@@ -98,7 +98,7 @@ def apply(module: AnsibleModule) -> dict[str, t.Any]:
     """Run the command, and return what it says."""
     if module.check_mode and not os.path.exists(module.params["program"]):
         # An earlier task would have installed it.
-        return {"action": "start", "installed": True, "enabled": False, "daemon_reload": False, "reasons": []}
+        return {"action": "start", "installed": True, "enabled": False}
     command = [module.params["program"], "--json", f"--timeout={module.params['timeout']:g}"]
     command += ["--check"] if module.check_mode else []
     command += ["--put-back"] if module.params["put_back"] else []
@@ -110,8 +110,7 @@ def apply(module: AnsibleModule) -> dict[str, t.Any]:
         module.fail_json(msg=f"{module.params['program']} did not do its work: {error.strip() or output.strip()}")
     if "problem" in answer:
         module.fail_json(msg=answer["problem"])
-    # Programs of earlier versions do not tell these.
-    return {"reasons": [], "daemon_reload": False, **answer}
+    return answer
 
 
 def main() -> t.NoReturn:
@@ -124,7 +123,8 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    answer = apply(module)
+    # Programs of earlier versions do not tell the first two.
+    answer = {"reasons": [], "daemon_reload": False, **apply(module)}
     was = _systemd.state(answer["action"], answer["reasons"], is_stale=answer["daemon_reload"])
     if not answer["action"] and answer["installed"]:
         was = "has other files"

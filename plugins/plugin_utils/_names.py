@@ -12,7 +12,7 @@ import functools
 import typing as t
 from pathlib import Path
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 
 ROLES = Path(__file__).parents[2] / "roles"
 # What the collection's playbook reads.
@@ -20,20 +20,23 @@ PLAYBOOK = frozenset({"firehose_edges_at_a_time"})
 
 
 @functools.lru_cache(maxsize=1)
-def known() -> frozenset[str]:
-    """The public variables of all roles and of the playbook."""
+def _options() -> dict[str, t.Mapping[str, t.Any]]:
+    """The options of all entry points of all roles. Every check of a role's variables comes here, mostly in a new process."""
     specs = (
-        yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+        yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
         for path in ROLES.glob("*/meta/argument_specs.yml")
     )
-    return PLAYBOOK.union(name for spec in specs for entry in spec.values() for name in entry.get("options", {}))
+    return {
+        name: option for spec in specs for entry in spec.values() for name, option in entry.get("options", {}).items()
+    }
 
 
 def unknown_warnings(names: t.Iterable[str]) -> list[str]:
     """One line for each name that no role has, with the nearest one that a role has."""
+    known = PLAYBOOK | _options().keys()
     found = []
-    for name in sorted(set(names) - known()):
-        nearest = difflib.get_close_matches(name, sorted(known()), n=1, cutoff=0.75)
+    for name in sorted(set(names) - known):
+        nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
         remedy = f"Did you mean {nearest[0]}?" if nearest else "If it is your own, give it another prefix."
         found.append(f"{name}: no role of opendev.firehose reads this variable. {remedy}")
     return found
@@ -44,14 +47,5 @@ def replaced_warnings(values: t.Mapping[str, t.Any], replacements: t.Mapping[str
     return [
         f"{name}: role firehose sets this variable itself, so that yours does nothing. {replacements[name]}"
         for name, value in sorted(values.items())
-        if value != _defaults().get(name)
+        if value != _options()[name].get("default")
     ]
-
-
-@functools.lru_cache(maxsize=1)
-def _defaults() -> dict[str, t.Any]:
-    return {
-        name: value
-        for path in ROLES.glob("*/defaults/main.yml")
-        for name, value in yaml.safe_load(path.read_text(encoding="utf-8")).items()
-    }

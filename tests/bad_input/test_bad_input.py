@@ -23,20 +23,30 @@ CASES = yaml.safe_load((HERE / "cases.yml").read_text(encoding="utf-8"))
 LOCAL = {"ansible_connection": "local", "ansible_become": False}
 
 
-def play(folder: Path, inventory: dict, **variables: str | int) -> dict[str, list]:
-    """Play the collection's playbook in check mode; return each host's task results."""
+JSON = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DISPLAY_FAILED_STDERR": "false"}
+
+
+def run_playbook(
+    folder: Path, inventory: dict, settings: dict[str, str], **variables: str | int
+) -> subprocess.CompletedProcess[str]:
+    """Run the collection's playbook in check mode, with settings of Ansible."""
     (folder / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
-    run = subprocess.run(
+    return subprocess.run(
         [
             *("ansible-playbook", "--check", "--forks=8", f"--inventory={folder}/inventory.yml"),
             *("--extra-vars", json.dumps(variables), "playbooks/firehose.yml"),
         ],
         cwd=HERE.parents[1],
-        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DISPLAY_FAILED_STDERR": "false"},
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def play(folder: Path, inventory: dict, **variables: str | int) -> dict[str, list]:
+    """Play the collection's playbook in check mode; return each host's task results."""
+    run = run_playbook(folder, inventory, JSON, **variables)
     try:
         plays = json.loads(run.stdout)["plays"]
     except json.JSONDecodeError:
@@ -101,29 +111,10 @@ def test_the_values_that_the_cases_start_from_are_fine(results):
 
 def test_variables_that_do_nothing_are_warned_of(tmp_path):
     """And only those, each once."""
-    (tmp_path / "inventory.yml").write_text(
-        json.dumps(
-            {
-                "firehose": {
-                    "hosts": {"one": {**CASES["fine"], **CASES["do_nothing"]}, "two": CASES["fine"]},
-                    "vars": LOCAL,
-                },
-                "firehose_edges": {
-                    "hosts": {"edge": {**CASES["fine_edge"], "firehose_edge_corehost": "x"}},
-                    "vars": LOCAL,
-                },
-            }
-        ),
-        encoding="utf-8",
-    )
-    run = subprocess.run(
-        ["ansible-playbook", "--check", f"--inventory={tmp_path}/inventory.yml", "playbooks/firehose.yml"],
-        cwd=HERE.parents[1],
-        env={**os.environ, "COLUMNS": "1000"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    firehoses = {"one": {**CASES["fine"], **CASES["do_nothing"]}, "two": CASES["fine"]}
+    edges = {"edge": {**CASES["fine_edge"], "firehose_edge_corehost": "x"}}
+    inventory = {"firehose": {"hosts": firehoses, "vars": LOCAL}, "firehose_edges": {"hosts": edges, "vars": LOCAL}}
+    run = run_playbook(tmp_path, inventory, {"COLUMNS": "1000"})  # so that a warning is one line
     warned = [line.split(": ")[1] for line in run.stderr.splitlines() if "WARNING" in line]
     assert sorted(warned) == sorted([*CASES["do_nothing"], "firehose_edge_corehost"])
     assert "hunter2" not in run.stderr

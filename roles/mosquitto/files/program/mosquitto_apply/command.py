@@ -9,7 +9,7 @@ import subprocess
 
 
 def run(*command: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. What it prints may have bytes of anybody's choosing: they are no reason to fail."""
+    """Run a command to its end. Its output need not be UTF-8: log lines and process names can be chosen by other users."""
     result = subprocess.run(
         command, check=False, capture_output=True, timeout=timeout, env={**os.environ, "LC_ALL": "C"}
     )
