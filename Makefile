@@ -27,7 +27,10 @@ setup: ## virtual environment, Docker engine, base images: what the other target
 demo: setup ## a firehose and a Gerrit stand-in in containers, with events flowing
 	@tools/demo start
 
-test: setup lint units docs ansible-test tarball molecule ## everything: what CI runs
+test: setup units ## everything: what CI runs
+	@echo "two at once; each is shown when it is done"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=recurse lint docs tarball ansible-test-oldest ansible-test-newest
+	@$(MAKE) --no-print-directory molecule
 
 lint: ## the linters
 	ruff check
@@ -37,7 +40,7 @@ lint: ## the linters
 	ansible-lint
 
 units: ## the tests that need no container
-	pytest --numprocesses=2 --dist=loadfile tests/unit tests/bad_input
+	pytest --numprocesses=2 --dist=loadfile --hypothesis-profile=thorough tests/unit tests/bad_input
 
 docs: ## what antsibull-docs and ansible-doc say of the documentation
 	tools/docs

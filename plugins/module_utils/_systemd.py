@@ -32,8 +32,8 @@ PROPERTIES = (
 # Where systemd looks for units and drop-ins, the first place first.
 SHOW_UNIT_PATH = ("systemctl", "show", "--property=UnitPath")
 
-# What LXC and Incus images generate at each boot for all services of a container. Nobody could remove it.
-OF_THE_CONTAINER = "/run/systemd/system/service.d"
+# LXC and Incus images generate this drop-in at each boot for all services of a container. It cannot be removed.
+OF_THE_CONTAINER = "zzz-lxc-service.conf"
 
 # A service that tells systemd itself when it has read its files again is "reloading" until then.
 UP = ("active", "reloading")
@@ -187,10 +187,9 @@ def _found_drop_ins(names: t.Iterable[str], unit_path: t.Sequence[str]) -> list[
     """The drop-ins on disk, in the order in which they are read. The first of several with one name is taken."""
     found: dict[str, pathlib.Path] = {}
     for directory in (pathlib.Path(folder, f"{name}.d") for name in drop_in_names(names) for folder in unit_path):
-        if str(directory) == OF_THE_CONTAINER:
-            continue
         for path in directory.glob("*.conf"):
-            found.setdefault(path.name, path)
+            if path.name != OF_THE_CONTAINER:
+                found.setdefault(path.name, path)
     return [found[name] for name in sorted(found)]
 
 

@@ -13,9 +13,12 @@ import hypothesis
 import pytest
 import yaml
 
-# The same examples in every run, so that a failure is one of what was changed.
-hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=300)
-hypothesis.settings.load_profile("repeatable")
+# The same examples in every run, so that a failure is one of what was changed. `make units` tries more of them, with one
+# ansible-core: --hypothesis-profile=thorough
+repeatable = hypothesis.settings(derandomize=True, database=None, deadline=None, max_examples=20)
+hypothesis.settings.register_profile("quick", repeatable)
+hypothesis.settings.register_profile("thorough", repeatable, max_examples=150)
+hypothesis.settings.load_profile("quick")
 
 ROLES = Path(__file__).parents[2] / "roles"
 

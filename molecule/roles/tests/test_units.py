@@ -127,7 +127,7 @@ def test_a_drop_in_that_overrides_the_unit_of_germqtt_is_named(role: Role) -> No
     folder = "/run/systemd/system/germqtt.service.d"
     host.check_output(f"mkdir --parents {folder} && printf '[Service]\\nUser=root\\n' >{folder}/local.conf")
     try:
-        run = role.run(group=name)
+        run = role.run(name)
     finally:
         host.check_output(f"rm -r {folder} && systemctl daemon-reload")
     assert run.failed_hosts == {name}

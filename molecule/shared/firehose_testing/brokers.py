@@ -120,43 +120,53 @@ class Run:
 
 
 class Role:
-    """Runs the scenario's playbook on the brokers, with the variables of its inventory or others."""
+    """Runs the scenario's playbook on brokers, with the variables of its inventory or others."""
 
-    def __init__(self) -> None:
-        self._variables: dict[str, t.Any] = {}
-        self._known = True
+    # What the last run on each broker asked for. None if it failed; no entry after Molecule's own.
+    _asked: t.ClassVar[dict[str, dict[str, t.Any] | None]] = {}
 
-    def _command(self, variables: dict[str, t.Any], group: str) -> list[str]:
+    def __init__(self, brokers: t.Iterable[str]) -> None:
+        self._brokers = [*brokers]
+
+    def _set(self, variables: dict[str, t.Any] | None) -> None:
+        self._asked.update(dict.fromkeys(self._brokers, variables))
+
+    def _are(self, variables: dict[str, t.Any]) -> bool:
+        return all(self._asked.get(name, {}) == variables for name in self._brokers)
+
+    def _command(self, variables: dict[str, t.Any], pattern: str = "") -> list[str]:
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]
         playbook = ["ansible-playbook", f"{SCENARIO}/converge.yml", "--inventory", inventory, "--diff"]
-        return [*playbook, "--limit", group, "--extra-vars", json.dumps(variables)]
+        return [*playbook, "--limit", pattern or ",".join(self._brokers), "--extra-vars", json.dumps(variables)]
 
-    def run(self, group: str = "broker", check: bool = False, **variables: t.Any) -> Run:
-        """Run, and return what came of it, also if that is a failure."""
+    def run(self, pattern: str = "", check: bool = False, **variables: t.Any) -> Run:
+        """Run, on other hosts if there is a pattern; return what came of it, also if that is a failure."""
         settings = {
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "ANSIBLE_DISPLAY_FAILED_STDERR": "false",
         }
-        command = [*self._command(variables, group), *["--check"] * check]
+        command = [*self._command(variables, pattern), *["--check"] * check]
         done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
         assert done.returncode in (0, 2), done.stdout + done.stderr
         assert "[WARNING]" not in done.stderr, done.stderr
         run = Run(done.stdout, done.stderr)
-        if group == "broker":
-            self._variables, self._known = variables, run.worked
+        if not pattern:
+            self._set(variables if run.worked else None)
         return run
 
     def repeat(self) -> Run:
         """Run with the same variables again."""
-        return self.run(**self._variables)
+        [variables, *_same] = [self._asked.get(name, {}) for name in self._brokers]
+        assert variables is not None
+        return self.run(**variables)
 
     def interrupt(self, task: str, **variables: t.Any) -> None:
         """Kill a run when a task begins: the tasks before it have ended on all hosts."""
-        self._known = False
+        self._set(None)
         settings = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         process = subprocess.Popen(
-            self._command(variables, "broker"),
+            self._command(variables),
             env=os.environ | settings,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -172,20 +182,20 @@ class Role:
 
     def ensure(self, **variables: t.Any) -> None:
         """Run with these variables, if that was not what the last run did, with success."""
-        if not self._known or self._variables != variables:
+        if not self._are(variables):
             run = self.run(**variables)
             assert run.worked, run.failures
 
     def recover(self) -> None:
         """See that the brokers serve, with whatever variables."""
-        if not self._known:
+        if any(self._asked.get(name, {}) is None for name in self._brokers):
             self.ensure()
 
 
 @pytest.fixture(scope="session")
-def role() -> Role:
+def role(brokers: Brokers) -> Role:
     """Runs of the role mosquitto."""
-    return Role()
+    return Role(brokers)
 
 
 def _hosts_in(group: str) -> list[str]:
@@ -203,6 +213,11 @@ def _broker(name: str) -> Broker:
     host = testinfra.get_host(f"docker://{name}")
     version = host.check_output("dpkg-query --show --showformat '${Version}' mosquitto").partition("-")[0]
     return Broker(name, host, host.check_output("hostname -i"), tuple(map(int, version.split("."))))
+
+
+def broker_in(group: str) -> Broker:
+    """The only broker of a group."""
+    return _broker(host_in(group))
 
 
 @pytest.fixture(scope="session")

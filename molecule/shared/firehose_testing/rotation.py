@@ -100,7 +100,7 @@ class State:
 
 MARK = "/run/last-look"
 # What changes by itself on any managed host, and mounts, which `find` does not look into.
-NOISE = ("/root/.ansible/tmp", "/tmp", "/var/lib/germqtt", "/var/lib/mosquitto", "/var/log/journal", "/var/tmp")
+NOISE = ("/root/.ansible/tmp", "/run", "/tmp", "/var/lib/germqtt", "/var/lib/mosquitto", "/var/log/journal", "/var/tmp")
 
 
 def state(firehose: Firehose) -> State:

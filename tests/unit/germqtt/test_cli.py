@@ -123,13 +123,19 @@ def test_it_runs_as_a_module(conf, tmp_path):
         "HOME": "/none",
     }
     running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, cwd=tmp_path, text=True)
-    time.sleep(1.5)
+    told = {"broker 127.0.0.1:9 cannot be reached: ", "Gerrit 127.0.0.1:9 does not stream: "}
+    said = ""
+    deadline = threading.Timer(30, running.kill)
+    deadline.start()
+    assert running.stderr is not None
+    while not all(part in said for part in told) and (line := running.stderr.readline()):
+        said += line
     arguments = pathlib.Path(f"/proc/{running.pid}/cmdline").read_text(encoding="utf-8")
     running.terminate()
-    said = running.communicate(timeout=10)[1]
+    said += running.communicate(timeout=10)[1]
+    deadline.cancel()
     assert running.returncode == 0, said
-    assert "broker 127.0.0.1:9 cannot be reached: " in said
-    assert "Gerrit 127.0.0.1:9 does not stream: " in said
+    assert all(part in said for part in told), said
     assert "Traceback" not in said
     assert SECRET not in said + arguments
 

@@ -47,7 +47,7 @@ def test_ordinary_names_stay_what_they_are(project, kind):
     assert topic(project, kind) == f"gerrit/{project}/{kind}"
 
 
-@settings(max_examples=3000)
+@settings(max_examples=10 * settings.default.max_examples)
 @given(one=st.tuples(JSON_NAMES, JSON_NAMES), other=st.tuples(JSON_NAMES, JSON_NAMES))
 @example(one=("a/", "x"), other=("a", "/x"))
 @example(one=("", "a/x"), other=("a", "x"))
@@ -59,7 +59,7 @@ def test_no_two_share_a_topic(one, other):
     assert topic(*one) != topic(*other)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(project=JSON_NAMES, kind=JSON_NAMES)
 def test_a_topic_says_what_it_was_made_from(project, kind):
     """The encoding can be undone, which is why no two share a topic."""
@@ -70,7 +70,7 @@ def test_a_topic_says_what_it_was_made_from(project, kind):
     assert found == [project, kind]
 
 
-@settings(max_examples=1000)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(project=JSON_NAMES, kind=JSON_NAMES)
 @example(project="\ufffe\uffff\ufdd0\U0001fffe\U0010ffff", kind="\x7f\x85\x9f")
 def test_topics_are_valid_and_nothing_breaks_them_off(project, kind):
@@ -245,7 +245,7 @@ def test_lines_that_are_of_no_use(raw, why):
         events.message("gerrit", raw)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(raw=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_line_is_fatal(raw):
     events.created(raw)

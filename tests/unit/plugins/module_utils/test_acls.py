@@ -263,7 +263,7 @@ def test_any_rules_survive_a_round_trip(acl):
     assert as_sets(_acls.collect(_acls.parse(content))) == as_sets(rights)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(content=files(), acl=PARTS, prune=st.booleans())
 def test_merging_gives_the_wanted_rules_leaves_the_others_and_is_done_once(content, acl, prune):
     merged = _acls.render(_acls.merge(_acls.parse(content), _acls.wanted(acl), prune=prune))

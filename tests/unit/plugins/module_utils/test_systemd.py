@@ -189,3 +189,11 @@ def test_what_a_process_executes_though_it_was_replaced():
 )
 def test_what_is_said_of_a_service(action, reasons, stale, said):
     assert _systemd.state(action, reasons, is_stale=stale) == said
+
+
+def test_a_drop_in_that_a_container_manager_generates_does_not_count(tmp_path):
+    folder = tmp_path / "service.d"
+    folder.mkdir()
+    for name in ("local.conf", "zzz-lxc-service.conf"):
+        (folder / name).write_text("[Service]\nProtectProc=default\n", encoding="utf-8")
+    assert _systemd._found_drop_ins(["a.service"], [str(tmp_path)]) == [folder / "local.conf"]

@@ -91,7 +91,7 @@ def test_matches_is_what_the_definition_says(topic_filter):
     assert {topic for topic in TOPICS if _topics.matches(topic_filter, topic)} == brute_force(topic_filter)
 
 
-@settings(max_examples=3000)
+@settings(max_examples=10 * settings.default.max_examples)
 @given(one=FILTERS, other=FILTERS)
 def test_covers_and_overlap_are_what_the_topics_say(one, other):
     # A filter of as many levels as the topics have cannot tell '#' from '+': what is deeper is the same again.

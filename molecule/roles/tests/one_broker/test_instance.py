@@ -47,11 +47,11 @@ def include(tasks_from: str, **variables: t.Any) -> dict[str, t.Any]:
     return {"name": f"Take {tasks_from}", "ansible.builtin.include_role": role, "vars": variables}
 
 
-def play(folder: pathlib.Path, *tasks: dict[str, t.Any]) -> dict[str, dict[str, int]]:
-    """Run tasks on all brokers; return what ansible-playbook counts of each."""
+def play(brokers: Brokers, folder: pathlib.Path, *tasks: dict[str, t.Any]) -> dict[str, dict[str, int]]:
+    """Run tasks on the brokers; return what ansible-playbook counts of each."""
     playbook = folder / "play.yml"
     playbook.write_text(
-        json.dumps([{"hosts": "broker", "gather_facts": False, "tasks": list(tasks)}]), encoding="utf-8"
+        json.dumps([{"hosts": [*brokers], "gather_facts": False, "tasks": list(tasks)}]), encoding="utf-8"
     )
     settings = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     command = ["ansible-playbook", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"], str(playbook)]
@@ -66,10 +66,10 @@ def relayed(brokers: Brokers, role: Role, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("instance")
     role.ensure()
     tasks = [include("account", mosquitto_account=ACCOUNT), include("instance", **INSTANCE)]
-    play(folder, *tasks)
-    again = play(folder, *tasks)
+    play(brokers, folder, *tasks)
+    again = play(brokers, folder, *tasks)
     yield {name: stats["changed"] for name, stats in again.items()}
-    play(folder, include("account", mosquitto_account={"name": "relay", "state": "absent"}))
+    play(brokers, folder, include("account", mosquitto_account={"name": "relay", "state": "absent"}))
     brokers.each(lambda broker: broker.host.check_output(REMOVE))
 
 

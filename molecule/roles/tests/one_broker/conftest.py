@@ -1,0 +1,18 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One broker instead of all of them, since a run takes its time. How releases of Mosquitto differ is tested elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+from firehose_testing.brokers import Brokers, Role, broker_in
+
+
+@pytest.fixture(scope="session")
+def brokers() -> Brokers:
+    return Brokers({(broker := broker_in("downstream")).name: broker})
+
+
+@pytest.fixture(scope="session")
+def role(brokers: Brokers) -> Role:
+    return Role(brokers)
