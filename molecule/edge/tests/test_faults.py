@@ -248,13 +248,15 @@ def test_a_drained_edge_sends_its_public_elsewhere(
 def test_edges_change_one_after_the_other(
     crowd: Crowd, published: t.Callable[[], list[str]], core: Firehose, edges: Firehoses, ci: Account
 ) -> None:
-    """A topic that is no longer public is closed on every edge host, with its retained message."""
+    """A topic that is no longer public is closed on edge hosts, with its retained message."""
+    changed = Firehoses([*edges.items()][1:])
+    limit = "--limit", ",".join([core.name, *changed])
     topic, payload = f"secret/{uuid.uuid4()}", str(uuid.uuid4())
 
     def retained() -> set[str]:
         """The edges where it is found."""
         found = set()
-        for name, edge in edges.items():
+        for name, edge in changed.items():
             with PahoSubscriber(edge.address, WAYS[0], [topic, "fence/#"]) as subscriber:
                 publish(core.address, ci, ACCOUNT_TLS, QOS1, {"fence/it": "x"})
                 subscriber.wait_for(topic="fence/it")
@@ -263,13 +265,14 @@ def test_edges_change_one_after_the_other(
         return found
 
     publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: payload})
-    assert retained() == {*edges}
+    assert retained() == {*changed}
     less = "--extra-vars", '{"firehose_public_topics": ["ci/#", "fence/#", "gerrit/#"]}'
     try:
-        run_playbook(*less)
+        run_playbook(*limit, *less)
         crowd.wait_for(int(published()[-1]))
         assert retained() == set()
         assert all(gaps(stay) == [] for roamer in crowd.roamers for stay in roamer.stays)
     finally:
+        run_playbook(*limit, "--extra-vars", '{"firehose_edges_at_a_time": 2}')
+        # Once every edge host may fetch it again, the one that was left as it was, too.
         publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: ""})
-        run_playbook("--extra-vars", '{"firehose_edges_at_a_time": 3}')

@@ -27,6 +27,8 @@ FOLDER = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 VARIABLES = yaml.safe_load((SCENARIO / "group_vars/broker.yml").read_text(encoding="utf-8"))
 PASSWORDS = {user["name"]: user["password"] for user in VARIABLES["mosquitto_users"]}
 
+# How many brokers are asked from each place. How their releases differ is seen on the hosts.
+BROKERS = {"host": 3, "control": 1}
 # A host knows its own broker by a name, the control node by its address, for which the certificate is too.
 PLACES: dict[str, dict[str, t.Any]] = {
     "host": {
@@ -230,13 +232,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     plays = [
         {
             "name": place,
-            "hosts": "broker",
+            "hosts": f"broker[0:{BROKERS[place] - 1}]",
             "gather_facts": False,
             "vars": variables | {"addresses": addresses},
             "tasks": [
-                case.task() | (delegated if place == "control" else {})
-                for case in CASES
-                if place == "host" or case.arguments.get("transport") != "unix"
+                case.task() | (delegated if place == "control" else {}) for case in CASES if place in places(case)
             ],
         }
         for place, variables in PLACES.items()
@@ -261,6 +261,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return Results(found, run.stdout + run.stderr)
 
 
+def places(case: Case) -> list[str]:
+    """From where a case can be tried."""
+    return ["host"] if case.arguments.get("transport") == "unix" else [*BROKERS]
+
+
 def with_place(value: t.Any, place: str) -> t.Any:
     """Do what Ansible does with the templates in expectations."""
     return json.loads(json.dumps(value).replace("{{ place }}", place))
@@ -278,7 +283,7 @@ def test_a_case(results: Results, case: Case) -> None:
                 differences = expected.differences(result)
                 if differences or ("failed" not in case.expected and result.get("failed")):
                     wrong[place, host] = differences | {"msg": result.get("msg")}
-    assert looked == (3 if case.arguments.get("transport") == "unix" else 6)
+    assert looked == sum(BROKERS[place] for place in places(case))
     assert wrong == {}
 
 
@@ -302,7 +307,7 @@ def test_how_long_the_brokers_certificate_lasts(results: Results, way: str) -> N
         for by_name in hosts.values()
         if f"{way} 5 info" in by_name
     ]
-    assert len(looked) == (3 if way == "unix" else 6)
+    assert len(looked) == (BROKERS["host"] if way == "unix" else sum(BROKERS.values()))
     for result in looked:
         found = result["certificate"]
         if WAYS[way].get("tls"):
