@@ -33,7 +33,7 @@ PROPERTIES = (
 SHOW_UNIT_PATH = ("systemctl", "show", "--property=UnitPath")
 
 # LXC and Incus images generate this drop-in at each boot for all services of a container. It cannot be removed.
-OF_THE_CONTAINER = "zzz-lxc-service.conf"
+OF_THE_CONTAINER = pathlib.Path("/run/systemd/system/service.d/zzz-lxc-service.conf")
 
 # A service that tells systemd itself when it has read its files again is "reloading" until then.
 UP = ("active", "reloading")
@@ -188,7 +188,7 @@ def _found_drop_ins(names: t.Iterable[str], unit_path: t.Sequence[str]) -> list[
     found: dict[str, pathlib.Path] = {}
     for directory in (pathlib.Path(folder, f"{name}.d") for name in drop_in_names(names) for folder in unit_path):
         for path in directory.glob("*.conf"):
-            if path.name != OF_THE_CONTAINER:
+            if path != OF_THE_CONTAINER:
                 found.setdefault(path.name, path)
     return [found[name] for name in sorted(found)]
 

@@ -24,12 +24,12 @@ CLOSED = "$SYS is closed"
 ON_HOST = "on the host, too, a name opens nothing without its password"
 SAME = "all listeners deliver the same message"
 FEED = "events arrive below 'gerrit'"
-ANYONE = {
+ANONYMOUS_ACCEPTED = {
     f"port {place}, MQTT {version}) lets anyone in"
     for place in ("1883 (mqtt", "80 (websockets", "8883 (mqtt, TLS", "443 (websockets, TLS")
     for version in ("3.1.1", "5")
 }
-KEPT_OUT = {
+ANONYMOUS_REJECTED = {
     f"port {place}, MQTT {version}) turns away who has no account"
     for place in ("1884 (mqtt", "8084 (websockets")
     for version in ("3.1.1", "5")
@@ -41,7 +41,7 @@ IN_STEP = {
     "the public broker runs what is on disk",
     GERMQTT,
 }
-PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED, ON_HOST} | ANYONE | LASTS | IN_STEP | KEPT_OUT
+PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED, ON_HOST} | ANONYMOUS_ACCEPTED | LASTS | IN_STEP | ANONYMOUS_REJECTED
 # the processes that publish on the hosts in the meantime
 BEACONS = "pgrep --list-name beacon-"
 FILES = " ".join(
@@ -152,10 +152,10 @@ def test_check_mode_publishes_nothing_and_looks_at_the_rest(
         assert listener.messages == []
     assert {check for check, result in verified.results(firehose.name).items() if result == "passed"} == {
         *IN_STEP,
-        *KEPT_OUT,
+        *ANONYMOUS_REJECTED,
         CLOSED,
         FEED,
-        *ANYONE,
+        *ANONYMOUS_ACCEPTED,
         *LASTS,
     }
     assert verified.passed == {firehose.name: True}, verified.message
@@ -178,21 +178,20 @@ BREAKS = {
     "no rules, and names that open all where accounts are": (
         "sed -i '/^acl_file/d' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public"
         " && sed -i '/^password_file/d; s/^allow_anonymous .*/allow_anonymous true/' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
-        {NOTHING, CLOSED, ON_HOST, *KEPT_OUT},
+        {NOTHING, CLOSED, ON_HOST, *ANONYMOUS_REJECTED},
     ),
     "no password file, and a certificate that has expired": (
         "sed -i '/^password_file/d; s:/good:/expired:' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public",
-        {WORTHLESS, *LASTS, *(check for check in ANYONE if "TLS" in check)},
+        {WORTHLESS, *LASTS, *(check for check in ANONYMOUS_ACCEPTED if "TLS" in check)},
     ),
     "no feed, no websockets": (
         "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto-public/mosquitto.conf"
         " && mosquitto-apply public",
-        {FEED, GERMQTT, *(check for check in ANYONE if "80" in check)},
+        {FEED, GERMQTT, *(check for check in ANONYMOUS_ACCEPTED if "80" in check)},
     ),
 }
 
-
-KEEP = "mkdir /run/kept && cp -a --parents /etc/mosquitto/mosquitto.conf /etc/mosquitto-public/mosquitto.conf /run/kept"
+KEEP = "mkdir --parents /run/kept && cp -a --parents /etc/mosquitto/mosquitto.conf /etc/mosquitto-public/mosquitto.conf /run/kept"
 RESTORE = "cp -a /run/kept/etc / && mosquitto-apply && mosquitto-apply public && systemctl start germqtt"
 
 
@@ -229,7 +228,7 @@ def test_a_bad_firehose_fails_where_it_is_bad(bad: dict[str, tuple[set[str], dic
 
 @pytest.fixture(scope="module")
 def interrupted(firehoses: Firehoses, bad: t.Any) -> tuple[Firehose, str]:
-    """A firehose, and the account that a run left behind whose control node died."""
+    """A firehose, and the account that a run left behind when its control node died."""
     assert bad
     [firehose, *_others] = firehoses.values()
     process = subprocess.Popen(

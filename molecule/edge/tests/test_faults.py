@@ -274,5 +274,5 @@ def test_edges_change_one_after_the_other(
         assert all(gaps(stay) == [] for roamer in crowd.roamers for stay in roamer.stays)
     finally:
         run_playbook(*limit, "--extra-vars", '{"firehose_edges_at_a_time": 2}')
-        # Once every edge host may fetch it again, the one that was left as it was, too.
+        # Only now, so that the edge host that was left out fetches the deletion too.
         publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: ""})

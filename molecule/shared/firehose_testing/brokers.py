@@ -131,8 +131,8 @@ class Role:
     def _set(self, variables: dict[str, t.Any] | None) -> None:
         self._asked.update(dict.fromkeys(self._brokers, variables))
 
-    def _are(self, variables: dict[str, t.Any]) -> bool:
-        return all(self._asked.get(name, {}) == variables for name in self._brokers)
+    def _last(self) -> list[dict[str, t.Any] | None]:
+        return [self._asked.get(name, {}) for name in self._brokers]
 
     def _command(self, variables: dict[str, t.Any], pattern: str = "") -> list[str]:
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]
@@ -157,8 +157,9 @@ class Role:
 
     def repeat(self) -> Run:
         """Run with the same variables again."""
-        [variables, *_same] = [self._asked.get(name, {}) for name in self._brokers]
+        [variables, *others] = self._last()
         assert variables is not None
+        assert all(other == variables for other in others)
         return self.run(**variables)
 
     def interrupt(self, task: str, **variables: t.Any) -> None:
@@ -182,13 +183,13 @@ class Role:
 
     def ensure(self, **variables: t.Any) -> None:
         """Run with these variables, if that was not what the last run did, with success."""
-        if not self._are(variables):
+        if any(last != variables for last in self._last()):
             run = self.run(**variables)
             assert run.worked, run.failures
 
     def recover(self) -> None:
         """See that the brokers serve, with whatever variables."""
-        if any(self._asked.get(name, {}) is None for name in self._brokers):
+        if None in self._last():
             self.ensure()
 
 
@@ -213,11 +214,6 @@ def _broker(name: str) -> Broker:
     host = testinfra.get_host(f"docker://{name}")
     version = host.check_output("dpkg-query --show --showformat '${Version}' mosquitto").partition("-")[0]
     return Broker(name, host, host.check_output("hostname -i"), tuple(map(int, version.split("."))))
-
-
-def broker_in(group: str) -> Broker:
-    """The only broker of a group."""
-    return _broker(host_in(group))
 
 
 @pytest.fixture(scope="session")

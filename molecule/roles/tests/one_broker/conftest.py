@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import pytest
-from firehose_testing.brokers import Brokers, Role, broker_in
+from firehose_testing.brokers import Brokers, Role, host_in
 
 
 @pytest.fixture(scope="session")
-def brokers() -> Brokers:
-    return Brokers({(broker := broker_in("downstream")).name: broker})
+def brokers(brokers: Brokers) -> Brokers:
+    name = host_in("downstream")
+    return Brokers({name: brokers[name]})
 
 
 @pytest.fixture(scope="session")

@@ -191,9 +191,17 @@ def test_what_is_said_of_a_service(action, reasons, stale, said):
     assert _systemd.state(action, reasons, is_stale=stale) == said
 
 
-def test_a_drop_in_that_a_container_manager_generates_does_not_count(tmp_path):
-    folder = tmp_path / "service.d"
-    folder.mkdir()
-    for name in ("local.conf", "zzz-lxc-service.conf"):
-        (folder / name).write_text("[Service]\nProtectProc=default\n", encoding="utf-8")
-    assert _systemd._found_drop_ins(["a.service"], [str(tmp_path)]) == [folder / "local.conf"]
+def test_a_drop_in_that_a_container_manager_generates_does_not_count(tmp_path, monkeypatch):
+    """One with its name elsewhere does."""
+    generated, local, elsewhere = (
+        tmp_path / path for path in ("run/service.d/zzz.conf", "run/service.d/local.conf", "etc/a.service.d/zzz.conf")
+    )
+    for path in (generated, local):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("[Service]\nProtectProc=default\n", encoding="utf-8")
+    monkeypatch.setattr(_systemd, "OF_THE_CONTAINER", generated)
+    folders = [str(tmp_path / "etc"), str(tmp_path / "run")]
+    assert _systemd._found_drop_ins(["a.service"], folders) == [local]
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_text("[Service]\nUser=root\n", encoding="utf-8")
+    assert _systemd._found_drop_ins(["a.service"], folders) == [local, elsewhere]
