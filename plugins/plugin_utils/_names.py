@@ -19,21 +19,31 @@ ROLES = Path(__file__).parents[2] / "roles"
 PLAYBOOK = frozenset({"firehose_edges_at_a_time"})
 
 
+@functools.lru_cache
+def _entry_points(role: str) -> dict[str, t.Any]:
+    """A role's argument specs by entry point."""
+    return yaml_load((ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+
+
+def options(role: str, entry_point: str) -> dict[str, t.Mapping[str, t.Any]]:
+    """The options of one entry point."""
+    return _entry_points(role)[entry_point].get("options", {})
+
+
 @functools.lru_cache(maxsize=1)
-def _options() -> dict[str, t.Mapping[str, t.Any]]:
-    """The options of all entry points of all roles. Every check of a role's variables comes here, mostly in a new process."""
-    specs = (
-        yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
-        for path in ROLES.glob("*/meta/argument_specs.yml")
-    )
+def _all_options() -> dict[str, t.Mapping[str, t.Any]]:
+    """The options of all entry points of all roles."""
     return {
-        name: option for spec in specs for entry in spec.values() for name, option in entry.get("options", {}).items()
+        name: option
+        for role in sorted(path.name for path in ROLES.iterdir())
+        for entry_point in _entry_points(role)
+        for name, option in options(role, entry_point).items()
     }
 
 
 def unknown_warnings(names: t.Iterable[str]) -> list[str]:
     """One line for each name that no role has, with the nearest one that a role has."""
-    known = PLAYBOOK | _options().keys()
+    known = PLAYBOOK | _all_options().keys()
     found = []
     for name in sorted(set(names) - known):
         nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
@@ -47,5 +57,5 @@ def replaced_warnings(values: t.Mapping[str, t.Any], replacements: t.Mapping[str
     return [
         f"{name}: role firehose sets this variable itself, so that yours does nothing. {replacements[name]}"
         for name, value in sorted(values.items())
-        if value != _options()[name].get("default")
+        if value != _all_options()[name].get("default")
     ]

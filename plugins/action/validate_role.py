@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module validate_role, which runs on the control node only."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.opendev.firehose.plugins.plugin_utils import (
+    _firehose_edge,
+    _firehose_problems,
+    _germqtt,
+    _mosquitto,
+    _names,
+    _types,
+)
+
+Variables = t.Mapping[str, t.Any]
+# By role and entry point: what lists the problems of variables, given the options of the argument specs and Mosquitto's version.
+CHECKS: dict[tuple[str, str], t.Callable[[Variables, Variables, str], list[str]]] = {
+    ("firehose", "main"): lambda variables, options, _version: _firehose_problems.problems(variables, options),
+    ("firehose", "policy"): lambda variables, options, _version: _firehose_problems.policy_problems(variables, options),
+    ("firehose", "publisher"): lambda variables, options, _version: _firehose_problems.publisher_problems(
+        variables, options
+    ),
+    ("firehose_edge", "main"): lambda variables, options, _version: _firehose_edge.problems(variables, options),
+    ("germqtt", "main"): lambda variables, options, _version: _germqtt.problems(variables, options),
+    ("mosquitto", "main"): _mosquitto.problems,
+    ("mosquitto", "account"): _mosquitto.account_problems,
+}
+
+
+class ActionModule(ActionBase):
+    _requires_connection = False
+
+    def run(self, tmp: None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec(
+            {
+                "role": {"type": "str", "required": True},
+                "entry_point": {"type": "str", "default": "main"},
+                "values": {"type": "dict", "default": {}},
+                "mosquitto_version": {"type": "str", "default": ""},
+                "renamed": {"type": "dict", "default": {}},
+                "replacements": {"type": "dict", "default": {}},
+            }
+        )
+        role, entry_point = args["role"], args["entry_point"]
+        if (role, entry_point) not in CHECKS:
+            known = ", ".join(" ".join(pair) for pair in CHECKS)
+            raise AnsibleActionFail(f"role and entry_point: {role} {entry_point} is not one of {known}")
+        options = _names.options(role, entry_point)
+        variables = {**self._values(options, task_vars or {}), **args["values"]}
+        if entry_point == "main":
+            self._warn(role, task_vars or {}, args["replacements"])
+        check = CHECKS[role, entry_point]
+        problems = check(_types.converted(variables, options), options, args["mosquitto_version"])
+        for name, other in args["renamed"].items():
+            problems = [problem.replace(name, other) for problem in problems]
+        result.update(changed=False, problems=problems)
+        if problems:
+            result.update(failed=True, msg="\n".join(problems))
+        return result
+
+    def _values(self, names: t.Iterable[str], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        # As one dictionary, from which a variable that is omitted drops out.
+        return self._templar.template({name: task_vars[name] for name in names if name in task_vars})
+
+    def _warn(self, role: str, task_vars: dict[str, t.Any], replacements: dict[str, str]) -> None:
+        own = [name for name in task_vars if name.startswith(f"{role}_")]
+        set_in_vain = self._values(replacements, task_vars)
+        for warning in _names.unknown_warnings(own) + _names.replaced_warnings(set_in_vain, replacements):
+            Display().warning(warning)
