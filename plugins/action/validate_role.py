@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible.utils.vars import load_extra_vars
 from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _firehose_edge,
     _firehose_problems,
@@ -48,6 +49,7 @@ class ActionModule(ActionBase):
                 "mosquitto_version": {"type": "str", "default": ""},
                 "renamed": {"type": "dict", "default": {}},
                 "replacements": {"type": "dict", "default": {}},
+                "set_by_role": {"type": "list", "elements": "str", "default": []},
             }
         )
         role, entry_point = args["role"], args["entry_point"]
@@ -59,7 +61,8 @@ class ActionModule(ActionBase):
         if entry_point == "main":
             self._warn(role, task_vars or {}, args["replacements"])
         check = CHECKS[role, entry_point]
-        problems = check(_types.converted(variables, options), options, args["mosquitto_version"])
+        problems = self._command_line_problems(role, {*args["replacements"], *args["set_by_role"]})
+        problems += check(_types.converted(variables, options), options, args["mosquitto_version"])
         for name, other in args["renamed"].items():
             problems = [problem.replace(name, other) for problem in problems]
         result.update(changed=False, problems=problems)
@@ -68,8 +71,22 @@ class ActionModule(ActionBase):
         return result
 
     def _values(self, names: t.Iterable[str], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        # As one dictionary, from which a variable that is omitted drops out.
-        return self._templar.template({name: task_vars[name] for name in names if name in task_vars})
+        values: dict[str, t.Any] = {}
+        for name in names:
+            if name in task_vars:
+                try:
+                    # In a dictionary, from which a variable that is omitted drops out.
+                    values |= self._templar.template({name: task_vars[name]})
+                except AnsibleError as exc:
+                    raise AnsibleActionFail(f"{name}: {exc}") from exc
+        return values
+
+    def _command_line_problems(self, role: str, names: set[str]) -> list[str]:
+        """Values from the command line would take the place of those that the role itself gives to other roles."""
+        return [
+            f"{name}: remove it from the command line (-e), where it overrides the value that role {role} sets itself"
+            for name in sorted(names & load_extra_vars(self._loader).keys())
+        ]
 
     def _warn(self, role: str, task_vars: dict[str, t.Any], replacements: dict[str, str]) -> None:
         own = [name for name in task_vars if name.startswith(f"{role}_")]

@@ -66,6 +66,15 @@ def _server(certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
+def known_ciphers(ciphers: str) -> bool:
+    """Whether OpenSSL knows one of these ciphers at least. It ignores others."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
+    except ssl.SSLError:
+        return False
+    return True
+
+
 def _seen(server: ssl.SSLContext, trusted: str) -> dict[str, t.Any]:
     """What a client sees of the certificate that trusts this one of the chain, without a connection."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -12,7 +12,8 @@ version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Loads each certificate with its key, and verifies dates and chain in a TLS handshake within the module. It opens no connection and writes no file.
-  - Fails if a server could not serve a certificate, or clients would reject its dates or its chain. Warns of a certificate that expires soon.
+  - Fails if a server could not serve a certificate, clients would reject its dates or its chain, or OpenSSL knows none of the ciphers.
+  - Warns of a certificate that expires soon.
   - It is made for the roles of this collection.
 extends_documentation_fragment:
   - opendev.firehose._attributes
@@ -43,6 +44,9 @@ options:
         type: str
       key_pem:
         description: The private key as text.
+        type: str
+      ciphers:
+        description: The ciphers of the listener, as OpenSSL names them.
         type: str
   days:
     description: A certificate that lasts fewer days is a warning.
@@ -104,6 +108,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "key": {"type": "path", "no_log": False},
             "certificate_pem": {"type": "str"},
             "key_pem": {"type": "str", "no_log": True},
+            "ciphers": {"type": "str"},
         },
         "required_together": [["certificate", "key"], ["certificate_pem", "key_pem"]],
         "required_one_of": [["key", "key_pem"]],
@@ -156,6 +161,12 @@ def main() -> t.NoReturn:
         certificates.append(certificate)
         if certificate["days_left"] < days:
             module.warn(f"{place}: the certificate expires soon: {_certificates.lasts(certificate)}; renew it")
+    for pair in module.params["pairs"]:
+        if pair["ciphers"] is not None and not _certificates.known_ciphers(pair["ciphers"]):
+            found.append(
+                f"{variable}: ciphers {pair['ciphers']!r} (port {pair['port']}): OpenSSL of this host knows none of them;"
+                " `openssl ciphers` lists those that it knows"
+            )
     if found:
         module.fail_json(msg="\n".join(found))
     module.exit_json(changed=False, certificates=certificates)

@@ -48,8 +48,14 @@ options:
     description:
       - For variables of other roles that O(role) sets itself, a sentence that says what to do instead. One that has another value than
         its default is a warning.
+      - On the command line, from where it would override what the role sets, it is an error.
     type: dict
     default: {}
+  set_by_role:
+    description: Other variables that O(role) sets itself. With one of them on the command line the module fails, as with one of O(replacements).
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: ansible.builtin.validate_argument_spec
 """

@@ -21,6 +21,8 @@ PASSWORDS = ("password", "password_hash")
 # The smallest and the largest value of each limit. nftables counts in 32 bits.
 RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
 RANGES["firehose_source_kilobytes"] = (1, 2**22)
+# 0 would be no limit to Mosquitto.
+RANGES |= dict.fromkeys(("firehose_max_connections", "firehose_max_queued_messages"), (1, 2**31 - 1))
 RANGES["firehose_max_keepalive"] = (_mosquitto.LEAST_KEEPALIVE, 65535)
 # The public broker's largest packet is as much above it.
 RANGES["firehose_max_payload"] = (1, 268435455 - 2 * (65536 + 16))
@@ -97,7 +99,8 @@ def _listener_problems(variables: Entry) -> t.Iterator[str]:
 
 
 def _form_problems(variables: Entry) -> t.Iterator[str]:
-    """Texts of a form that the role mosquitto has for its own."""
+    """What the role mosquitto has a form or a range of its own for."""
+    yield from _types.range_problems(variables, {"firehose_account_max_queued_messages": (1, 2**31 - 1)})
     if not _mosquitto.EXPIRATION.fullmatch(str(variables["firehose_account_session_expiration"])):
         yield f"firehose_account_session_expiration: {_mosquitto.EXPIRATION_IS}"
 

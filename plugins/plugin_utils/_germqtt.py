@@ -21,6 +21,7 @@ LEAST = {
     "germqtt_store_max_mib": 1,
     "germqtt_store_max_days": 0.0001,
     "germqtt_connect_timeout": 0,
+    "germqtt_settle": 0,
 }
 LARGEST_PACKET = 268435455  # of MQTT
 

@@ -127,6 +127,7 @@ def files(listeners: t.Iterable[Variables]) -> dict[str, list[dict[str, t.Any]]]
 
 
 def _pair(port: int, tls: Variables) -> dict[str, t.Any]:
-    """The certificate and key of a listener. Texts come before the paths that they are written to."""
+    """The certificate, key and ciphers of a listener. Texts come before the paths that they are written to."""
     keys = PATH_KEYS if tls.get("key_pem") is None else PEM_KEYS
-    return {"port": port, **{key: tls[key] for key in keys}}
+    ciphers = {"ciphers": str(tls["ciphers"])} if tls.get("ciphers") is not None else {}
+    return {"port": port, **{key: tls[key] for key in keys}, **ciphers}

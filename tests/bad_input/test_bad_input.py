@@ -109,6 +109,23 @@ def test_no_edge_begins_behind_one_that_failed(tmp_path):
     assert found["fifth"] == []
 
 
+@pytest.mark.parametrize(("group", "fine"), [("firehose", "fine"), ("firehose_edges", "fine_edge")])
+@pytest.mark.parametrize("name", ["mosquitto_allow_anonymous", "mosquitto_bridges"])
+def test_what_a_role_sets_itself_is_refused_on_the_command_line(tmp_path, group, fine, name):
+    """There it would take the place of the role's value, on all brokers."""
+    found = play(tmp_path, {group: {"hosts": {"host": CASES[fine]}, "vars": LOCAL}}, **{name: True})
+    [failed] = failures(found["host"])
+    assert f"{name}: remove it from the command line" in failed["msg"]
+
+
+def test_a_variable_that_uses_an_undefined_one_is_named(tmp_path):
+    publishers = [{"name": "germqtt", "password": "{{ vault_missing }}", "topics": ["gerrit/#"]}]
+    inventory = {"firehose": {"hosts": {"core": {**CASES["fine"], "firehose_publishers": publishers}}, "vars": LOCAL}}
+    [failed] = failures(play(tmp_path, inventory)["core"])
+    assert "firehose_publishers: " in failed["msg"]
+    assert "vault_missing" in failed["msg"]
+
+
 def test_the_values_that_the_cases_start_from_are_fine(results):
     """Else a case could be refused for another reason than its own."""
     for name in [name for name in results if name.startswith("nothing_wrong")]:

@@ -48,3 +48,16 @@ def test_variables_that_role_firehose_sets_itself_are_listed(roles):
     listed = read("vars/main.yml")["__firehose_replacements"]
     assert set(listed) == {name for name in decided if not name.startswith("__")}
     assert [name for name, remedy in listed.items() if f"| `{name}` | {remedy} |" not in roles["firehose"].readme] == []
+
+
+def test_variables_that_the_command_line_must_not_override_are_all_that_the_roles_set_for_role_mosquitto():
+    def tasks(found: t.Any) -> t.Iterator[dict[str, t.Any]]:
+        for task in found or []:
+            yield task
+            yield from tasks(task.get("block"))
+
+    paths = [path for name in ("firehose", "firehose_edge") for path in (ROLES / name / "tasks").glob("*.yml")]
+    every = [task for path in paths for task in tasks(yaml.safe_load(path.read_text(encoding="utf-8")))]
+    names = {name for task in every for name in task.get("vars", {}) if name.startswith(("mosquitto_", "germqtt_"))}
+    own = yaml.safe_load((ROLES / "firehose/vars/main.yml").read_text(encoding="utf-8"))
+    assert names == {*own["__firehose_replacements"], *own["__firehose_set_for_one_broker"]}

@@ -13,6 +13,9 @@ import socket
 import pytest
 from mosquitto_apply import config, ports
 
+FREE = r"\. Free the port, or use another"
+OWN_ADDRESS = "Use an address of this host, as `ip address` lists them"
+
 
 def holder() -> str:
     """What a message says of this process, where ss is installed."""
@@ -28,7 +31,7 @@ def taken():
 def test_a_port_that_is_taken(taken):
     wanted = config.listeners(config.parse(f"listener {taken} 127.0.0.1\nlistener 0 /run/x.sock"))
     [problem] = ports.problems(wanted, [])
-    assert re.fullmatch(rf"port {taken} of 127.0.0.1 \(mqtt\): Address already in use{holder()}", problem)
+    assert re.fullmatch(rf"port {taken} of 127.0.0.1 \(mqtt\): Address already in use{holder()}{FREE}", problem)
 
 
 def test_the_brokers_own_port(taken):
@@ -38,13 +41,13 @@ def test_the_brokers_own_port(taken):
 
 def test_an_address_that_the_host_does_not_have():
     [problem] = ports.problems(config.listeners(config.parse("listener 18830 192.0.2.77")), [])
-    assert problem == "port 18830 of 192.0.2.77 (mqtt): Cannot assign requested address"
+    assert problem == f"port 18830 of 192.0.2.77 (mqtt): Cannot assign requested address. {OWN_ADDRESS}"
 
 
 def test_an_address_that_the_host_does_not_have_at_a_port_that_the_broker_has():
     opened = config.listeners(config.parse("listener 18830"))
     [problem] = ports.problems(config.listeners(config.parse("listener 18830 192.0.2.77")), opened)
-    assert problem == "port 18830 of 192.0.2.77 (mqtt): Cannot assign requested address"
+    assert problem == f"port 18830 of 192.0.2.77 (mqtt): Cannot assign requested address. {OWN_ADDRESS}"
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def without_ipv6(monkeypatch):
 def test_a_listener_for_all_addresses_without_ipv6(taken):
     assert ports.problems(config.listeners(config.parse("listener 18830")), []) == []
     [problem] = ports.problems(config.listeners(config.parse(f"listener {taken}")), [])
-    assert re.fullmatch(rf"port {taken} \(mqtt\): Address already in use{holder()}", problem)
+    assert re.fullmatch(rf"port {taken} \(mqtt\): Address already in use{holder()}{FREE}", problem)
 
 
 @pytest.mark.usefixtures("without_ipv6")

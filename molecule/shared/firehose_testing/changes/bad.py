@@ -127,6 +127,12 @@ CERTIFICATES = [
         cause="mosquitto_listeners: /srv/tls/expired.pem .*has expired; renew it",
         short=True,
     ),
+    Change(
+        "ciphers that OpenSSL does not know",
+        tls("/srv/tls/server.pem", "/srv/tls/server-key.pem", ciphers="nonsense"),
+        cause=r"mosquitto_listeners: ciphers 'nonsense' \(port 8883\)",
+        short=True,
+    ),
     Change("a certificate that is none", tls("/etc/hostname", "/srv/tls/server-key.pem"), cause="cannot read the cert"),
     Change(
         "a renewed certificate without its key",

@@ -36,9 +36,9 @@ def listeners(*more: dict[str, t.Any], without: int = 0) -> dict[str, t.Any]:
     return {"mosquitto_listeners": [*kept, *more]}
 
 
-def tls(certificate: str, key: str) -> dict[str, t.Any]:
+def tls(certificate: str, key: str, **others: str) -> dict[str, t.Any]:
     """The variables with another certificate for MQTT."""
-    return listeners({"port": 8883, "tls": {"certificate": certificate, "key": key}}, without=8883)
+    return listeners({"port": 8883, "tls": {"certificate": certificate, "key": key, **others}}, without=8883)
 
 
 def users(*more: dict[str, t.Any], without: str = "") -> dict[str, t.Any]:

@@ -79,3 +79,10 @@ def test_missing_file(check, tmp_path):
     check(LEAF[0], LEAF)
     with pytest.raises(FileNotFoundError):
         _certificates.check_pair(str(tmp_path / "cert"), str(tmp_path / "none"), time.time())
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "known"), [("ECDHE+AESGCM:nonsense", True), ("DEFAULT@SECLEVEL=3", True), ("nonsense", False)]
+)
+def test_ciphers(ciphers, known):
+    assert _certificates.known_ciphers(ciphers) is known

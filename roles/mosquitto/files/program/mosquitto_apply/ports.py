@@ -13,8 +13,6 @@ import typing as t
 from mosquitto_apply import command
 from mosquitto_apply.config import Listener
 
-IN_THE_WAY = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
-
 
 def _holder(port: int) -> str:
     """The program that listens on a port, as far as ss can tell."""
@@ -48,8 +46,10 @@ def _problem(listener: Listener, port: int) -> str | None:
                 place.bind(address)
                 place.listen(1)
             except OSError as exc:
-                if exc.errno in IN_THE_WAY:
-                    return f"{listener}: {exc.strerror}{_holder(port) if exc.errno == errno.EADDRINUSE else ''}"
+                if exc.errno == errno.EADDRINUSE:
+                    return f"{listener}: {exc.strerror}{_holder(port)}. Free the port, or use another"
+                if exc.errno == errno.EADDRNOTAVAIL:
+                    return f"{listener}: {exc.strerror}. Use an address of this host, as `ip address` lists them"
     return None if families else f"{listener}: {os.strerror(errno.EAFNOSUPPORT)}"
 
 

@@ -84,6 +84,9 @@ class Service:
         drop_in = self.instance.obsolete_drop_in
         if not check:
             drop_in.unlink(missing_ok=True)
+            # Drop-ins of others keep it.
+            with contextlib.suppress(OSError):
+                drop_in.parent.rmdir()
         state = self.look_without_overrides(str(drop_in))
         return state._replace(is_stale=state.is_stale or drop_in.exists())
 

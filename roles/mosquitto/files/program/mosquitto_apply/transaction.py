@@ -174,8 +174,8 @@ class Transaction:
         taken = ports.problems(wanted.listeners, loaded.listeners if loaded else [])
         if taken:
             raise Problem(
-                f"{'; '.join(taken)}\nFree the port, or change the listener: {self.instance.config} is written from"
-                " mosquitto_listeners, or firehose_listeners and firehose_account_listeners"
+                f"{'; '.join(taken)}\n{self.instance.config} is written from mosquitto_listeners, or in a firehose from"
+                f" {'firehose_listeners' if self.instance.name else 'firehose_account_listeners'}"
             )
 
     def _do(self, action: str, wanted: Files, folder: pathlib.Path, silent: t.Container[str]) -> None:
