@@ -62,13 +62,19 @@ def _become(name: str, work: t.Callable[[Tell], None], writer: int) -> t.NoRetur
         os._exit(0)
 
 
+def _users(process: pathlib.Path) -> set[str]:
+    """The real, effective, saved and file system user ids of a process."""
+    status = (process / "status").read_bytes().decode(errors="replace")
+    return next(({*line.split()[1:]} for line in status.split("\n") if line.startswith("Uid:")), set())
+
+
 def running(prefix: str) -> t.Iterator[tuple[int, str]]:
     """The process id and the name of each work whose name begins so."""
     for comm in pathlib.Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):
             name = comm.read_text(encoding="utf-8", errors="replace").rstrip("\n")
-            # Any local user can give a process this name.
-            if name.startswith(prefix) and comm.parent.stat().st_uid == os.geteuid():
+            # Any local user can give a process this name, also one of a setuid program.
+            if name.startswith(prefix) and _users(comm.parent) == {str(os.geteuid())}:
                 yield int(comm.parent.name), name
 
 

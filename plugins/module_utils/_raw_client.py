@@ -70,6 +70,10 @@ def number_at(data: bytes | bytearray, place: int) -> tuple[int, int] | None:
     return None
 
 
+# The shortest body that a broker sends of each kind.
+LEAST = {CONNACK: 2, PUBLISH: 2, PUBACK: 2, SUBACK: 3}
+
+
 def split(data: bytearray) -> list[Packet]:
     """Take all whole packets from the start of what was received."""
     found: list[Packet] = []
@@ -81,6 +85,8 @@ def split(data: bytearray) -> list[Packet]:
             del data[:start]
             return found
         size, place = length
+        if size < LEAST.get(data[start] >> 4, 0):
+            raise _handshake.NoAnswer("it does not speak MQTT")
         found.append(Packet(data[start] >> 4, data[start] & 0x0F, bytes(data[place : place + size])))
         start = place + size
 
@@ -176,7 +182,10 @@ class Client:
             end = 2 + int.from_bytes(found.body[:2], "big")
             if qos:
                 self._send(PUBACK, found.body[end : end + 2])
-            self.messages.append(Message(found.body[2:end].decode(), found.body[end + (2 if qos else 0) :]))
+            try:
+                self.messages.append(Message(found.body[2:end].decode(), found.body[end + (2 if qos else 0) :]))
+            except UnicodeDecodeError:
+                raise _handshake.NoAnswer("it does not speak MQTT") from None
         return found
 
     def _fill(self, deadline: float) -> bool:

@@ -41,7 +41,7 @@ options:
     type: str
     required: true
   account:
-    description: The account of the managed host that OpenSSH's client runs as.
+    description: The account of the managed host that OpenSSH's client runs as, in the sandbox of germqtt's unit.
     type: str
     default: germqtt
   timeout:
@@ -89,7 +89,7 @@ FOLDERS = "/run"  # in memory
 
 @contextlib.contextmanager
 def folder_for(account: pwd.struct_passwd, files: t.Mapping[str, str]) -> t.Iterator[str]:
-    """A directory with files that only the account and root can read. The account cannot write to the directory."""
+    """A directory with files that only the account and root can read. The account can change nothing there."""
     with tempfile.TemporaryDirectory(prefix="gerrit_login-", dir=FOLDERS) as folder:
         os.chown(folder, -1, account.pw_gid)
         os.chmod(folder, 0o750)
@@ -97,24 +97,39 @@ def folder_for(account: pwd.struct_passwd, files: t.Mapping[str, str]) -> t.Iter
             path = pathlib.Path(folder, name)
             path.touch(mode=0o600)
             path.write_text(content, encoding="utf-8")
-            os.chown(path, account.pw_uid, account.pw_gid)
+            if account.pw_uid != os.geteuid():
+                # OpenSSH reads a key that others can read only if it is not the account's own.
+                os.chown(path, -1, account.pw_gid)
+                path.chmod(0o640)
         yield folder
+
+
+@contextlib.contextmanager
+def started(
+    command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], timeout: float
+) -> t.Iterator[subprocess.Popen[bytes]]:
+    """A command that runs as the account. It is ended after the timeout, and in the end, with all that it has started."""
+    unit = f"gerrit_login-{os.getpid()}.service" if account.pw_uid != os.geteuid() else None
+    words = _gerrit.confined(command, account.pw_name, unit) if unit else command
+    with _gerrit.start(words, errors) as process:
+        timer = threading.Timer(timeout, _gerrit.stop, (process, unit))
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            _gerrit.stop(process, unit)
 
 
 def follow(command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], timeout: float) -> tuple[bool, bool]:
     """Run ssh for a moment; return whether it logged in, and whether Gerrit streams."""
     logged_in = False
-    with _gerrit.start(command, account, errors) as process:
-        timer = threading.Timer(timeout, process.kill)
-        timer.start()
+    with started(command, account, errors, timeout) as process:
         try:
             logged_in = bool(process.stdout and process.stdout.read(1))
             process.wait(BEGINS_WITHIN)
         except subprocess.TimeoutExpired:
             return True, logged_in
-        finally:
-            timer.cancel()
-            process.kill()
         return logged_in, False
 
 
@@ -126,7 +141,7 @@ def problem(login: _gerrit.Login, folder: str, account: pwd.struct_passwd, timeo
             errors.seek(0)
             return errors.read().decode(errors="replace")
 
-        with _gerrit.start(["ssh-keygen", "-y", "-P", "", "-f", f"{folder}/key"], account, errors) as reading:
+        with started(["ssh-keygen", "-y", "-P", "", "-f", f"{folder}/key"], account, errors, timeout) as reading:
             reading.communicate()
         if reading.returncode:
             return _gerrit.key_problem(said())

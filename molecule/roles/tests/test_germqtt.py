@@ -103,6 +103,7 @@ def test_events_arrive_as_they_are_on_topics_of_their_own(
 @pytest.mark.parametrize("path", SECRETS)
 def test_a_secret_is_for_germqtt_alone(germqtt: Germqtt, path: str) -> None:
     assert germqtt.host.run("runuser --user germqtt -- cat %s", path).succeeded
+    assert germqtt.host.run("runuser --user germqtt -- touch %s", path).failed
     assert germqtt.host.run("runuser --user nobody -- cat %s", path).failed
 
 

@@ -204,3 +204,10 @@ def test_a_file_that_holds_no_word_is_refused(instance, content):
         file.write(f"remote_password @{path}\n")
     with pytest.raises(Problem, match=f"line 16: remote_password: {path} does not hold one word"):
         sets.find(instance)
+
+
+def test_a_broker_cannot_hold_up_whoever_reads_its_copies(instance, live):
+    key = live.live() / f"files{instance.folder}/key.pem"
+    key.unlink()
+    os.mkfifo(key)
+    assert sets.load(instance, live.live()) is None

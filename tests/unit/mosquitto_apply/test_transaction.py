@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import pytest
 from mosquitto_apply import sets
-from mosquitto_apply.transaction import needed_action
+from mosquitto_apply.problem import Problem
+from mosquitto_apply.transaction import Transaction, needed_action
 
 OLD, NEW = (2, 0, 21), (2, 1, 2)
 
@@ -53,3 +55,20 @@ def test_a_restart_where_an_old_broker_would_forget_its_limits(instance, loaded)
     more = changed(limited, instance.folder / "acl", b"#")
     assert needed_action(limited, more, OLD) == "restart"
     assert needed_action(limited, more, NEW) == "reload"
+
+
+def test_files_are_put_back_also_for_an_answer_that_nobody_understands(instance, monkeypatch):
+    found = sets.Sets(instance)
+    with found.locked():
+        found.turn(found.add(sets.find(instance)))
+    acl = instance.folder / "acl"
+    before = acl.read_bytes()
+    acl.write_bytes(before + b"# changed\n")
+    change = Transaction(instance, 1)
+    state = types.SimpleNamespace(is_enabled=True, is_stale=False, reasons=[])
+    monkeypatch.setattr(change.service, "look_without_obsolete", lambda check: state)
+    monkeypatch.setattr(change, "_action", lambda *_arguments: "reload")
+    monkeypatch.setattr(change, "_bring", lambda *_arguments: b""[0])
+    with pytest.raises(Problem, match=r"IndexError: .*\nPut back as before: .*acl"):
+        change.run(put_back=True)
+    assert acl.read_bytes() == before

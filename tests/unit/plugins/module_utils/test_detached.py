@@ -90,3 +90,8 @@ print(_detached.start("unit-waiting", work, 5))
     assert _detached.end("unit-waiting") == 1
     assert (run.stdout, run.stderr) == ("ready\n", "")
     assert time.monotonic() - begin < 20
+
+
+def test_a_setuid_program_of_another_user_is_none_of_ours(tmp_path):
+    (tmp_path / "status").write_text("Name:\tsu\nUid:\t65534\t0\t0\t0\n", encoding="utf-8")
+    assert _detached._users(tmp_path) == {"65534", "0"}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils import _gerrit
 
@@ -48,3 +50,9 @@ def test_the_words_of_the_other_side_stay_in_one_printable_line():
 def test_known_hosts_has_the_name_that_ssh_is_told_to_look_up():
     assert LOGIN.known_hosts(["ssh-ed25519 AAAA root@review"]) == "[review.example.org]:29418 ssh-ed25519 AAAA\n"
     assert "HostKeyAlias=[review.example.org]:29418" in LOGIN.command("/run/x")
+
+
+def test_the_sandbox_is_that_of_germqtt():
+    unit = (Path(__file__).parents[4] / "roles/germqtt/templates/germqtt.service.j2").read_text(encoding="utf-8")
+    lines = unit[unit.index("CapabilityBoundingSet=") : unit.index("\n\n[Install]")].split("\n")
+    assert lines == [*_gerrit.SANDBOX]

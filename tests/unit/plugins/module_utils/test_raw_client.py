@@ -242,3 +242,9 @@ def test_behind_tls(certificate, websockets):
         thread.join(10)
     assert [*client.messages] == [("a", b"x" * 100_000)]
     assert peers[0].packets[-1] == (_raw_client.DISCONNECT << 4, b"")
+
+
+@pytest.mark.parametrize("kind", [_raw_client.CONNACK, _raw_client.SUBACK, _raw_client.PUBACK, _raw_client.PUBLISH])
+def test_an_answer_that_is_cut_short_is_no_mqtt(kind):
+    with pytest.raises(_handshake.NoAnswer, match="does not speak MQTT"):
+        _raw_client.split(bytearray([kind << 4, 0]))

@@ -136,9 +136,15 @@ def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
         return None
     copies = for_broker(files)
     try:
-        return files if {path: (folder / path).read_bytes() for path in copies} == copies else None
-    except FileNotFoundError:
+        return files if {path: _copy(folder / path) for path in copies} == copies else None
+    except (FileNotFoundError, BlockingIOError):
         return None
+
+
+def _copy(path: pathlib.Path) -> bytes:
+    """A file of the broker's, who could hold up whoever opens it with a lease or a FIFO."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        return file.read()
 
 
 def kept(instance: Instance, folder: pathlib.Path | None) -> Files | None:

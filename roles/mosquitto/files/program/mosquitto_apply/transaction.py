@@ -18,6 +18,8 @@ from mosquitto_apply.sets import Files
 
 # Before 2.1 a reload sets these of every listener to their defaults, which are no limits.
 LOST_BY_OLD_RELOADS = {"max_connections", "max_qos", "max_topic_alias"}
+# What a change goes back for: also an answer of a broker that this program does not understand.
+FAULTS = (Problem, OSError, ValueError, LookupError)
 
 
 @dataclasses.dataclass
@@ -74,6 +76,10 @@ def needed_action(loaded: Files | None, wanted: Files, version: tuple[int, ...])
     return "reload"
 
 
+def _words(fault: Exception) -> str:
+    return str(fault) if isinstance(fault, Problem) else f"{type(fault).__name__}: {fault}"
+
+
 class Transaction:
     """One change of one broker."""
 
@@ -121,11 +127,11 @@ class Transaction:
                 if check or not outcome.changed:
                     return outcome
                 self._bring(wanted, live, outcome)
-            except Problem as exc:
+            except FAULTS as exc:
                 if not (put_back and kept):
-                    raise
+                    raise Problem(_words(exc)) from exc
                 restored = sets.put_back(kept, wanted)
-                raise Problem(f"{exc}\n{_told(restored)}") from None
+                raise Problem(f"{_words(exc)}\n{_told(restored)}") from exc
             return outcome
 
     def reload(self) -> None:
@@ -160,8 +166,8 @@ class Transaction:
             self.service.reload_units()
         try:
             self._do(outcome.action, wanted, folder, silent)
-        except Problem as exc:
-            raise Problem(f"{exc}\n{self._go_back(previous, outcome.action)}") from None
+        except FAULTS as exc:
+            raise Problem(f"{_words(exc)}\n{self._go_back(previous, outcome.action)}") from exc
         if outcome.enabled:
             self.service.enable()
 
@@ -217,10 +223,10 @@ class Transaction:
         try:
             try:
                 self._do("reload" if action == "reload" else "restart", kept, folder, ())
-            except Problem:
+            except FAULTS:
                 self._do("restart", kept, folder, ())
-        except Problem as exc:
-            return f"Nor does it serve with its previous configuration: {exc}"
+        except FAULTS as exc:
+            return f"Nor does it serve with its previous configuration: {_words(exc)}"
         return "It serves with its previous configuration again."
 
     def _go_back_to_untrusted(self, previous: pathlib.Path) -> str:
