@@ -141,10 +141,10 @@ def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
         return None
 
 
-def _copy(path: pathlib.Path) -> bytes:
-    """A file of the broker's, who could hold up whoever opens it with a lease or a FIFO."""
+def _copy(path: pathlib.Path) -> bytes | None:
+    """What the broker's copy of a file holds. With a lease or a FIFO the broker could hold up whoever opens it."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        return file.read()
+        return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
 
 def kept(instance: Instance, folder: pathlib.Path | None) -> Files | None:
