@@ -13,6 +13,9 @@ import re
 import subprocess
 import typing as t
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    Process = subprocess.Popen[bytes]
+
 LINES = 3  # of ssh's own words in a message
 # As in germqtt's unit
 SANDBOX = (
@@ -132,7 +135,7 @@ def confined(command: list[str], account: str, unit: str) -> list[str]:
     ]
 
 
-def start(command: list[str], errors: t.IO[bytes]) -> subprocess.Popen[bytes]:
+def start(command: list[str], errors: t.IO[bytes]) -> Process:
     """Start a command whose output is read while it runs, which run_command cannot."""
     return subprocess.Popen(  # pylint: disable=ansible-bad-function
         command,
@@ -145,8 +148,9 @@ def start(command: list[str], errors: t.IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def stop(process: subprocess.Popen[bytes], unit: str | None) -> None:
+def stop(process: Process, unit: str | None) -> None:
     """End a command, and with its unit all that it has started."""
     if unit:
+        # pylint: disable-next=ansible-bad-function
         subprocess.call(["systemctl", "stop", unit], stderr=subprocess.DEVNULL)
     process.kill()

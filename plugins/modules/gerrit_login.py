@@ -107,7 +107,7 @@ def folder_for(account: pwd.struct_passwd, files: t.Mapping[str, str]) -> t.Iter
 @contextlib.contextmanager
 def started(
     command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], timeout: float
-) -> t.Iterator[subprocess.Popen[bytes]]:
+) -> t.Iterator[_gerrit.Process]:
     """A command that runs as the account. It is ended after the timeout, and in the end, with all that it has started."""
     unit = f"gerrit_login-{os.getpid()}.service" if account.pw_uid != os.geteuid() else None
     words = _gerrit.confined(command, account.pw_name, unit) if unit else command
