@@ -29,6 +29,7 @@ CHECKS: dict[tuple[str, str], t.Callable[[Variables, Variables, str], list[str]]
     ("firehose", "publisher"): lambda variables, options, _version: _firehose_problems.publisher_problems(
         variables, options
     ),
+    ("firehose", "verify"): lambda variables, options, _version: _firehose_problems.verify_problems(variables, options),
     ("firehose_edge", "main"): lambda variables, options, _version: _firehose_edge.problems(variables, options),
     ("germqtt", "main"): lambda variables, options, _version: _germqtt.problems(variables, options),
     ("mosquitto", "main"): _mosquitto.problems,

@@ -124,11 +124,12 @@ def key_problem(words: str) -> str:
     )
 
 
-def confined(command: list[str], account: str, unit: str) -> list[str]:
+def confined(command: list[str], account: str, unit: str, timeout: float) -> list[str]:
     """The command as a unit with the sandbox of germqtt's own: whoever has taken germqtt over gains nothing from this process."""
     return [
         *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={unit}", f"--uid={account}"),
-        *(f"--property={line}" for line in (*SANDBOX, "TimeoutStopSec=5")),
+        # The unit ends also if nobody is left who would stop it.
+        *(f"--property={line}" for line in (*SANDBOX, "TimeoutStopSec=5", f"RuntimeMaxSec={timeout + 5:.0f}")),
         # ssh needs a shell for LocalCommand, and the account's own may be nologin.
         *("--setenv=SHELL=/bin/sh", "--setenv=LC_ALL=C.UTF-8"),
         *command,

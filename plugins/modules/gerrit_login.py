@@ -63,7 +63,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tried:
-  description: Whether the login was tried. It is not where OpenSSH's client or O(account) does not exist yet.
+  description: Whether the login was tried. It is not where there is no client of OpenSSH, no O(account), or no running systemd with D-Bus.
   returned: success
   type: bool
   sample: true
@@ -85,6 +85,8 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _gerrit
 # Gerrit does not say when a stream has begun. If it denies the stream, it does so within this many seconds.
 BEGINS_WITHIN = 2
 FOLDERS = "/run"  # in memory
+# What systemd-run needs
+SYSTEMD, BUS = "/run/systemd/system", "/run/dbus/system_bus_socket"
 
 
 @contextlib.contextmanager
@@ -110,7 +112,7 @@ def started(
 ) -> t.Iterator[_gerrit.Process]:
     """A command that runs as the account. It is ended after the timeout, and in the end, with all that it has started."""
     unit = f"gerrit_login-{os.getpid()}.service" if account.pw_uid != os.geteuid() else None
-    words = _gerrit.confined(command, account.pw_name, unit) if unit else command
+    words = _gerrit.confined(command, account.pw_name, unit, timeout) if unit else command
     with _gerrit.start(words, errors) as process:
         timer = threading.Timer(timeout, _gerrit.stop, (process, unit))
         timer.start()
@@ -124,7 +126,7 @@ def started(
 def follow(command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], timeout: float) -> tuple[bool, bool]:
     """Run ssh for a moment; return whether it logged in, and whether Gerrit streams."""
     logged_in = False
-    with started(command, account, errors, timeout) as process:
+    with started(command, account, errors, timeout + BEGINS_WITHIN) as process:
         try:
             logged_in = bool(process.stdout and process.stdout.read(1))
             process.wait(BEGINS_WITHIN)
@@ -168,6 +170,8 @@ def main() -> t.NoReturn:
     except KeyError:
         module.exit_json(changed=False, tried=False)
     if not (shutil.which("ssh") and shutil.which("ssh-keygen")):
+        module.exit_json(changed=False, tried=False)
+    if account.pw_uid != os.geteuid() and not (os.path.exists(SYSTEMD) and os.path.exists(BUS)):
         module.exit_json(changed=False, tried=False)
     login = _gerrit.Login(params["host"], params["port"], params["user"])
     files = {"key": params["private_key"], "known_hosts": login.known_hosts(params["host_keys"])}

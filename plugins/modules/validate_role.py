@@ -29,7 +29,7 @@ options:
     description: The entry point of the role, as its argument specs name it.
     type: str
     default: main
-    choices: [account, main, policy, publisher]
+    choices: [account, main, policy, publisher, verify]
   values:
     description: Values that are validated in addition to the variables, or in place of them, by their names.
     type: dict

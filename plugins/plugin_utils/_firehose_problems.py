@@ -28,6 +28,18 @@ RANGES["firehose_max_keepalive"] = (_mosquitto.LEAST_KEEPALIVE, 65535)
 RANGES["firehose_max_payload"] = (1, 268435455 - 2 * (65536 + 16))
 
 
+VERIFY_RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
+    (
+        "firehose_verify_certificate_days",
+        "firehose_verify_feed_max_age",
+        "firehose_verify_feed_timeout",
+        "firehose_verify_time_limit",
+        "firehose_verify_timeout",
+    ),
+    (0, None),
+)
+
+
 def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
     for index, topic in enumerate(topics):
         problem = _topics.rule_problem(str(topic))
@@ -182,3 +194,9 @@ def publisher_problems(variables: Entry, options: Entry) -> list[str]:
     ]
     # Those who look at lists name a place in them.
     return [problem.replace(f"{name}[0]", name) for problem in found]
+
+
+def verify_problems(variables: Entry, options: Entry) -> list[str]:
+    """The same for the variables of the entry point that verifies a firehose."""
+    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    return wrong_types or [*_types.range_problems(variables, VERIFY_RANGES)]

@@ -54,7 +54,8 @@ def test_variables_that_the_command_line_must_not_override_are_all_that_the_role
     def tasks(found: t.Any) -> t.Iterator[dict[str, t.Any]]:
         for task in found or []:
             yield task
-            yield from tasks(task.get("block"))
+            for part in ("block", "rescue", "always"):
+                yield from tasks(task.get(part))
 
     paths = [path for name in ("firehose", "firehose_edge") for path in (ROLES / name / "tasks").glob("*.yml")]
     every = [task for path in paths for task in tasks(yaml.safe_load(path.read_text(encoding="utf-8")))]

@@ -107,6 +107,12 @@ def test_a_key_that_openssh_cannot_read(run, key, kind, tmp_path):
     assert not (tmp_path / "asked").exists()
 
 
+def test_another_account_runs_it_in_a_unit_which_needs_systemd(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(gerrit_login.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(gerrit_login, "BUS", tmp_path / "no")
+    assert run("exit 255")["tried"] is False
+
+
 def test_where_there_is_no_account_or_no_ssh_it_is_not_tried(run, monkeypatch):
     assert run("exit 255", account="no-such-account")["tried"] is False
     monkeypatch.setattr(gerrit_login.shutil, "which", lambda _name: None)

@@ -137,7 +137,7 @@ def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
     copies = for_broker(files)
     try:
         return files if {path: _copy(folder / path) for path in copies} == copies else None
-    except (FileNotFoundError, BlockingIOError):
+    except OSError:
         return None
 
 

@@ -128,7 +128,7 @@ class Transaction:
                     return outcome
                 self._bring(wanted, live, outcome)
             except FAULTS as exc:
-                if not (put_back and kept):
+                if check or not (put_back and kept):
                     raise Problem(_words(exc)) from exc
                 restored = sets.put_back(kept, wanted)
                 raise Problem(f"{_words(exc)}\n{_told(restored)}") from exc
