@@ -36,6 +36,7 @@ CONTROLLER_ACTIONS = {
     "include_tasks",
     "include_vars",
     "meta",
+    "opendev.firehose.validate_role",
     "pause",
     "set_fact",
     "set_stats",
