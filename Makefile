@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 .DEFAULT_GOAL := help
+# The slowest first, so that none of them runs alone in the end.
+SLOWEST := molecule-default molecule-edge molecule-roles molecule-site
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
+SCENARIOS := $(filter $(SLOWEST),$(SCENARIOS)) $(filter-out $(SLOWEST),$(SCENARIOS))
 .PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge bench-converge bench-fanout bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
