@@ -13,7 +13,9 @@ from testinfra.host import Host
 testinfra_hosts = ["ansible://firehose", "ansible://broker", "ansible://germqtt"]
 
 # What Ansible and apt keep for themselves, and the logs. The directories are those above them, and mount points.
-OWN = re.compile(r"/root/\.ansible(/.*)?|/var/cache/apt(/(src)?pkgcache\.bin)?|/var/log/journal/.*")
+OWN = re.compile(
+    r"/root/\.ansible(/.*)?|/var/cache/apt(/(src)?pkgcache\.bin)?|/var/log/apt(/eipp\.log\.xz)?|/var/log/journal/.*"
+)
 ABOVE = {"/", "/root", "/tmp", "/run", "/var", "/var/cache", "/var/log"}
 
 
