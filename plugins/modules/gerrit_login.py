@@ -86,7 +86,8 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _gerrit
 BEGINS_WITHIN = 2
 FOLDERS = "/run"  # in memory
 # What systemd-run needs
-SYSTEMD, BUS = "/run/systemd/system", "/run/dbus/system_bus_socket"
+SYSTEMD = "/run/systemd/system"
+BUS = "/run/dbus/system_bus_socket"
 
 
 @contextlib.contextmanager
