@@ -21,17 +21,15 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _types,
 )
 
-Variables = t.Mapping[str, t.Any]
-# By role and entry point: what lists the problems of variables, given the options of the argument specs and Mosquitto's version.
-CHECKS: dict[tuple[str, str], t.Callable[[Variables, Variables, str], list[str]]] = {
-    ("firehose", "main"): lambda variables, options, _version: _firehose_problems.problems(variables, options),
-    ("firehose", "policy"): lambda variables, options, _version: _firehose_problems.policy_problems(variables, options),
-    ("firehose", "publisher"): lambda variables, options, _version: _firehose_problems.publisher_problems(
-        variables, options
-    ),
-    ("firehose", "verify"): lambda variables, options, _version: _firehose_problems.verify_problems(variables, options),
-    ("firehose_edge", "main"): lambda variables, options, _version: _firehose_edge.problems(variables, options),
-    ("germqtt", "main"): lambda variables, options, _version: _germqtt.problems(variables, options),
+# By role and entry point: what lists the problems of variables, given the options of the argument specs. Those of role mosquitto
+# take its version too.
+CHECKS: dict[tuple[str, str], t.Callable[..., list[str]]] = {
+    ("firehose", "main"): _firehose_problems.problems,
+    ("firehose", "policy"): _firehose_problems.policy_problems,
+    ("firehose", "publisher"): _firehose_problems.publisher_problems,
+    ("firehose", "verify"): _firehose_problems.verify_problems,
+    ("firehose_edge", "main"): _firehose_edge.problems,
+    ("germqtt", "main"): _germqtt.problems,
     ("mosquitto", "main"): _mosquitto.problems,
     ("mosquitto", "account"): _mosquitto.account_problems,
 }
@@ -61,9 +59,9 @@ class ActionModule(ActionBase):
         variables = {**self._values(options, task_vars or {}), **args["values"]}
         if entry_point == "main":
             self._warn(role, task_vars or {}, args["replacements"])
-        check = CHECKS[role, entry_point]
+        version = [args["mosquitto_version"]] if role == "mosquitto" else []
         problems = self._command_line_problems(role, {*args["replacements"], *args["set_by_role"]})
-        problems += check(_types.converted(variables, options), options, args["mosquitto_version"])
+        problems += CHECKS[role, entry_point](_types.converted(variables, options), options, *version)
         for name, other in args["renamed"].items():
             problems = [problem.replace(name, other) for problem in problems]
         result.update(changed=False, problems=problems)
@@ -91,6 +89,6 @@ class ActionModule(ActionBase):
 
     def _warn(self, role: str, task_vars: dict[str, t.Any], replacements: dict[str, str]) -> None:
         own = [name for name in task_vars if name.startswith(f"{role}_")]
-        set_in_vain = self._values(replacements, task_vars)
-        for warning in _names.unknown_warnings(own) + _names.replaced_warnings(set_in_vain, replacements):
+        replaced = self._values(replacements, task_vars)
+        for warning in _names.unknown_warnings(own) + _names.replaced_warnings(replaced, replacements):
             Display().warning(warning)

@@ -125,7 +125,7 @@ def key_problem(words: str) -> str:
 
 
 def confined(command: list[str], account: str, unit: str, timeout: float) -> list[str]:
-    """The command as a unit with the sandbox of germqtt's own: whoever has taken germqtt over gains nothing from this process."""
+    """The command as a unit with the sandbox of germqtt's unit: a taken-over germqtt gains nothing from this process."""
     return [
         *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={unit}", f"--uid={account}"),
         # The unit ends also if nobody is left who would stop it.

@@ -90,6 +90,11 @@ SYSTEMD = "/run/systemd/system"
 BUS = "/run/dbus/system_bus_socket"
 
 
+def is_other(account: pwd.struct_passwd) -> bool:
+    """Whether the account is another one than the module's own."""
+    return account.pw_uid != os.geteuid()
+
+
 @contextlib.contextmanager
 def folder_for(account: pwd.struct_passwd, files: t.Mapping[str, str]) -> t.Iterator[str]:
     """A directory with files that only the account and root can read. The account can change nothing there."""
@@ -100,7 +105,7 @@ def folder_for(account: pwd.struct_passwd, files: t.Mapping[str, str]) -> t.Iter
             path = pathlib.Path(folder, name)
             path.touch(mode=0o600)
             path.write_text(content, encoding="utf-8")
-            if account.pw_uid != os.geteuid():
+            if is_other(account):
                 # OpenSSH reads a key that others can read only if it is not the account's own.
                 os.chown(path, -1, account.pw_gid)
                 path.chmod(0o640)
@@ -112,7 +117,7 @@ def started(
     command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], timeout: float
 ) -> t.Iterator[_gerrit.Process]:
     """A command that runs as the account. It is ended after the timeout, and in the end, with all that it has started."""
-    unit = f"gerrit_login-{os.getpid()}.service" if account.pw_uid != os.geteuid() else None
+    unit = f"gerrit_login-{os.getpid()}.service" if is_other(account) else None
     words = _gerrit.confined(command, account.pw_name, unit, timeout) if unit else command
     with _gerrit.start(words, errors) as process:
         timer = threading.Timer(timeout, _gerrit.stop, (process, unit))
@@ -170,9 +175,8 @@ def main() -> t.NoReturn:
         account = pwd.getpwnam(params["account"])
     except KeyError:
         module.exit_json(changed=False, tried=False)
-    if not (shutil.which("ssh") and shutil.which("ssh-keygen")):
-        module.exit_json(changed=False, tried=False)
-    if account.pw_uid != os.geteuid() and not (os.path.exists(SYSTEMD) and os.path.exists(BUS)):
+    programs = shutil.which("ssh") and shutil.which("ssh-keygen")
+    if not programs or (is_other(account) and not (os.path.exists(SYSTEMD) and os.path.exists(BUS))):
         module.exit_json(changed=False, tried=False)
     login = _gerrit.Login(params["host"], params["port"], params["user"])
     files = {"key": params["private_key"], "known_hosts": login.known_hosts(params["host_keys"])}

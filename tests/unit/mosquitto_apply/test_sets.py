@@ -206,7 +206,7 @@ def test_a_file_that_holds_no_word_is_refused(instance, content):
         sets.find(instance)
 
 
-def test_a_broker_cannot_hold_up_whoever_reads_its_copies(instance, live):
+def test_a_fifo_in_place_of_a_copy_does_not_block(instance, live):
     key = live.live() / f"files{instance.folder}/key.pem"
     key.unlink()
     os.mkfifo(key)

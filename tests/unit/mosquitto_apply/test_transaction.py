@@ -58,7 +58,7 @@ def test_a_restart_where_an_old_broker_would_forget_its_limits(instance, loaded)
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_files_are_put_back_also_for_an_answer_that_nobody_understands(instance, monkeypatch, check):
+def test_files_are_put_back_after_an_unexpected_error(instance, monkeypatch, check):
     """Check mode leaves them."""
     found = sets.Sets(instance)
     with found.locked():

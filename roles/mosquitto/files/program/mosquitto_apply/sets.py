@@ -142,7 +142,7 @@ def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
 
 
 def _copy(path: pathlib.Path) -> bytes | None:
-    """What the broker's copy of a file holds. With a lease or a FIFO the broker could hold up whoever opens it."""
+    """What the broker's copy of a file holds. With a lease or a FIFO the broker could block its reading."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
