@@ -46,7 +46,6 @@ class ActionModule(ActionBase):
                 "entry_point": {"type": "str", "default": "main"},
                 "values": {"type": "dict", "default": {}},
                 "mosquitto_version": {"type": "str", "default": ""},
-                "renamed": {"type": "dict", "default": {}},
                 "replacements": {"type": "dict", "default": {}},
                 "set_by_role": {"type": "list", "elements": "str", "default": []},
             }
@@ -62,8 +61,6 @@ class ActionModule(ActionBase):
         version = [args["mosquitto_version"]] if role == "mosquitto" else []
         problems = self._command_line_problems(role, {*args["replacements"], *args["set_by_role"]})
         problems += CHECKS[role, entry_point](_types.converted(variables, options), options, *version)
-        for name, other in args["renamed"].items():
-            problems = [problem.replace(name, other) for problem in problems]
         result.update(changed=False, problems=problems)
         if problems:
             result.update(failed=True, msg="\n".join(problems))

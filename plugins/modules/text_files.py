@@ -69,9 +69,18 @@ options:
         required: true
       content:
         description:
-          - All of its text, which is stored in UTF-8. To have it from a template, use P(ansible.builtin.template#lookup).
+          - All of its text, which is stored in UTF-8.
+          - Either this or O(files[].template) is required.
         type: str
-        required: true
+      template:
+        description:
+          - The template of its text, which is looked for as M(ansible.builtin.template) does it.
+        type: str
+        version_added: 3.0.0
+      vars:
+        description: Variables for O(files[].template), in addition to those of the task.
+        type: dict
+        version_added: 3.0.0
       owner: *owner
       group: *group
       mode:
@@ -162,12 +171,17 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "default": [],
         "options": {
             "path": {"type": "path", "required": True},
-            "content": {"type": "str", "required": True},
+            "content": {"type": "str"},
+            "template": {"type": "str"},
+            "vars": {"type": "dict"},
             **ATTRIBUTES,
             # no_log is said outright, since Ansible takes an option of this name for one that holds a secret.
             "secret": {"type": "bool", "default": False, "no_log": False},
             "validate": {"type": "list", "elements": "str"},
         },
+        "mutually_exclusive": [["content", "template"]],
+        "required_one_of": [["content", "template"]],
+        "required_by": {"vars": ["template"]},
     },
 }
 # Ansible would return all options, and the contents among them.

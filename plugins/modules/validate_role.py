@@ -40,10 +40,6 @@ options:
       - Only O(role=mosquitto) uses it.
     type: str
     default: ""
-  renamed:
-    description: For names of variables in messages, the names that the caller of the role knows them by.
-    type: dict
-    default: {}
   replacements:
     description:
       - For variables of other roles that O(role) sets itself, a sentence that says what to do instead. One that has another value than

@@ -85,6 +85,26 @@ def frontends(listeners: t.Sequence[Entry], directory: str) -> list[dict[str, t.
     return [frontend(listener) for listener in listeners]
 
 
+def brokers(names: t.Iterable[str], broker: Entry, ports: t.Mapping[str, int]) -> list[dict[str, t.Any]]:
+    """The broker instances of an edge host, as the role mosquitto takes them. HAProxy reaches them on the loopback."""
+
+    def listener(name: str, protocol: str) -> dict[str, t.Any]:
+        return {"port": ports[protocol] + int(name), "bind_address": "127.0.0.1", "protocol": protocol, "max_qos": 0}
+
+    return [
+        {
+            **broker,
+            "name": name,
+            "listeners": [listener(name, "mqtt"), listener(name, "websockets")],
+            # The core host keeps messages for each by its client id.
+            "bridges": [
+                {**bridge, "client_id_file": f"/etc/mosquitto-{name}/client-id"} for bridge in broker["bridges"]
+            ],
+        }
+        for name in names
+    ]
+
+
 def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
     """Where anonymous clients find each edge host that serves, from the variables of the edge hosts."""
 

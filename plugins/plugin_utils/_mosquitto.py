@@ -20,7 +20,11 @@ Variables = t.Mapping[str, t.Any]
 # It stands in the unit too, where systemd would read more into other characters; a directory is made writable for it.
 SOCKET = re.compile(r"(/[A-Za-z0-9._-]+){2,}")
 FILE = re.compile(r"(/[A-Za-z0-9._-]+)+")
-INSTANCE = re.compile(r"[a-z0-9]*")
+# The name of its user, mosquitto-NAME, has at most 32 characters.
+INSTANCE = re.compile(r"[a-z0-9]{0,22}")
+INSTANCE_IS = "has to be at most 22 small letters and digits"
+# These are the same for all brokers of a host.
+OF_THE_HOST = {"mosquitto_instances", "mosquitto_secure_logging", "mosquitto_wait_timeout"}
 EXPIRATION = re.compile(r"\d+[hdwmy]")
 UMASK = re.compile(r"0[0-7]{3}")
 MEMORY = re.compile(r"infinity|[1-9][0-9]*[KMGT]?|[1-9][0-9]?%")
@@ -351,8 +355,6 @@ def value_problems(variables: Variables) -> t.Iterator[str]:
         yield f"mosquitto_max_keepalive: {keepalive} is not between {LEAST_KEEPALIVE} and 65535; 0 is no limit"
     if not EXPIRATION.fullmatch(str(variables["mosquitto_persistent_client_expiration"])):
         yield f"mosquitto_persistent_client_expiration: {EXPIRATION_IS}"
-    if not INSTANCE.fullmatch(str(variables["mosquitto_instance"])):
-        yield "mosquitto_instance: has to be of small letters and digits"
     if not MEMORY.fullmatch(str(variables["mosquitto_memory_max"])):
         yield f"mosquitto_memory_max: {MEMORY_IS}"
     if not variables["mosquitto_accounts"] and variables["mosquitto_users"]:
@@ -373,6 +375,17 @@ def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str 
     if wrong_types:
         return wrong_types
     number = parse_version(version)
+    if not variables["mosquitto_instances"]:
+        return _broker_problems(variables, number)
+    found = [*_name_problems(variables["mosquitto_instances"])]
+    for index, instance in enumerate(variables["mosquitto_instances"]):
+        found += _instance_problems(variables, options, index, instance, number)
+    # What is wrong with a default is wrong for each broker that has it.
+    return [*dict.fromkeys(found)]
+
+
+def _broker_problems(variables: Variables, number: tuple[int, ...]) -> list[str]:
+    """What is wrong with one broker."""
     users = variables["mosquitto_users"]
     return [
         *value_problems(variables),
@@ -387,6 +400,29 @@ def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str 
     ]
 
 
+def _name_problems(instances: t.Sequence[Variables]) -> t.Iterator[str]:
+    for index, instance in enumerate(instances):
+        if not INSTANCE.fullmatch(str(instance.get("name", "!"))):
+            yield f"mosquitto_instances[{index}].name: {INSTANCE_IS}"
+    for name, first, again in _accounts.duplicates(str(instance.get("name")) for instance in instances):
+        yield f"mosquitto_instances[{again}].name: mosquitto_instances[{first}] is called {name!r} already"
+
+
+def _instance_problems(
+    variables: Variables, options: t.Mapping[str, t.Any], index: int, instance: Variables, number: tuple[int, ...]
+) -> t.Iterator[str]:
+    """What is wrong with one entry of mosquitto_instances, whose keys are variables without their prefix."""
+    named = {f"mosquitto_{key}": value for key, value in instance.items() if key not in ("name", "variables")}
+    places = {
+        name: instance.get("variables", {}).get(name[10:], f"mosquitto_instances[{index}].{name[10:]}")
+        for name in named
+    }
+    unknown = [name for name in named if name not in options or name in OF_THE_HOST]
+    problems = [f"{name}: there is no such key" for name in unknown] or [*_types.type_problems(named, options)]
+    for problem in problems or _broker_problems({**variables, **named}, number):
+        yield re.sub(r"\bmosquitto_[a-z_]+", lambda match: places.get(match[0], match[0]), problem)
+
+
 def account_problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
     """The same for the variable of the entry point that adds one account."""
     wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
@@ -394,6 +430,7 @@ def account_problems(variables: Variables, options: t.Mapping[str, t.Any], versi
         return wrong_types
     name, account = "mosquitto_account", variables["mosquitto_account"]
     found = [
+        *([] if INSTANCE.fullmatch(str(variables["mosquitto_instance"])) else [f"mosquitto_instance: {INSTANCE_IS}"]),
         *_accounts.user_problems([account], name),
         *hash_problems([account], name, parse_version(version)),
         *_acls.problems({"users": [account]}, f"{name}."),
@@ -402,10 +439,10 @@ def account_problems(variables: Variables, options: t.Mapping[str, t.Any], versi
     return [problem.replace(f"{name}[0]", name).replace(f"{name}.users[0]", name) for problem in found]
 
 
-def has_secrets(variables: Variables) -> bool:
-    """Whether a password or the like stands in the configuration."""
-    bridges, listeners = variables["mosquitto_bridges"], variables["mosquitto_listeners"]
-    free = [variables["mosquitto_options"], *((item.get("options") or {}) for item in (*bridges, *listeners))]
+def has_secrets(broker: Variables) -> bool:
+    """Whether a password or the like stands in the configuration of a broker."""
+    bridges, listeners = broker["bridges"], broker["listeners"]
+    free = [broker["options"], *((item.get("options") or {}) for item in (*bridges, *listeners))]
     return any(bridge.get("password") for bridge in bridges) or any(
         SECRET_OPTION.search(name) for options in free for name in options
     )

@@ -114,15 +114,13 @@ def pem_file(path: str, text: str) -> dict[str, t.Any]:
 
 
 def files(listeners: t.Iterable[Variables]) -> dict[str, list[dict[str, t.Any]]]:
-    """What the modules text_files and tls_validate take: directories and files of those that are texts, and all pairs."""
-    listeners = [*listeners]
+    """What the module text_files takes: directories and files of those that are texts."""
     own = [listener["tls"] for listener in listeners if (listener.get("tls") or {}).get("key_pem") is not None]
     folders = dict.fromkeys(os.path.dirname(tls["key"]) for tls in own)
     above = dict.fromkeys(os.path.dirname(folder) for folder in folders)
     return {
         "directories": [{"path": path, "mode": "0700", **OWNER} for path in (*above, *folders)],
         "files": [pem_file(tls[key], tls[f"{key}_pem"]) for tls in own for key in PATH_KEYS],
-        "pairs": [_pair(listener["port"], listener["tls"]) for listener in listeners if listener.get("tls")],
     }
 
 
@@ -131,3 +129,8 @@ def _pair(port: int, tls: Variables) -> dict[str, t.Any]:
     keys = PATH_KEYS if tls.get("key_pem") is None else PEM_KEYS
     ciphers = {"ciphers": str(tls["ciphers"])} if tls.get("ciphers") is not None else {}
     return {"port": port, **{key: tls[key] for key in keys}, **ciphers}
+
+
+def pairs(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
+    """What the module tls_validate takes: the certificate and key of each listener that has them."""
+    return [_pair(listener["port"], listener["tls"]) for listener in listeners if listener.get("tls")]

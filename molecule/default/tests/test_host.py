@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from firehose_testing.fixtures import Firehoses
 from testinfra.host import Host
@@ -15,13 +17,15 @@ SECRETS = {
     "/etc/mosquitto/live/files/etc/mosquitto/passwd": "mosquitto",
     "/etc/mosquitto/live/files/etc/mosquitto/acl": "mosquitto",
     "/etc/mosquitto/mosquitto.conf": "mosquitto",
-    "/etc/mosquitto-public/live/mosquitto.conf": "mosquitto",
+    "/etc/mosquitto-public/live/mosquitto.conf": "mosquitto-public",
+    "/etc/mosquitto-public/mosquitto.conf": "mosquitto-public",
     "/etc/germqtt/germqtt.conf": "germqtt",
     "/etc/germqtt/.ssh/id_germqtt": "germqtt",
 }
 # files with what the brokers know each other by, which only root reads; the brokers have copies
 BETWEEN_BROKERS = ["/etc/mosquitto/firehose-relay.password", "/etc/mosquitto-public/client-id"]
-BROKERS = ["mosquitto", "mosquitto@public"]
+# and their users
+BROKERS = {"mosquitto": "mosquitto", "mosquitto@public": "mosquitto-public"}
 CAP_NET_BIND_SERVICE = 1 << 10
 
 
@@ -48,19 +52,22 @@ def test_no_unit_has_failed(host: Host) -> None:
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
-@pytest.mark.parametrize("port", [1883, 80, 8883, 443, 1884, 8084])
-def test_port_belongs_to_the_broker(host: Host, port: int) -> None:
+@pytest.mark.parametrize(
+    ("user", "port"),
+    [*itertools.product(["mosquitto-public"], [1883, 80, 8883, 443]), ("mosquitto", 1884), ("mosquitto", 8084)],
+)
+def test_port_belongs_to_the_broker(host: Host, user: str, port: int) -> None:
     ss = f"ss --no-header --listening --tcp --numeric --extended 'sport = :{port}'"
     listeners = host.check_output(ss).splitlines()
-    uid = host.check_output("id --user mosquitto")
+    uid = host.check_output("id --user %s", user)
     assert any(f"0.0.0.0:{port} " in line or f"*:{port} " in line for line in listeners)
     assert [line for line in listeners if f" uid:{uid} " not in line] == []
 
 
-@pytest.mark.parametrize("unit", BROKERS)
-def test_broker_has_one_capability(host: Host, unit: str) -> None:
+@pytest.mark.parametrize(("unit", "user"), BROKERS.items())
+def test_broker_has_one_capability(host: Host, unit: str, user: str) -> None:
     status = status_of(host, unit)
-    assert set(status["Uid"].split()) == {host.check_output("id --user mosquitto")}
+    assert set(status["Uid"].split()) == {host.check_output("id --user %s", user)}
     for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(status[kind], 16) == CAP_NET_BIND_SERVICE, kind
     assert status["NoNewPrivs"] == "1"
@@ -84,8 +91,32 @@ def test_service_is_confined_while_it_works(host: Host, unit: str, most: float) 
 @pytest.mark.parametrize("path", SECRETS)
 def test_secret_is_for_its_service_alone(host: Host, path: str) -> None:
     assert host.run("runuser --user %s -- cat %s", SECRETS[path], path).succeeded
-    for stranger in {"mosquitto", "germqtt", "nobody"} - {SECRETS[path]}:
+    for stranger in {*SECRETS.values(), "nobody"} - {SECRETS[path]}:
         assert host.run("runuser --user %s -- cat %s", stranger, path).failed, stranger
+
+
+@pytest.mark.parametrize(("taken_over", "other"), itertools.permutations(BROKERS, 2))
+def test_a_broker_that_was_taken_over_reaches_nothing_of_the_other(host: Host, taken_over: str, other: str) -> None:
+    pid, name = host.check_output("systemctl show --property MainPID --value %s", other), other.replace("@", "-")
+
+    def tried(user: str) -> list[str]:
+        """What a process of a user can do, with the capability of the unit."""
+        ways = {
+            "end it": f"kill -0 {pid}",
+            "read its memory": f"head --bytes 0 /proc/{pid}/mem",
+            "write its memory": f": >>/proc/{pid}/mem",
+            "see its files": f"ls /proc/{pid}/root/ /proc/{pid}/fd",
+            "read what it reads": f"cat /etc/{name}/live/mosquitto.conf",
+            "read its messages": f"ls /var/lib/{name} && cat /var/lib/{name}/mosquitto.db",
+            "write its messages": f"touch /var/lib/{name}/x",
+            "use its directory": f"touch /run/{name}/x && rm /run/{name}/x",
+        }
+        drop = "setpriv --reuid %s --regid %s --init-groups --inh-caps -all,+net_bind_service --ambient-caps -all,+net_bind_service sh -c %s"
+        return [what for what, command in ways.items() if host.run(drop, user, user, command).succeeded]
+
+    assert tried(BROKERS[taken_over]) == []
+    # The same attempts by its own user show that they are ones.
+    assert {"end it", "read what it reads", "use its directory"} <= set(tried(BROKERS[other]))
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "mosquitto-public"])

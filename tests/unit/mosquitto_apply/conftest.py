@@ -39,6 +39,7 @@ address 127.0.0.1:1884
 def instance(tmp_path, monkeypatch):
     """A broker whose files are below a temporary directory, with a set-up that holds together."""
     sets = importlib.import_module("mosquitto_apply.sets")
+    me = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
 
     class Elsewhere(importlib.import_module("mosquitto_apply.instance").Instance):
         """The same, below another root."""
@@ -46,6 +47,7 @@ def instance(tmp_path, monkeypatch):
         folder = tmp_path / "etc"
         runtime = tmp_path / "run"
         unit_file = tmp_path / "mosquitto.service"
+        user = me[0]
 
     for folder in (Elsewhere.folder, Elsewhere.runtime):
         folder.mkdir()
@@ -54,8 +56,6 @@ def instance(tmp_path, monkeypatch):
     found.config.write_text(CONFIG.format(folder=found.folder), encoding="utf-8")
     for name in ("passwd", "acl", "cert.pem", "key.pem"):
         (found.folder / name).write_text("", encoding="utf-8")
-    me = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
-    monkeypatch.setattr(sets, "BROKER", me[0])
     for name in ("chown", "fchown"):
         monkeypatch.setattr(sets.os, name, lambda *_args: None)
     return found

@@ -17,7 +17,13 @@ def test_every_broker_that_was_given_a_set_and_no_other(tmp_path):
     assert every(tmp_path) == [Instance(""), Instance("public"), Instance("relay")]
 
 
-@pytest.mark.parametrize("name", ["a/b", "A", "a-b", "."])
+def test_each_instance_has_a_user_of_its_own():
+    longest = Instance("a" * 22)
+    assert [Instance("").user, Instance("public").user] == ["mosquitto", "mosquitto-public"]
+    assert len(longest.user) == 32  # what Linux allows
+
+
+@pytest.mark.parametrize("name", ["a/b", "A", "a-b", ".", "a" * 23])
 def test_a_name_that_could_lead_elsewhere_is_none(name):
     with pytest.raises(Problem, match="no name of an instance"):
         Instance(name)

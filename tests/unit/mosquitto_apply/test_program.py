@@ -15,8 +15,8 @@ ROLE = Path(__file__).parents[3] / "roles/mosquitto"
 
 
 def test_it_has_all_that_it_imports(tmp_path):
-    tasks = yaml.safe_load((ROLE / "tasks/broker.yml").read_text(encoding="utf-8"))
-    [options] = [task["opendev.firehose.zipapp"] for task in tasks if "opendev.firehose.zipapp" in task]
+    [block] = yaml.safe_load((ROLE / "tasks/configure.yml").read_text(encoding="utf-8"))
+    [options] = [task["opendev.firehose.zipapp"] for task in block["block"] if "opendev.firehose.zipapp" in task]
     program = tmp_path / "mosquitto-apply"
     program.write_bytes(
         _zipapp.build(ROLE / "files" / options["src"], options["main"], sys.executable, options["module_utils"])

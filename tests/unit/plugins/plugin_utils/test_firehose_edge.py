@@ -135,3 +135,12 @@ def test_edges_that_are_drained_have_no_public():
 def test_lines_say_whose_they_are():
     results = [{"item": {"name": "a"}, "table": ["x", "y"]}, {"item": {"name": "b"}, "table": ["z"]}]
     assert _firehose_edge.lines(results, "table") == ["x [a]", "y [a]", "z [b]"]
+
+
+def test_brokers_differ_in_name_ports_and_client_id():
+    broker = {"persistence": False, "bridges": [{"name": "firehose"}]}
+    first, second = _firehose_edge.brokers(["1", "2"], broker, {"mqtt": 21000, "websockets": 22000})
+    assert [listener["port"] for listener in second["listeners"]] == [21002, 22002]
+    assert {listener["bind_address"] for listener in first["listeners"] + second["listeners"]} == {"127.0.0.1"}
+    assert second["bridges"] == [{"name": "firehose", "client_id_file": "/etc/mosquitto-2/client-id"}]
+    assert (first["name"], first["persistence"]) == ("1", False)

@@ -187,7 +187,7 @@ def test_a_rule_that_lets_anybody_publish_has_to_be_allowed(problems, rules):
 )
 def test_one_account(roles, account, problem):
     options = roles["mosquitto"].specs["account"]["options"]
-    found = _mosquitto.account_problems({"mosquitto_account": account}, options, "2.0.21-1")
+    found = _mosquitto.account_problems({"mosquitto_instance": "", "mosquitto_account": account}, options, "2.0.21-1")
     assert len(found) == (1 if problem else 0)
     assert all(line.startswith(problem) for line in found)
 
@@ -259,17 +259,63 @@ def test_values(problems, change, why):
     assert why in problem
 
 
+BRIDGE = FINE["mosquitto_bridges"][0]
+
+
 @pytest.mark.parametrize(
     ("change", "secret"),
     [
         ({}, False),
-        ({"mosquitto_bridges": [{**FINE["mosquitto_bridges"][0], "password": "p"}]}, True),
-        ({"mosquitto_bridges": [{**FINE["mosquitto_bridges"][0], "options": {"bridge_psk": "p"}}]}, True),
-        ({"mosquitto_options": {"plugin_opt_x": "p"}}, True),
+        ({"bridges": [{**BRIDGE, "password": "p"}]}, True),
+        ({"bridges": [{**BRIDGE, "options": {"bridge_psk": "p"}}]}, True),
+        ({"options": {"plugin_opt_x": "p"}}, True),
     ],
 )
 def test_has_secrets(change, secret):
-    assert _mosquitto.has_secrets({**FINE, **change}) is secret
+    assert (
+        _mosquitto.has_secrets({"listeners": [{"port": 1883}], "bridges": [BRIDGE], "options": {}, **change}) is secret
+    )
+
+
+def test_instances_have_the_other_variables_as_defaults(problems):
+    instances = [{"name": ""}, {"name": "public", "accounts": False, "users": [], "listeners": [{"port": 8883}]}]
+    assert problems(mosquitto_instances=instances) == []
+    # Without its own, the second one would have no accounts and users.
+    del instances[1]["users"]
+    assert problems(mosquitto_instances=instances) == [
+        "mosquitto_instances[1].accounts: the broker has none, but mosquitto_users lists some"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("instance", "where"),
+    [
+        ({}, "mosquitto_instances[1].name: has to be at most 22"),
+        ({"name": "Public"}, "mosquitto_instances[1].name: has to be at most 22"),
+        ({"name": "x" * 23}, "mosquitto_instances[1].name: has to be at most 22"),
+        ({"name": "first"}, "mosquitto_instances[1].name: mosquitto_instances[0] is called 'first' already"),
+        ({"name": "a", "listener": []}, "mosquitto_instances[1].listener: there is no such key"),
+        ({"name": "a", "wait_timeout": 1}, "mosquitto_instances[1].wait_timeout: there is no such key"),
+        ({"name": "a", "persistence": "no"}, "mosquitto_instances[1].persistence: has to be a boolean"),
+        ({"name": "a", "listeners": [{"port": 0}]}, "mosquitto_instances[1].listeners[0]"),
+        ({"name": "a", "listeners": [{"prt": 1}]}, "mosquitto_instances[1].listeners[0].prt: there is no such key"),
+        ({"name": "a", "users": [{"name": ""}]}, "mosquitto_instances[1].users[0]"),
+        ({"name": "a", "umask": "x"}, "mosquitto_instances[1].umask: "),
+        (
+            {"name": "a", "listeners": [{"port": 0}], "variables": {"listeners": "my_listeners"}},
+            "my_listeners[0]",
+        ),
+    ],
+)
+def test_a_problem_of_an_instance_has_its_place(problems, instance, where):
+    found = problems(mosquitto_instances=[{"name": "first"}, instance])
+    assert found[0].startswith(where)
+
+
+def test_a_wrong_default_is_told_once(problems):
+    instances = [{"name": ""}, {"name": "public"}]
+    (problem,) = problems(mosquitto_instances=instances, mosquitto_sys_interval=-1)
+    assert problem.startswith("mosquitto_sys_interval: ")
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\x7f", "\x85", "\u2028", "\u2029"])

@@ -100,3 +100,8 @@ def test_texts_become_files_of_their_own_for_each_listener():
         {**TEXTS, "certificate": "/d/8883/certificate.pem", "key": "/d/8883/key.pem"},
         {**TEXTS, "certificate": "/d/8883-::1/certificate.pem", "key": "/d/8883-::1/key.pem"},
     ]
+
+
+def test_pairs_are_of_all_listeners_with_tls():
+    listeners = [{"port": 1883}, {"port": 1, "tls": {**PATHS, "ciphers": "HIGH"}}, {"port": 8883, "tls": TEXTS}]
+    assert _tls.pairs(listeners) == [{"port": 1, **PATHS, "ciphers": "HIGH"}, {"port": 8883, **TEXTS}]

@@ -34,6 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--put-back", action="store_true", help="replace files that the broker cannot take by those that it has"
     )
+    parser.add_argument(
+        "--only-put-back",
+        action="store_true",
+        help="replace the files by those that the broker has, and do nothing else",
+    )
     parser.add_argument("--reload", action="store_true", help="for ExecReload=: reload in any case, and never restart")
     parser.add_argument("--json", action="store_true", help="say it as JSON")
     parser.add_argument(
@@ -49,6 +54,10 @@ def _apply(instance: Instance, options: argparse.Namespace) -> None:
     transaction = Transaction(instance, options.timeout)
     if options.reload:
         transaction.reload()
+        return
+    if options.only_put_back:
+        told = transaction.only_put_back()
+        print(json.dumps({"told": told}) if options.json else told)
         return
     outcome = transaction.run(check=options.check, put_back=options.put_back)
     if options.json:
@@ -75,8 +84,8 @@ def main() -> int:
     """Run the command; return its exit status."""
     parser = _parser()
     options = parser.parse_args()
-    if options.all and (options.instance or options.json or options.reload):
-        parser.error("--all goes neither with an instance nor with --json or --reload")
+    if options.all and (options.instance or options.json or options.reload or options.only_put_back):
+        parser.error("--all goes neither with an instance nor with --json, --reload or --only-put-back")
     # What the sets hold is nobody else's.
     os.umask(0o077)
     try:

@@ -18,12 +18,17 @@ class Instance:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]*", self.name):
-            raise Problem(f"{self.name!r} is no name of an instance: those are of small letters and digits")
+        if not re.fullmatch(r"[a-z0-9]{0,22}", self.name):
+            raise Problem(f"{self.name!r} is no name of an instance: those are of at most 22 small letters and digits")
 
     @property
     def _suffix(self) -> str:
         return f"-{self.name}" if self.name else ""
+
+    @property
+    def user(self) -> str:
+        """The user that it runs as. No instance can read the files of another, or end it."""
+        return f"mosquitto{self._suffix}"
 
     @property
     def unit(self) -> str:

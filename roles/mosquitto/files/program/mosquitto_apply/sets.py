@@ -14,6 +14,7 @@ import base64
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import grp
 import json
 import os
@@ -31,7 +32,6 @@ from mosquitto_apply import config
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 
-BROKER = "mosquitto"
 CONFIG = "mosquitto.conf"
 # Root's own copy of all files, with their owners and modes. Sets of earlier versions have none.
 KEPT = "kept.json"
@@ -199,17 +199,25 @@ class Sets:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
+
+    @functools.cached_property
+    def _broker(self) -> tuple[int, int]:
+        """The user and group of the broker. In check mode on a host that has yet to get the broker there is none."""
         try:
-            self._broker = pwd.getpwnam(BROKER).pw_uid, grp.getgrnam(BROKER).gr_gid
+            return pwd.getpwnam(self.instance.user).pw_uid, grp.getgrnam(self.instance.user).gr_gid
         except KeyError:
-            raise Problem(f"there is no user and group {BROKER}: is the package installed?") from None
+            raise Problem(
+                f"there is no user and group {self.instance.user}: is the package installed, and has the role run?"
+            ) from None
 
     @contextlib.contextmanager
     def locked(self) -> t.Iterator[None]:
         """Be the only one that changes them."""
         if not self.instance.sets.is_dir():
             self.instance.sets.mkdir()
-            self._make_ours(self.instance.sets)
+        # Each set is closed. The user of earlier versions, who has its set until the broker restarts, gets through.
+        os.chown(self.instance.sets, 0, 0)
+        self.instance.sets.chmod(0o711)
         descriptor = os.open(self.instance.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + LOCK_TIMEOUT
         try:

@@ -134,6 +134,12 @@ class Transaction:
                 raise Problem(f"{_words(exc)}\n{_told(restored)}") from exc
             return outcome
 
+    def only_put_back(self) -> str:
+        """Have the files be as those that the broker has, for a change that failed elsewhere; say which were not."""
+        with self.sets.locked():
+            kept = sets.kept(self.instance, self.sets.live())
+            return _told(sets.put_back(kept)) if kept else "There is no earlier configuration to go back to."
+
     def reload(self) -> None:
         """Have the broker read its files, if a reload is enough for what changed in them, and they are good."""
         with self._alone():

@@ -28,7 +28,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
 from mosquitto_apply import command, config, probe, rights
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
-from mosquitto_apply.sets import BROKER, CONFIG, Files, for_broker, load
+from mosquitto_apply.sets import CONFIG, Files, for_broker, load
 
 ARGUMENT = "--inside-trial"
 SET = pathlib.Path("/run/trial-set")
@@ -149,8 +149,12 @@ def _mounts(files: Files) -> None:
     _mount(files.instance.folder)
     # systemd makes it for the unit.
     files.instance.runtime.mkdir(exist_ok=True)
-    broker = pwd.getpwnam(BROKER).pw_uid, grp.getgrnam(BROKER).gr_gid
-    os.chown(files.instance.runtime, *broker)
+    user = files.instance.user
+    broker = pwd.getpwnam(user).pw_uid, grp.getgrnam(user).gr_gid
+    # The unit hands over the directory with the stored messages when it starts.
+    stored = [pathlib.Path(value) for value in config.values(files.lines, "persistence_location")]
+    for path in (files.instance.runtime, *filter(pathlib.Path.is_dir, stored)):
+        os.chown(path, *broker)
     for path, content in for_broker(files).items():
         (SET / path).parent.mkdir(parents=True, exist_ok=True)
         (SET / path).write_bytes(content)
@@ -175,7 +179,15 @@ def _mount(folder: pathlib.Path, options: str = "mode=0755") -> None:
 
 
 def _serve(files: Files, timeout: float) -> str:
-    words = ["setpriv", "--reuid", BROKER, "--regid", BROKER, "--init-groups", "--no-new-privs"]
+    words = [
+        "setpriv",
+        "--reuid",
+        files.instance.user,
+        "--regid",
+        files.instance.user,
+        "--init-groups",
+        "--no-new-privs",
+    ]
     words += [f"--{kind}={CAPABILITY}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
     words += ["/usr/sbin/mosquitto", "-c", f"{files.instance.live}/{CONFIG}"]
     with LOG.open("w+", encoding="utf-8", errors="replace") as log:
