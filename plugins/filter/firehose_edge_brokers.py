@@ -29,11 +29,9 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Set up one broker for each CPU
-  ansible.builtin.include_role:
-    name: opendev.firehose.mosquitto
-  vars:
-    mosquitto_instances: "{{ ['1', '2'] | opendev.firehose.firehose_edge_brokers(broker, {'mqtt': 21000, 'websockets': 22000}) }}"
+- name: Show the brokers of an edge host with two CPUs
+  ansible.builtin.debug:
+    msg: "{{ ['1', '2'] | opendev.firehose.firehose_edge_brokers({'bridges': []}, {'mqtt': 21000, 'websockets': 22000}) }}"
 """
 
 RETURN = r"""

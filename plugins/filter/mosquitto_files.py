@@ -22,12 +22,17 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Write what the brokers of this host need
-  opendev.firehose.text_files:
-    directories: "{{ wanted.directories }}"
-    files: "{{ wanted.files }}"
+- name: Show which files the brokers have
+  ansible.builtin.debug:
+    msg: "{{ (brokers | opendev.firehose.mosquitto_files).files | map(attribute='path') }}"
   vars:
-    wanted: "{{ brokers | opendev.firehose.mosquitto_files }}"
+    brokers:
+      - name: public
+        accounts: true
+        listeners:
+          - port: 1883
+        options: {}
+        bridges: []
 """
 
 RETURN = r"""

@@ -20,10 +20,16 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Validate certificates and keys before anything is changed
-  opendev.firehose.tls_validate:
-    variable: firehose_listeners
-    pairs: "{{ firehose_listeners | opendev.firehose.mosquitto_tls_pairs }}"
+- name: Show which certificates the listeners have
+  ansible.builtin.debug:
+    msg: "{{ listeners | opendev.firehose.mosquitto_tls_pairs | map(attribute='certificate') }}"
+  vars:
+    listeners:
+      - port: 1883
+      - port: 8883
+        tls:
+          certificate: /etc/letsencrypt/live/firehose01.example.org/fullchain.pem
+          key: /etc/letsencrypt/live/firehose01.example.org/privkey.pem
 """
 
 RETURN = r"""

@@ -110,7 +110,7 @@ def test_no_edge_begins_behind_one_that_failed(tmp_path):
 
 
 @pytest.mark.parametrize(("group", "fine"), [("firehose", "fine"), ("firehose_edges", "fine_edge")])
-@pytest.mark.parametrize("name", ["mosquitto_allow_anonymous", "mosquitto_bridges"])
+@pytest.mark.parametrize("name", ["mosquitto_allow_anonymous", "mosquitto_instances"])
 def test_what_a_role_sets_itself_is_refused_on_the_command_line(tmp_path, group, fine, name):
     """There it would take the place of the role's value, on all brokers."""
     found = play(tmp_path, {group: {"hosts": {"host": CASES[fine]}, "vars": LOCAL}}, **{name: True})

@@ -32,16 +32,9 @@ VARIABLES = {
         "$7$1000$bm90IGEgc2VjcmV0$d5fheKbpBlau1cYFz5p30mVlZAJiYKX/KUHbdRDfFnd7pVphfwvvv9+8kvsmFVfwquCYneCx7CqvN52ywvGnwg=="
     ),
     "vault_germqtt_ssh_private_key": "only for tests",
-    "vault_certificate": "only for tests",
-    "vault_key": "only for tests",
     "firehose_publishers": [{"name": "zuul", "password": "only-for-tests", "topics": ["zuul/#"]}],
     "firehose_readers": [{"name": "monitor", "password": "only-for-tests", "sys": ["broker/uptime"]}],
     "firehose_listeners": [{"port": 1883}, {"port": 1884, "bind_address": "127.0.0.1"}],
-    "my_variables": {
-        "mosquitto_bridges": [],
-        "mosquitto_listeners": [{"port": 1883}],
-        "mosquitto_options": {},
-    },
 }
 
 

@@ -18,14 +18,14 @@ from firehose_testing.clients import ANONYMOUS, Account
 PORT = 2883
 PASSWORD, CLIENT_ID = "/etc/mosquitto/relay.password", "/etc/mosquitto-relay/client-id"
 INSTANCE = {
-    "mosquitto_instance": "relay",
-    "mosquitto_listeners": [{"port": PORT}],
-    "mosquitto_allow_anonymous": True,
-    "mosquitto_users": [],
-    "mosquitto_acl": {"anonymous": [{"topic": "both/#"}]},
-    "mosquitto_persistence": False,
-    "mosquitto_options": {},
-    "mosquitto_bridges": [
+    "name": "relay",
+    "listeners": [{"port": PORT}],
+    "allow_anonymous": True,
+    "users": [],
+    "acl": {"anonymous": [{"topic": "both/#"}]},
+    "persistence": False,
+    "options": {},
+    "bridges": [
         {
             "name": "main",
             "addresses": ["127.0.0.1:1883"],
@@ -39,7 +39,7 @@ INSTANCE = {
 }
 ACCOUNT = {"name": "relay", "password_file": PASSWORD, "rules": [{"topic": "both/#"}]}
 LEFT = f"/etc/mosquitto-relay /var/lib/mosquitto-relay /etc/systemd/system/mosquitto@relay.service {PASSWORD}"
-REMOVE = f"systemctl disable --now mosquitto@relay; rm -rf {LEFT}; systemctl daemon-reload"
+REMOVE = f"systemctl disable --now mosquitto@relay; rm -rf {LEFT}; userdel mosquitto-relay; systemctl daemon-reload"
 
 
 def include(tasks_from: str, **variables: t.Any) -> dict[str, t.Any]:
@@ -65,7 +65,7 @@ def relayed(brokers: Brokers, role: Role, tmp_path_factory: pytest.TempPathFacto
     """How many changes a second run makes, by broker."""
     folder = tmp_path_factory.mktemp("instance")
     role.ensure()
-    tasks = [include("account", mosquitto_account=ACCOUNT), include("instance", **INSTANCE)]
+    tasks = [include("account", mosquitto_account=ACCOUNT), include("main", mosquitto_instances=[INSTANCE])]
     play(brokers, folder, *tasks)
     again = play(brokers, folder, *tasks)
     yield {name: stats["changed"] for name, stats in again.items()}
