@@ -74,3 +74,17 @@ def test_files_are_put_back_after_an_unexpected_error(instance, monkeypatch, che
         change.run(check=check, put_back=True)
     assert ("Put back as before: " in str(fault.value)) is not check
     assert (acl.read_bytes() == before) is not check
+
+
+def test_files_are_put_back_for_a_change_that_failed_elsewhere(instance):
+    change = Transaction(instance, 1)
+    assert change.only_put_back() == "There is no earlier configuration to go back to."
+    found = sets.Sets(instance)
+    with found.locked():
+        found.turn(found.add(sets.find(instance)))
+    acl = instance.folder / "acl"
+    before = acl.read_bytes()
+    acl.write_bytes(before + b"# changed\n")
+    assert change.only_put_back() == f"Put back as before: {acl}"
+    assert acl.read_bytes() == before
+    assert change.only_put_back() == "Its files are as before."

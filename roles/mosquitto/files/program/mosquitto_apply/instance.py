@@ -83,5 +83,7 @@ class Instance:
 
 def every(root: pathlib.Path = pathlib.Path("/etc")) -> list[Instance]:
     """The brokers that were ever given a set of files, the one without a name first. A copy of a folder is none."""
-    names = [re.fullmatch(r"mosquitto(?:-([a-z0-9]+))?", path.parent.name) for path in root.glob("mosquitto*/sets")]
+    names = [
+        re.fullmatch(r"mosquitto(?:-([a-z0-9]{1,22}))?", path.parent.name) for path in root.glob("mosquitto*/sets")
+    ]
     return [Instance(name) for name in sorted(name[1] or "" for name in names if name)]
