@@ -80,7 +80,7 @@ class ActionModule(ActionBase):
     def _command_line_problems(self, role: str, names: set[str]) -> list[str]:
         """Values from the command line would take the place of those that the role itself gives to other roles."""
         return [
-            f"{name}: remove it from the command line (-e), where it overrides the value that role {role} sets itself"
+            f"{name}: remove it from the command line (-e): role {role} sets this variable itself"
             for name in sorted(names & load_extra_vars(self._loader).keys())
         ]
 

@@ -375,13 +375,15 @@ def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str 
     if wrong_types:
         return wrong_types
     number = parse_version(version)
+    if variables.get("mosquitto_instance"):
+        return ["mosquitto_instance: it is for the entry points account and look; list brokers in mosquitto_instances"]
     if not variables["mosquitto_instances"]:
         return _broker_problems(variables, number)
     found = [*_name_problems(variables["mosquitto_instances"])]
     for index, instance in enumerate(variables["mosquitto_instances"]):
         found += _instance_problems(variables, options, index, instance, number)
     # What is wrong with a default is wrong for each broker that has it.
-    return [*dict.fromkeys(found)]
+    return [*dict.fromkeys(found)] or [*_overlap_problems(variables)]
 
 
 def _broker_problems(variables: Variables, number: tuple[int, ...]) -> list[str]:
@@ -402,10 +404,24 @@ def _broker_problems(variables: Variables, number: tuple[int, ...]) -> list[str]
 
 def _name_problems(instances: t.Sequence[Variables]) -> t.Iterator[str]:
     for index, instance in enumerate(instances):
-        if not INSTANCE.fullmatch(str(instance.get("name", "!"))):
+        name = instance.get("name")
+        # A number, such as 0, is not the text that it looks like.
+        if not isinstance(name, str) or not INSTANCE.fullmatch(name):
             yield f"mosquitto_instances[{index}].name: {INSTANCE_IS}"
     for name, first, again in _accounts.duplicates(str(instance.get("name")) for instance in instances):
         yield f"mosquitto_instances[{again}].name: mosquitto_instances[{first}] is called {name!r} already"
+
+
+def _overlap_problems(variables: Variables) -> t.Iterator[str]:
+    """Listeners of different brokers that want the same place."""
+    brokers = [
+        (instance["name"] or "mosquitto.service", instance.get("listeners", variables["mosquitto_listeners"]))
+        for instance in variables["mosquitto_instances"]
+    ]
+    for (first, ones), (second, others) in itertools.combinations(brokers, 2):
+        for one, other in itertools.product(ones, others):
+            if overlap(one, other):
+                yield f"mosquitto_instances: {first} and {second} both listen on {place(one)}; give each its own listeners"
 
 
 def _instance_problems(
@@ -430,7 +446,11 @@ def account_problems(variables: Variables, options: t.Mapping[str, t.Any], versi
         return wrong_types
     name, account = "mosquitto_account", variables["mosquitto_account"]
     found = [
-        *([] if INSTANCE.fullmatch(str(variables["mosquitto_instance"])) else [f"mosquitto_instance: {INSTANCE_IS}"]),
+        *(
+            []
+            if INSTANCE.fullmatch(str(variables.get("mosquitto_instance", "")))
+            else [f"mosquitto_instance: {INSTANCE_IS}"]
+        ),
         *_accounts.user_problems([account], name),
         *hash_problems([account], name, parse_version(version)),
         *_acls.problems({"users": [account]}, f"{name}."),

@@ -88,3 +88,18 @@ def test_files_are_put_back_for_a_change_that_failed_elsewhere(instance):
     assert change.only_put_back() == f"Put back as before: {acl}"
     assert acl.read_bytes() == before
     assert change.only_put_back() == "Its files are as before."
+
+
+def test_systemd_reads_a_unit_that_was_put_back(instance, monkeypatch):
+    found = sets.Sets(instance)
+    with found.locked():
+        found.turn(found.add(sets.find(instance)))
+    change = Transaction(instance, 1)
+    read: list[bytes] = []
+    monkeypatch.setattr(change.service, "reload_units", lambda: read.append(instance.unit_file.read_bytes()))
+    before = instance.unit_file.read_bytes()
+    assert change.only_put_back() == "Its files are as before."
+    assert read == []
+    instance.unit_file.write_bytes(before + b"# changed\n")
+    change.only_put_back()
+    assert read == [before]

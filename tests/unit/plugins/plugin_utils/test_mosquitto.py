@@ -187,7 +187,7 @@ def test_a_rule_that_lets_anybody_publish_has_to_be_allowed(problems, rules):
 )
 def test_one_account(roles, account, problem):
     options = roles["mosquitto"].specs["account"]["options"]
-    found = _mosquitto.account_problems({"mosquitto_instance": "", "mosquitto_account": account}, options, "2.0.21-1")
+    found = _mosquitto.account_problems({"mosquitto_account": account}, options, "2.0.21-1")
     assert len(found) == (1 if problem else 0)
     assert all(line.startswith(problem) for line in found)
 
@@ -278,7 +278,8 @@ def test_has_secrets(change, secret):
 
 
 def test_instances_have_the_other_variables_as_defaults(problems):
-    instances = [{"name": ""}, {"name": "public", "accounts": False, "users": [], "listeners": [{"port": 8883}]}]
+    listener = {"port": 1885}
+    instances = [{"name": ""}, {"name": "public", "accounts": False, "users": [], "listeners": [listener]}]
     assert problems(mosquitto_instances=instances) == []
     # Without its own, the second one would have no accounts and users.
     del instances[1]["users"]
@@ -292,6 +293,7 @@ def test_instances_have_the_other_variables_as_defaults(problems):
     [
         ({}, "mosquitto_instances[1].name: has to be at most 22"),
         ({"name": "Public"}, "mosquitto_instances[1].name: has to be at most 22"),
+        ({"name": 0}, "mosquitto_instances[1].name: has to be at most 22"),
         ({"name": "x" * 23}, "mosquitto_instances[1].name: has to be at most 22"),
         ({"name": "first"}, "mosquitto_instances[1].name: mosquitto_instances[0] is called 'first' already"),
         ({"name": "a", "listener": []}, "mosquitto_instances[1].listener: there is no such key"),
@@ -310,6 +312,19 @@ def test_instances_have_the_other_variables_as_defaults(problems):
 def test_a_problem_of_an_instance_has_its_place(problems, instance, where):
     found = problems(mosquitto_instances=[{"name": "first"}, instance])
     assert found[0].startswith(where)
+
+
+def test_two_brokers_cannot_have_the_same_port(problems):
+    listener = {"port": 1883, "bind_address": "127.0.0.1"}
+    instances = [{"name": ""}, {"name": "relay", "listeners": [listener]}]
+    assert problems(mosquitto_instances=instances) == [
+        "mosquitto_instances: mosquitto.service and relay both listen on port 1883; give each its own listeners"
+    ]
+
+
+def test_the_variable_of_other_entry_points_is_rejected(problems):
+    (problem,) = problems(mosquitto_instance="relay")
+    assert problem.startswith("mosquitto_instance: ")
 
 
 def test_a_wrong_default_is_told_once(problems):

@@ -130,15 +130,21 @@ class Transaction:
             except FAULTS as exc:
                 if check or not (put_back and kept):
                     raise Problem(_words(exc)) from exc
-                restored = sets.put_back(kept, wanted)
-                raise Problem(f"{_words(exc)}\n{_told(restored)}") from exc
+                raise Problem(f"{_words(exc)}\n{self._put_back(kept, wanted)}") from exc
             return outcome
 
     def only_put_back(self) -> str:
         """Have the files be as those that the broker has, for a change that failed elsewhere; say which were not."""
         with self.sets.locked():
             kept = sets.kept(self.instance, self.sets.live())
-            return _told(sets.put_back(kept)) if kept else "There is no earlier configuration to go back to."
+            return self._put_back(kept) if kept else "There is no earlier configuration to go back to."
+
+    def _put_back(self, kept: Files, found: Files | None = None) -> str:
+        """Put back the files, and have systemd read the unit again: for another broker it may have read the one that goes."""
+        restored = sets.put_back(kept, found)
+        if str(self.instance.unit_file) in restored:
+            self.service.reload_units()
+        return _told(restored)
 
     def reload(self) -> None:
         """Have the broker read its files, if a reload is enough for what changed in them, and they are good."""
