@@ -10,7 +10,7 @@ short_description: List the broker instances of an edge host
 version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Gives what the role P(opendev.firehose.mosquitto#role) takes as O(opendev.firehose.mosquitto#role:mosquitto_instances). The listeners are on the
+  - Gives what the role P(opendev.firehose.mosquitto#role) takes as O(opendev.firehose.mosquitto#role:main:mosquitto_instances). The listeners are on the
     loopback, for HAProxy.
 options:
   _input:
@@ -19,7 +19,7 @@ options:
     elements: str
     required: true
   broker:
-    description: What all brokers have in common, with the keys of O(opendev.firehose.mosquitto#role:mosquitto_instances).
+    description: What all brokers have in common, with the keys of O(opendev.firehose.mosquitto#role:main:mosquitto_instances).
     type: dict
     required: true
   ports:
