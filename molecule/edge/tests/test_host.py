@@ -13,7 +13,8 @@ from firehose_testing.runs import try_playbook
 PASSWORD = "only-for-tests-edge: 100% 'quoted'"
 
 
-MOST_EXPOSED = dict.fromkeys(BROKERS, 1.7) | {"firehose-edge": 2.7}
+HAPROXY = "firehose-edge"
+MOST_EXPOSED = dict.fromkeys(BROKERS, 1.7) | {HAPROXY: 2.7}
 
 
 @pytest.mark.parametrize("unit", MOST_EXPOSED)
@@ -23,6 +24,16 @@ def test_a_unit_is_confined(edges: Firehoses, unit: str) -> None:
         return float(report[-1].rpartition(": ")[2].split()[0])
 
     assert max(edges.each(exposure).values()) <= MOST_EXPOSED[unit]
+
+
+def test_haproxy_and_each_broker_have_a_user_of_their_own(edges: Firehoses) -> None:
+    def users(edge: Firehose) -> set[str]:
+        # HAProxy's main process stays root, to open ports and read keys; the one that serves is its child.
+        commands = [f"ps --no-headers -o user:32 --ppid $(systemctl show --property MainPID --value {HAPROXY})"]
+        commands += [f"ps --no-headers -o user:32 $(systemctl show --property MainPID --value {unit})" for unit in BROKERS]
+        return {user for command in commands for user in edge.host.check_output(command).split()}
+
+    assert edges.each(users) == dict.fromkeys(edges, {"firehose-haproxy", "mosquitto-1", "mosquitto-2"})
 
 
 def test_no_other_broker_runs(edges: Firehoses) -> None:
