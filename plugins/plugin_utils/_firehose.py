@@ -103,22 +103,6 @@ def account_listeners(tls: Entry) -> list[dict[str, t.Any]]:
     return [{"port": LOCAL_PORT, "bind_address": LOOPBACK[0]}, *([{"port": TLS_PORT, "tls": tls}] if tls else [])]
 
 
-def local_port(listeners: t.Iterable[Entry]) -> int | None:
-    """Where germqtt, and the public broker, get to those listeners on the host itself; none if they do not."""
-
-    def serves(listener: Entry) -> bool:
-        return (
-            listener.get("port") is not None
-            and listener.get("protocol", "mqtt") == "mqtt"
-            and listener.get("bind_address", "") in ("", "0.0.0.0", "127.0.0.1", "localhost")
-            and not (listener.get("tls") or listener.get("mount_point"))
-            and listener.get("max_qos", 2) > 0
-            and bool(_mosquitto.askable([listener]))
-        )
-
-    return next((listener["port"] for listener in listeners if serves(listener)), None)
-
-
 def _endpoint(listener: Entry) -> dict[str, t.Any]:
     """Where the host itself reaches one of its listeners."""
     if listener.get("socket"):

@@ -96,13 +96,13 @@ def _name_problems(entries: t.Sequence[Entry], variable: str) -> t.Iterator[str]
 
 
 def _listener_problems(variables: Entry) -> t.Iterator[str]:
-    """Accounts have listeners of their own, of which one is the public broker's way to what they publish."""
+    """Accounts have listeners of their own, and so have germqtt and the public broker."""
     public, own = variables["firehose_listeners"], variables["firehose_account_listeners"]
-    if _firehose.local_port(own) is None:
-        yield (
-            "firehose_account_listeners: one without TLS is needed for MQTT on 127.0.0.1 or every address, where the public"
-            " broker and germqtt get to it"
-        )
+    internal = {"port": variables["firehose_internal_port"], "bind_address": _firehose.LOOPBACK[0]}
+    for variable, listeners in (("firehose_listeners", public), ("firehose_account_listeners", own)):
+        for index, listener in enumerate(listeners):
+            if _mosquitto.overlap(internal, listener):
+                yield f"firehose_internal_port: {variable}[{index}] listens on {_mosquitto.place(listener)} already"
     for index, listener in enumerate(own):
         for number, other in enumerate(public):
             if _mosquitto.overlap(listener, other):
@@ -112,7 +112,11 @@ def _listener_problems(variables: Entry) -> t.Iterator[str]:
 
 def _form_problems(variables: Entry) -> t.Iterator[str]:
     """What the role mosquitto has a form or a range of its own for."""
-    yield from _types.range_problems(variables, {"firehose_account_max_queued_messages": (1, 2**31 - 1)})
+    ranges: dict[str, tuple[int, int | None]] = {
+        "firehose_account_max_queued_messages": (1, 2**31 - 1),
+        "firehose_internal_port": (1, 1023),
+    }
+    yield from _types.range_problems(variables, ranges)
     if not _mosquitto.EXPIRATION.fullmatch(str(variables["firehose_account_session_expiration"])):
         yield f"firehose_account_session_expiration: {_mosquitto.EXPIRATION_IS}"
 

@@ -54,7 +54,12 @@ def test_no_unit_has_failed(host: Host) -> None:
 
 @pytest.mark.parametrize(
     ("user", "port"),
-    [*itertools.product(["mosquitto-public"], [1883, 80, 8883, 443]), ("mosquitto", 1884), ("mosquitto", 8084)],
+    [
+        *itertools.product(["mosquitto-public"], [1883, 80, 8883, 443]),
+        ("mosquitto", 1884),
+        ("mosquitto", 8084),
+        ("mosquitto", 884),
+    ],
 )
 def test_port_belongs_to_the_broker(host: Host, user: str, port: int) -> None:
     ss = f"ss --no-header --listening --tcp --numeric --extended 'sport = :{port}'"
@@ -62,6 +67,20 @@ def test_port_belongs_to_the_broker(host: Host, user: str, port: int) -> None:
     uid = host.check_output("id --user %s", user)
     assert any(f"0.0.0.0:{port} " in line or f"*:{port} " in line for line in listeners)
     assert [line for line in listeners if f" uid:{uid} " not in line] == []
+
+
+def test_passwords_pass_through_a_port_that_only_root_can_open(host: Host) -> None:
+    """germqtt and the public broker connect there. While the accounts broker restarts, nobody else can listen in its place."""
+    ss = "ss --no-header --tcp --numeric --extended --processes state established dst 127.0.0.1:%s"
+    clients = {port: host.check_output(ss, port) for port in ("884", "1884")}
+    assert '"mosquitto"' in clients["884"]
+    germqtt = f" uid:{host.check_output('id --user germqtt')} "
+    assert germqtt in clients["884"]
+    assert germqtt not in clients["1884"]
+    bind = "import socket, sys; socket.socket().bind(('127.0.0.2', int(sys.argv[1])))"
+    tried = {port: host.run("runuser --user nobody -- python3 -c %s %s", bind, port) for port in clients}
+    assert "Permission denied" in tried["884"].stderr
+    assert tried["1884"].succeeded  # so it is not the address
 
 
 @pytest.mark.parametrize(("unit", "user"), BROKERS.items())

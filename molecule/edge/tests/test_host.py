@@ -30,10 +30,12 @@ def test_haproxy_and_each_broker_have_a_user_of_their_own(edges: Firehoses) -> N
     def users(edge: Firehose) -> set[str]:
         # HAProxy's main process stays root, to open ports and read keys; the one that serves is its child.
         commands = [f"ps --no-headers -o user:32 --ppid $(systemctl show --property MainPID --value {HAPROXY})"]
-        commands += [f"ps --no-headers -o user:32 $(systemctl show --property MainPID --value {unit})" for unit in BROKERS]
+        commands += [
+            f"ps --no-headers -o user:32 $(systemctl show --property MainPID --value {unit})" for unit in BROKERS
+        ]
         return {user for command in commands for user in edge.host.check_output(command).split()}
 
-    assert edges.each(users) == dict.fromkeys(edges, {"firehose-haproxy", "mosquitto-1", "mosquitto-2"})
+    assert edges.each(users) == {name: {"firehose-haproxy", "mosquitto-1", "mosquitto-2"} for name in edges}
 
 
 def test_no_other_broker_runs(edges: Firehoses) -> None:

@@ -72,23 +72,6 @@ def test_account_listeners(tls, places):
     found = _firehose.account_listeners(tls)
     assert [(listener.get("bind_address"), listener["port"]) for listener in found] == places
     assert [listener.get("tls") for listener in found] == [None, TLS][: len(found)]
-    assert _firehose.local_port(found) == 1884
-
-
-@pytest.mark.parametrize(
-    "listener",
-    [
-        {"socket": "/s"},
-        {"port": 1, "bind_address": "::1"},
-        {"port": 1, "bind_address": "192.0.2.1"},
-        {"port": 1, "protocol": "websockets"},
-        {"port": 1, "tls": TLS},
-        {"port": 1, "options": {"psk_hint": "x"}},
-    ],
-)
-def test_where_the_public_broker_does_not_get_to(listener):
-    assert _firehose.local_port([listener]) is None
-    assert _firehose.local_port([listener, {"port": 2}]) == 2
 
 
 def test_public_listeners():
