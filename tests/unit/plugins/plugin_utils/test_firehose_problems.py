@@ -109,7 +109,7 @@ def test_these_are_fine_too(problems, change):
         ({"firehose_public_topics": "gerrit/#"}, "firehose_public_topics", "a list"),
         ({"firehose_germqtt": "no"}, "firehose_germqtt", "boolean"),
         ({"firehose_account_listeners": [{"port": 1883}]}, "firehose_account_listeners[0]", "firehose_listeners[0]"),
-        ({"firehose_internal_port": 1884}, "firehose_internal_port", "not between 1 and 1023"),
+        ({"firehose_internal_port": 1024}, "firehose_internal_port", "not between 1 and 1023"),
         ({"firehose_internal_port": 80}, "firehose_internal_port", "firehose_listeners[1] listens on port 80 already"),
         (
             {"firehose_account_listeners": [{"port": 1884}, {"port": 884}]},
