@@ -21,6 +21,7 @@ import yaml
 from testinfra.utils.ansible_runner import AnsibleRunner
 
 from .clients import Account, Way
+from .runs import causes
 from .sessions import Session
 
 pytest_plugins = ["firehose_testing.fixtures"]
@@ -112,7 +113,7 @@ class Run:
                 if result.get("changed"):
                     self.changed[host].append(task["task"]["name"].partition(" : ")[2])
                 if result.get("failed"):
-                    self.failures[host].append(result["msg"])
+                    self.failures[host] += causes(result)
 
     @property
     def worked(self) -> bool:

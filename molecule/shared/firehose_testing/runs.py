@@ -24,6 +24,11 @@ class Run:
     changed: dict[str, list[str]]
 
 
+def causes(result: t.Mapping[str, t.Any]) -> list[str]:
+    """Why a task failed at a host, once for each item if it has a loop."""
+    return [item["msg"] for item in result.get("results", [result]) if item.get("failed")]
+
+
 def addresses(hosts: t.Mapping[str, str]) -> str:
     """Write an inventory with the addresses of containers, whose names do not resolve here; return its path."""
     path = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "addresses.json")

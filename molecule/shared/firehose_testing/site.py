@@ -18,6 +18,7 @@ import testinfra.host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
 from .clients import ACCOUNT_TLS, ANONYMOUS, QOS1, Account, PahoSubscriber, Way, publish
+from .runs import causes
 
 pytest_plugins = ["firehose_testing.fixtures"]
 
@@ -52,7 +53,7 @@ class Run:
         if result.get("changed"):
             self.changed.setdefault(host, []).append(task["name"])
         if result.get("failed"):
-            self.failures.setdefault(host, []).append(result["msg"])
+            self.failures.setdefault(host, []).extend(causes(result))
 
 
 def run_site(*options: str, **variables: t.Any) -> Run:
