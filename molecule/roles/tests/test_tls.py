@@ -20,7 +20,7 @@ from firehose_testing.tls import spoken
 FOLDER = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 TCP_TLS, WEBSOCKETS_TLS = (Way(way.transport, way.version, tls=True) for way in (TCP, WEBSOCKETS))
 BY_PATH, BY_TEXT = {8883: TCP_TLS, 443: WEBSOCKETS_TLS}, {8884: TCP_TLS}
-SERVICE = "Have the broker run what is on disk"
+SERVICE = "Start, reload or restart the brokers"
 
 
 def der(broker: Broker, name: str) -> bytes:
@@ -88,7 +88,7 @@ def test_a_text_that_is_renewed_is_reloaded_and_not_shown(brokers: Brokers, role
     with connected(brokers, BY_PATH | BY_TEXT) as are_connected:
         run = role.run(mosquitto_listeners=listeners)
         assert run.worked, run.failures
-        assert run.changed == brokers.all(["Write the unit and the configuration", SERVICE])
+        assert run.changed == brokers.all(["Write the units, mosquitto.conf, certificates and keys", SERVICE])
         assert are_connected() == brokers.all(True)
     assert processes(brokers) == before
     for broker in brokers.values():

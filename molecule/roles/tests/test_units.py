@@ -10,7 +10,7 @@ import pytest
 import testinfra
 from firehose_testing.brokers import Broker, Brokers, Role, host_in
 
-SERVICE = "Have the broker run what is on disk"
+SERVICE = "Start, reload or restart the brokers"
 PROGRAM = "/usr/sbin/mosquitto"
 # as a package upgrade does
 REPLACE = "cp --preserve {0} {0}.dpkg-new && mv {0}.dpkg-new {0}"

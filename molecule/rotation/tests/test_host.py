@@ -17,7 +17,7 @@ PASSWORDS, RULES, FEED = FILES
 # The account of the public broker
 RELAY = "firehose-relay"
 WRITTEN = ["Write the accounts", "Write the access rules"]
-RELOADED = "Have the broker run what is on disk"
+RELOADED = "Start, reload or restart the brokers"
 FEED_WRITTEN = "Write the keys, the configuration and the unit"
 FEED_RESTARTED = "Have germqtt run what is on disk"
 # The copies that the broker reads, and the link to them.

@@ -34,7 +34,7 @@ def test_known_passwords_get_another_hash(rehashed: Rehashed, name: str) -> None
     run, before, after = rehashed
     assert [task.rpartition(" : ")[2] for task in run.changed[name]] == [
         "Write the accounts",
-        "Have the broker run what is on disk",
+        "Start, reload or restart the brokers",
     ]
     old, new = lines(before[name]), lines(after[name])
     assert {account for account, line in new.items() if line.startswith("$7$2000$")} == old.keys() - {"hashed"}

@@ -17,7 +17,7 @@ BLOG, WIKI, ZUUL = (Account(name, f"only-for-tests-{name}") for name in ("blog",
 RIGHTS_AND_RELOAD = [
     "opendev.firehose.mosquitto : Write the accounts",
     "opendev.firehose.mosquitto : Write the access rules",
-    "opendev.firehose.mosquitto : Have the broker run what is on disk",
+    "opendev.firehose.mosquitto : Start, reload or restart the brokers",
 ]
 PASSWORD_AND_RELOAD = [RIGHTS_AND_RELOAD[0], RIGHTS_AND_RELOAD[2]]
 
@@ -80,7 +80,7 @@ def test_a_handler_of_the_site_runs_for_its_own_task_alone(sensors: Broker) -> N
 
     before = times()
     assert before > 0
-    changes = ["site_base : Write the message of the day", "site_base : Have the broker run what is on disk"]
+    changes = ["site_base : Write the message of the day", "site_base : Start, reload or restart the brokers"]
     hosts = [*hosts_in("firehose"), *hosts_in("broker"), *hosts_in("germqtt")]
     assert run_site("--tags", "base", site_base_motd="Welcome back").changed == at_all(hosts, changes)
     assert run_site("--tags", "base").changed == at_all(hosts, changes)

@@ -11,7 +11,7 @@ from firehose_testing.brokers import VARIABLES, WEBSOCKETS, WITHOUT_LIMITS, Brok
 from firehose_testing.clients import ANONYMOUS
 from firehose_testing.sessions import delivered
 
-SERVICE = "Have the broker run what is on disk"
+SERVICE = "Start, reload or restart the brokers"
 
 
 def processes(brokers: Brokers) -> dict[str, str]:
