@@ -72,6 +72,9 @@ def test_port_belongs_to_the_broker(host: Host, user: str, port: int) -> None:
 def test_passwords_pass_through_a_port_that_only_root_can_open(host: Host) -> None:
     """germqtt and the public broker connect there. While the accounts broker restarts, nobody else can listen in its place."""
     ss = "ss --no-header --tcp --numeric --extended state established dst 127.0.0.1:%s"
+    listeners = host.check_output("ss --no-header --listening --tcp --numeric --extended 'sport = :884'").splitlines()
+    assert [line for line in listeners if "127.0.0.1:884 " not in line] == []
+    assert f" uid:{host.check_output('id --user mosquitto')} " in "".join(listeners)
     connected = {port: host.check_output(ss, port) for port in ("884", "1884")}
     for user in ("germqtt", "mosquitto-public"):
         uid = host.check_output("id --user %s", user)
