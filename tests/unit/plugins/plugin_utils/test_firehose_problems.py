@@ -50,6 +50,11 @@ def test_nothing_is_wrong(problems):
         {"firehose_listeners": [{"port": 2883}]},
         {"firehose_account_listeners": [{"socket": "/run/mosquitto/socket"}, {"port": 2884}]},
         {"firehose_account_listeners": []},
+        {
+            "germqtt_source": "pypi",
+            "firehose_listeners": [{"port": 1883, "bind_address": "192.0.2.1"}],
+            "firehose_account_listeners": [{"port": 1884}, {"port": 1883, "bind_address": "127.0.0.1"}],
+        },
         {"firehose_tls": TLS, "firehose_account_listeners": _firehose.account_listeners(TLS)},
         {"firehose_public_sys": ["broker/clients/connected"]},
         {"firehose_readers": [{"name": "firehose-verify-1f", "state": "absent"}]},
@@ -109,6 +114,16 @@ def test_these_are_fine_too(problems, change):
         ({"firehose_public_topics": "gerrit/#"}, "firehose_public_topics", "a list"),
         ({"firehose_germqtt": "no"}, "firehose_germqtt", "boolean"),
         ({"firehose_account_listeners": [{"port": 1883}]}, "firehose_account_listeners[0]", "firehose_listeners[0]"),
+        ({"germqtt_source": "pypi"}, "firehose_account_listeners", "port 1883"),
+        (
+            {
+                "germqtt_source": "pypi",
+                "firehose_listeners": [{"port": 80}],
+                "firehose_account_listeners": [{"port": 1883, "tls": TLS}],
+            },
+            "firehose_account_listeners",
+            "without TLS",
+        ),
         ({"firehose_internal_port": 1024}, "firehose_internal_port", "not between 1 and 1023"),
         ({"firehose_internal_port": 80}, "firehose_internal_port", "firehose_listeners[1] listens on port 80 already"),
         (
