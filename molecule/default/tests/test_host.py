@@ -58,7 +58,6 @@ def test_no_unit_has_failed(host: Host) -> None:
         *itertools.product(["mosquitto-public"], [1883, 80, 8883, 443]),
         ("mosquitto", 1884),
         ("mosquitto", 8084),
-        ("mosquitto", 884),
     ],
 )
 def test_port_belongs_to_the_broker(host: Host, user: str, port: int) -> None:
