@@ -95,7 +95,8 @@ def failure(**given) -> _mqtt.Failure:
 )
 def test_causes(answer, given, cause, words):
     with server(answer) as (port, _heard):
-        found = failure(port=port, **given)
+        # Each answer decides at once. A busy machine has the time to get there.
+        found = failure(port=port, connect_timeout=4, **given)
     assert found.cause == cause
     assert str(found).startswith(f"127.0.0.1 port {port}")
     assert words in str(found)
