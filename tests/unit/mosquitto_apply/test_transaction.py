@@ -103,3 +103,20 @@ def test_systemd_reads_a_unit_that_was_put_back(instance, monkeypatch):
     instance.unit_file.write_bytes(before + b"# changed\n")
     change.only_put_back()
     assert read == [before]
+
+
+def test_check_mode_touches_nothing(instance, monkeypatch):
+    found = sets.Sets(instance)
+    with found.locked():
+        found.turn(found.add(sets.find(instance)))
+    change = Transaction(instance, 1)
+    state = types.SimpleNamespace(is_enabled=True, is_stale=False, reasons=[])
+    monkeypatch.setattr(change.service, "look_without_obsolete", lambda check: state)
+    monkeypatch.setattr(change, "_action", lambda *_arguments: "")
+
+    def touched():
+        return {path: path.stat().st_ctime_ns for path in (instance.folder, *instance.folder.rglob("*"))}
+
+    before = touched()
+    assert not change.run(check=True).changed
+    assert touched() == before

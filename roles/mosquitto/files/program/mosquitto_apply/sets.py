@@ -215,9 +215,6 @@ class Sets:
         """Be the only one that changes them."""
         if not self.instance.sets.is_dir():
             self.instance.sets.mkdir()
-        # Each set is closed. The user of earlier versions, who has its set until the broker restarts, gets through.
-        os.chown(self.instance.sets, 0, 0)
-        self.instance.sets.chmod(0o711)
         descriptor = os.open(self.instance.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + LOCK_TIMEOUT
         try:
@@ -267,6 +264,9 @@ class Sets:
             for parent in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
                 self._make_ours(parent)
                 _sync(parent)
+            # Each set is closed. The user of earlier versions, who has its set until the broker restarts, gets through.
+            os.chown(self.instance.sets, 0, 0)
+            self.instance.sets.chmod(0o711)
             _sync(self.instance.sets)
         except OSError as exc:
             if folder:
