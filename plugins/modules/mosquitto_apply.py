@@ -132,7 +132,9 @@ def apply(module: AnsibleModule, instance: str) -> Answer:
 
 
 def put_back(module: AnsibleModule, instances: t.Iterable[str]) -> list[str]:
-    """Put back the files of brokers that nothing was done for yet; return what the command says of them."""
+    """Put back the files of brokers that nothing was done for yet, if asked to; return what the command says of them."""
+    if module.check_mode or not module.params["put_back"]:
+        return []
     answers = [(instance, run(module, instance, "--only-put-back")) for instance in instances]
     return [f"{instance or 'mosquitto'}: {answer.get('problem') or answer['told']}" for instance, answer in answers]
 
@@ -167,9 +169,7 @@ def main() -> t.NoReturn:
     for number, instance in enumerate(instances):
         answer = apply(module, instance)
         if "problem" in answer:
-            told = (
-                put_back(module, instances[number + 1 :]) if module.params["put_back"] and not module.check_mode else []
-            )
+            told = put_back(module, instances[number + 1 :])
             module.fail_json(msg="\n".join([answer["problem"], *told]), changed=any(map(is_changed, brokers)))
         # Programs of earlier versions do not tell the first two.
         answer = {"reasons": [], "daemon_reload": False, **answer}
@@ -179,7 +179,7 @@ def main() -> t.NoReturn:
         brokers=brokers,
         diff=[
             {
-                "before": f"{broker['problem']}\n" if broker["problem"] else "enabled, in step\n",
+                "before": f"{broker['problem'] or 'enabled, in step'}\n",
                 "after": "enabled, in step\n",
                 "before_header": f"mosquitto {broker['instance']}".strip(),
                 "after_header": f"mosquitto {broker['instance']}".strip(),

@@ -103,6 +103,18 @@ def account_listeners(tls: Entry) -> list[dict[str, t.Any]]:
     return [{"port": LOCAL_PORT, "bind_address": LOOPBACK[0]}, *([{"port": TLS_PORT, "tls": tls}] if tls else [])]
 
 
+def serves_locally(listener: Entry) -> bool:
+    """Whether a program on the host itself can publish there with MQTT over TCP, on 127.0.0.1 and without TLS."""
+    return (
+        listener.get("port") is not None
+        and listener.get("protocol", "mqtt") == "mqtt"
+        and listener.get("bind_address", "") in ("", "0.0.0.0", "127.0.0.1", "localhost")
+        and not (listener.get("tls") or listener.get("mount_point"))
+        and listener.get("max_qos", 2) > 0
+        and bool(_mosquitto.askable([listener]))
+    )
+
+
 def _endpoint(listener: Entry) -> dict[str, t.Any]:
     """Where the host itself reaches one of its listeners."""
     if listener.get("socket"):

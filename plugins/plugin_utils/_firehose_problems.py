@@ -95,11 +95,6 @@ def _name_problems(entries: t.Sequence[Entry], variable: str) -> t.Iterator[str]
             yield f"{variable}[{index}] ({name}): names with {PROBE!r} are for the accounts that verifying makes and removes"
 
 
-def _serves_germqtt_0_1_0(listener: Entry) -> bool:
-    place = (listener.get("bind_address", ""), listener.get("port"), listener.get("protocol", "mqtt"))
-    return place in ((address, 1883, "mqtt") for address in ("", *_firehose.LOOPBACK)) and not listener.get("tls")
-
-
 def _listener_problems(variables: Entry) -> t.Iterator[str]:
     """Accounts have listeners of their own, and so have germqtt and the public broker."""
     public, own = variables["firehose_listeners"], variables["firehose_account_listeners"]
@@ -109,7 +104,7 @@ def _listener_problems(variables: Entry) -> t.Iterator[str]:
             if _mosquitto.overlap(internal, listener):
                 yield f"firehose_internal_port: {variable}[{index}] listens on {_mosquitto.place(listener)} already"
     needs_1883 = variables["firehose_germqtt"] and variables.get("germqtt_source") == "pypi"
-    if needs_1883 and not any(_serves_germqtt_0_1_0(listener) for listener in own):
+    if needs_1883 and not any(one.get("port") == 1883 and _firehose.serves_locally(one) for one in own):
         yield (
             "firehose_account_listeners: germqtt 0.1.0 (germqtt_source is pypi) needs one on 127.0.0.1 with port 1883, for MQTT"
             " and without TLS"

@@ -402,12 +402,15 @@ def _broker_problems(variables: Variables, number: tuple[int, ...]) -> list[str]
     ]
 
 
+def _name_problem(name: t.Any, path: str) -> t.Iterator[str]:
+    # A number, such as 0, is not the text that it looks like.
+    if not isinstance(name, str) or not INSTANCE.fullmatch(name):
+        yield f"{path}: {INSTANCE_IS}"
+
+
 def _name_problems(instances: t.Sequence[Variables]) -> t.Iterator[str]:
     for index, instance in enumerate(instances):
-        name = instance.get("name")
-        # A number, such as 0, is not the text that it looks like.
-        if not isinstance(name, str) or not INSTANCE.fullmatch(name):
-            yield f"mosquitto_instances[{index}].name: {INSTANCE_IS}"
+        yield from _name_problem(instance.get("name"), f"mosquitto_instances[{index}].name")
     for name, first, again in _accounts.duplicates(str(instance.get("name")) for instance in instances):
         yield f"mosquitto_instances[{again}].name: mosquitto_instances[{first}] is called {name!r} already"
 
@@ -428,15 +431,14 @@ def _instance_problems(
     variables: Variables, options: t.Mapping[str, t.Any], index: int, instance: Variables, number: tuple[int, ...]
 ) -> t.Iterator[str]:
     """What is wrong with one entry of mosquitto_instances, whose keys are variables without their prefix."""
-    named = {f"mosquitto_{key}": value for key, value in instance.items() if key not in ("name", "variables")}
-    places = {
-        name: instance.get("variables", {}).get(name[10:], f"mosquitto_instances[{index}].{name[10:]}")
-        for name in named
-    }
+    keys = instance.keys() - {"name", "variables"}
+    named = {f"mosquitto_{key}": instance[key] for key in instance if key in keys}
+    own_names = {key: f"mosquitto_instances[{index}].{key}" for key in keys} | instance.get("variables", {})
+    places = {f"mosquitto_{key}": own_names[key] for key in keys}
     unknown = [name for name in named if name not in options or name in OF_THE_HOST]
     problems = [f"{name}: there is no such key" for name in unknown] or [*_types.type_problems(named, options)]
     for problem in problems or _broker_problems({**variables, **named}, number):
-        yield re.sub(r"\bmosquitto_[a-z_]+", lambda match: places.get(match[0], match[0]), problem)
+        yield re.sub(r"\bmosquitto_[a-z0-9_]+", lambda match: places.get(match[0], match[0]), problem)
 
 
 def account_problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
@@ -446,11 +448,7 @@ def account_problems(variables: Variables, options: t.Mapping[str, t.Any], versi
         return wrong_types
     name, account = "mosquitto_account", variables["mosquitto_account"]
     found = [
-        *(
-            []
-            if INSTANCE.fullmatch(str(variables.get("mosquitto_instance", "")))
-            else [f"mosquitto_instance: {INSTANCE_IS}"]
-        ),
+        *_name_problem(str(variables.get("mosquitto_instance", "")), "mosquitto_instance"),
         *_accounts.user_problems([account], name),
         *hash_problems([account], name, parse_version(version)),
         *_acls.problems({"users": [account]}, f"{name}."),

@@ -68,8 +68,8 @@ def test_port_belongs_to_the_broker(host: Host, user: str, port: int) -> None:
     assert [line for line in listeners if f" uid:{uid} " not in line] == []
 
 
-def test_passwords_pass_through_a_port_that_only_root_can_open(host: Host) -> None:
-    """germqtt and the public broker connect there. While the accounts broker restarts, nobody else can listen in its place."""
+def test_passwords_pass_through_a_port_that_local_users_cannot_bind(host: Host) -> None:
+    """germqtt and the public broker connect to it. A local user cannot bind it while the accounts broker restarts."""
     ss = "ss --no-header --tcp --numeric --extended state established dst 127.0.0.1:%s"
     listeners = host.check_output("ss --no-header --listening --tcp --numeric --extended 'sport = :884'").splitlines()
     assert [line for line in listeners if "127.0.0.1:884 " not in line] == []

@@ -57,18 +57,29 @@ def test_a_restart_where_an_old_broker_would_forget_its_limits(instance, loaded)
     assert needed_action(limited, more, NEW) == "reload"
 
 
-@pytest.mark.parametrize("check", [False, True])
-def test_files_are_put_back_after_an_unexpected_error(instance, monkeypatch, check):
-    """Check mode leaves them."""
+def give(instance):
+    """Give the broker the files of its folder, as a set that it reads."""
     found = sets.Sets(instance)
     with found.locked():
         found.turn(found.add(sets.find(instance)))
-    acl = instance.folder / "acl"
-    before = acl.read_bytes()
-    acl.write_bytes(before + b"# changed\n")
+
+
+def undisturbed(instance, monkeypatch):
+    """A change of a broker whose service is enabled and runs."""
     change = Transaction(instance, 1)
     state = types.SimpleNamespace(is_enabled=True, is_stale=False, reasons=[])
     monkeypatch.setattr(change.service, "look_without_obsolete", lambda check: state)
+    return change
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_files_are_put_back_after_an_unexpected_error(instance, monkeypatch, check):
+    """Check mode leaves them."""
+    give(instance)
+    acl = instance.folder / "acl"
+    before = acl.read_bytes()
+    acl.write_bytes(before + b"# changed\n")
+    change = undisturbed(instance, monkeypatch)
     monkeypatch.setattr(change, "_action", lambda *_arguments: b""[0])
     with pytest.raises(Problem, match="IndexError: ") as fault:
         change.run(check=check, put_back=True)
@@ -79,9 +90,7 @@ def test_files_are_put_back_after_an_unexpected_error(instance, monkeypatch, che
 def test_files_are_put_back_for_a_change_that_failed_elsewhere(instance):
     change = Transaction(instance, 1)
     assert change.only_put_back() == "There is no earlier configuration to go back to."
-    found = sets.Sets(instance)
-    with found.locked():
-        found.turn(found.add(sets.find(instance)))
+    give(instance)
     acl = instance.folder / "acl"
     before = acl.read_bytes()
     acl.write_bytes(before + b"# changed\n")
@@ -91,9 +100,7 @@ def test_files_are_put_back_for_a_change_that_failed_elsewhere(instance):
 
 
 def test_systemd_reads_a_unit_that_was_put_back(instance, monkeypatch):
-    found = sets.Sets(instance)
-    with found.locked():
-        found.turn(found.add(sets.find(instance)))
+    give(instance)
     change = Transaction(instance, 1)
     read: list[bytes] = []
     monkeypatch.setattr(change.service, "reload_units", lambda: read.append(instance.unit_file.read_bytes()))
@@ -106,12 +113,8 @@ def test_systemd_reads_a_unit_that_was_put_back(instance, monkeypatch):
 
 
 def test_check_mode_touches_nothing(instance, monkeypatch):
-    found = sets.Sets(instance)
-    with found.locked():
-        found.turn(found.add(sets.find(instance)))
-    change = Transaction(instance, 1)
-    state = types.SimpleNamespace(is_enabled=True, is_stale=False, reasons=[])
-    monkeypatch.setattr(change.service, "look_without_obsolete", lambda check: state)
+    give(instance)
+    change = undisturbed(instance, monkeypatch)
     monkeypatch.setattr(change, "_action", lambda *_arguments: "")
 
     def touched():

@@ -74,6 +74,22 @@ def test_account_listeners(tls, places):
     assert [listener.get("tls") for listener in found] == [None, TLS][: len(found)]
 
 
+@pytest.mark.parametrize(
+    "listener",
+    [
+        {"socket": "/s"},
+        {"port": 1, "bind_address": "::1"},
+        {"port": 1, "bind_address": "192.0.2.1"},
+        {"port": 1, "protocol": "websockets"},
+        {"port": 1, "tls": TLS},
+        {"port": 1, "options": {"psk_hint": "x"}},
+    ],
+)
+def test_where_a_program_on_the_host_does_not_get_to(listener):
+    assert not _firehose.serves_locally(listener)
+    assert _firehose.serves_locally({"port": 2})
+
+
 def test_public_listeners():
     listeners = [
         {"port": 1883},

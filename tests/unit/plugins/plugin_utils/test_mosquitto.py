@@ -303,6 +303,7 @@ def test_instances_have_the_other_variables_as_defaults(problems):
         ({"name": "a", "listeners": [{"prt": 1}]}, "mosquitto_instances[1].listeners[0].prt: there is no such key"),
         ({"name": "a", "users": [{"name": ""}]}, "mosquitto_instances[1].users[0]"),
         ({"name": "a", "umask": "x"}, "mosquitto_instances[1].umask: "),
+        ({"name": "a", "queue_qos0_messages": "no"}, "mosquitto_instances[1].queue_qos0_messages: "),
         (
             {"name": "a", "listeners": [{"port": 0}], "variables": {"listeners": "my_listeners"}},
             "my_listeners[0]",

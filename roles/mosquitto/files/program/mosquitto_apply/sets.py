@@ -264,7 +264,7 @@ class Sets:
             for parent in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
                 self._make_ours(parent)
                 _sync(parent)
-            # Each set is closed. The user of earlier versions, who has its set until the broker restarts, gets through.
+            # Only the broker can read its set. The user of an earlier version needs this path until the broker restarts.
             os.chown(self.instance.sets, 0, 0)
             self.instance.sets.chmod(0o711)
             _sync(self.instance.sets)
