@@ -13,8 +13,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.opendev.firehose.plugins.plugin_utils import (
-    _firehose_edge,
     _firehose_problems,
+    _firehose_public,
     _germqtt,
     _mosquitto,
     _names,
@@ -25,10 +25,10 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
 # take its version too.
 CHECKS: dict[tuple[str, str], t.Callable[..., list[str]]] = {
     ("firehose", "main"): _firehose_problems.problems,
-    ("firehose", "policy"): _firehose_problems.policy_problems,
     ("firehose", "publisher"): _firehose_problems.publisher_problems,
     ("firehose", "verify"): _firehose_problems.verify_problems,
-    ("firehose_edge", "main"): _firehose_edge.problems,
+    ("firehose_public", "main"): _firehose_public.edge_problems,
+    ("firehose_public", "validate"): _firehose_public.problems,
     ("germqtt", "main"): _germqtt.problems,
     ("mosquitto", "main"): _mosquitto.problems,
     ("mosquitto", "account"): _mosquitto.account_problems,
@@ -85,7 +85,7 @@ class ActionModule(ActionBase):
         ]
 
     def _warn(self, role: str, task_vars: dict[str, t.Any], replacements: dict[str, str]) -> None:
-        own = [name for name in task_vars if name.startswith(f"{role}_")]
+        own = [name for name in task_vars if name.startswith(f"{role.partition('_')[0]}_")]
         replaced = self._values(replacements, task_vars)
         for warning in _names.unknown_warnings(own) + _names.replaced_warnings(replaced, replacements):
             Display().warning(warning)

@@ -46,11 +46,11 @@ _value:
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_edge
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_public
 
 
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"firehose_edge_lines": _firehose_edge.lines}
+        return {"firehose_edge_lines": _firehose_public.lines}

@@ -41,11 +41,11 @@ _value:
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_edge
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_public
 
 
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"firehose_edge_places": _firehose_edge.places}
+        return {"firehose_edge_places": _firehose_public.places}

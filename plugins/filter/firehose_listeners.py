@@ -15,7 +15,7 @@ positional: plain
 options:
   _input:
     description:
-      - A certificate and its key, as the variable C(firehose_tls) of the role P(opendev.firehose.firehose#role) has them. If it is empty,
+      - A certificate and its key, as the variable C(firehose_tls) of the role P(opendev.firehose.firehose_public#role) has them. If it is empty,
         no listener has TLS.
     type: dict
     required: true

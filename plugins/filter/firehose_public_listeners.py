@@ -15,7 +15,7 @@ description:
   - Of listeners with pre-shared keys, the PROXY protocol or certificates of clients it says that they are not checked.
 options:
   _input:
-    description: The listeners, as the variable C(firehose_listeners) of the role P(opendev.firehose.firehose#role) has them.
+    description: The listeners, as the variable C(firehose_listeners) of the role P(opendev.firehose.firehose_public#role) has them.
     type: list
     elements: dict
     required: true

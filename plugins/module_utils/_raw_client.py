@@ -118,10 +118,10 @@ class Client:
         self._packets: collections.deque[Packet] = collections.deque()
         self._number = 0
 
-    def log_in(self, name: str | None = None, password: str | None = None) -> int:
-        """Say who this is; return 0, or the code with which the broker refuses that."""
+    def log_in(self, name: str | None = None, password: str | None = None, client_id: str = "") -> int:
+        """Say who this is; return 0, or the code with which the broker refuses that. A session that it had is gone then."""
         flags = CLEAN_SESSION | (HAS_NAME if name is not None else 0) | (HAS_PASSWORD if password is not None else 0)
-        payload = text("") + b"".join(text(item) for item in (name, password) if item is not None)
+        payload = text(client_id) + b"".join(text(item) for item in (name, password) if item is not None)
         self._send(CONNECT, text("MQTT") + bytes([4, flags]) + struct.pack("!H", KEEPALIVE) + payload)
         return self._await(CONNACK)[1]
 

@@ -24,6 +24,7 @@ PROPERTIES = (
     "NeedDaemonReload",
     "MainPID",
     "ExecMainStartTimestamp",
+    "ActiveEnterTimestamp",
     "StatusText",
     "Names",
     "FragmentPath",
@@ -95,6 +96,12 @@ def parse_timestamp(text: str) -> float | None:
     return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
+def _started(properties: t.Mapping[str, str]) -> float:
+    """When the main process started, or a socket, which has none."""
+    name = "ExecMainStartTimestamp" if "ExecMainStartTimestamp" in properties else "ActiveEnterTimestamp"
+    return parse_timestamp(properties.get(name, "")) or 0.0
+
+
 def needed_action(
     properties: t.Mapping[str, str],
     *,
@@ -109,7 +116,7 @@ def needed_action(
     """
     if properties.get("ActiveState") not in UP:
         return "start"
-    started = parse_timestamp(properties.get("ExecMainStartTimestamp", "")) or 0.0
+    started = _started(properties)
     if restart_files_changed > started:
         return "restart"
     if reload_files_changed > max(started, last_read):

@@ -46,6 +46,12 @@ options:
   password:
     description: Its password.
     type: str
+  client_id:
+    description:
+      - The client id. Without one, the broker makes one up.
+      - The client asks for a clean session, so that the broker forgets one that it has kept for this client id.
+    type: str
+    default: ""
   timeout:
     description: The number of seconds that a connection and each answer may take.
     type: float
@@ -80,11 +86,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt, _raw_client
 
 
-def why_not(listener: dict[str, t.Any], name: str | None, password: str | None, timeout: float) -> str | None:
+def why_not(listener: dict[str, t.Any], login: tuple[str | None, str | None, str], timeout: float) -> str | None:
     """Say why somebody is not let in, or None."""
     try:
         with _raw_client.connected(listener, timeout) as client:
-            code = client.log_in(name, password)
+            code = client.log_in(*login)
             client.leave()
     except _handshake.NoAnswer as exc:
         return str(exc)
@@ -101,6 +107,7 @@ def main() -> t.NoReturn:
             "ca_file": {"type": "path"},
             "username": {"type": "str"},
             "password": {"type": "str", "no_log": True},
+            "client_id": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 10},
         },
         supports_check_mode=True,
@@ -113,7 +120,8 @@ def main() -> t.NoReturn:
         module.fail_json(msg=problem)
     listener = {key: params[key] for key in ("host", "port", "protocol", "tls", "ca_file")}
     start = time.monotonic()
-    problem = why_not(listener, params["username"], params["password"], params["timeout"])
+    login = params["username"], params["password"], params["client_id"]
+    problem = why_not(listener, login, params["timeout"])
     if problem:
         who = f"as {params['username']!r}" if params["username"] is not None else "without a name"
         module.fail_json(msg=f"{params['host']} port {params['port']}, {who}: {problem}")

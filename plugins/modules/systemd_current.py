@@ -31,7 +31,7 @@ attributes:
     support: full
 options:
   name:
-    description: The unit's name, with its suffix.
+    description: The unit's name, with its suffix. It is a service, or a socket, for which O(restart_on) counts.
     type: str
     required: true
   unit:
@@ -186,9 +186,9 @@ class Service:
     def stays_up(self, seconds: float) -> None:
         """Fail unless the service's main process gets that old. One that is older already passes at once."""
         first = now = self.properties()
-        started = _systemd.parse_timestamp(first["ExecMainStartTimestamp"]) or 0.0
+        started = _systemd.parse_timestamp(first.get("ExecMainStartTimestamp", "")) or 0.0
         while True:
-            if now["ActiveState"] not in _systemd.UP or now["MainPID"] != first["MainPID"]:
+            if now["ActiveState"] not in _systemd.UP or now.get("MainPID") != first.get("MainPID"):
                 self.fail(f"{self.name} did not stay up for {seconds:g} seconds")
             if time.time() - started >= seconds:
                 return

@@ -24,12 +24,12 @@ options:
     description: The name of the role.
     type: str
     required: true
-    choices: [firehose, firehose_edge, germqtt, mosquitto]
+    choices: [firehose, firehose_public, germqtt, mosquitto]
   entry_point:
     description: The entry point of the role, as its argument specs name it.
     type: str
     default: main
-    choices: [account, main, policy, publisher, verify]
+    choices: [account, main, publisher, validate, verify]
   values:
     description: Values that are validated in addition to the variables, or in place of them, by their names.
     type: dict

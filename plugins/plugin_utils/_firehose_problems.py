@@ -14,19 +14,12 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose,
 
 Entry = t.Mapping[str, t.Any]
 # The accounts of those that serve the public, and what the names of those start with that verifying makes and removes
-OWN = {"firehose-relay": "the public broker", "firehose-edge": "the hosts of the role firehose_edge"}
+OWN = {"firehose-relay": "the public brokers", "firehose-edge": "the hosts of the role firehose_public"}
 PROBE = "firehose-verify"
+# On 127.0.0.1: public broker N has 600 + N and 700 + N, HAProxy's metrics have 700.
+PUBLIC_BROKER_PORTS = range(600, 800)
 # The keys that publishers and readers have for a password.
 PASSWORDS = ("password", "password_hash")
-# The smallest and the largest value of each limit. nftables counts in 32 bits.
-RANGES = dict.fromkeys(("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1))
-RANGES["firehose_source_kilobytes"] = (1, 2**22)
-# 0 would be no limit to Mosquitto.
-RANGES |= dict.fromkeys(("firehose_max_connections", "firehose_max_queued_messages"), (1, 2**31 - 1))
-RANGES["firehose_max_keepalive"] = (_mosquitto.LEAST_KEEPALIVE, 65535)
-# The public broker's largest packet is as much above it.
-RANGES["firehose_max_payload"] = (1, 268435455 - 2 * (65536 + 16))
-
 
 VERIFY_RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
     (
@@ -40,7 +33,7 @@ VERIFY_RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
 )
 
 
-def _topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
+def topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
     for index, topic in enumerate(topics):
         problem = _topics.rule_problem(str(topic))
         if problem:
@@ -54,17 +47,17 @@ def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Itera
         path = f"{variable}[{index}]"
         if not publisher.get("topics") and _firehose.is_present(publisher):
             yield f"{path} ({publisher['name']}): needs topics that it may write"
-        yield from _topic_problems(publisher.get("topics") or [], f"{path}.topics")
+        yield from topic_problems(publisher.get("topics") or [], f"{path}.topics")
 
 
 def _reader_problems(readers: t.Sequence[Entry]) -> t.Iterator[str]:
     for index, reader in enumerate(readers):
         path = f"firehose_readers[{index}]"
-        yield from _topic_problems(reader.get("topics") or [], f"{path}.topics")
-        yield from _leaf_problems(reader.get("sys") or [], f"{path}.sys")
+        yield from topic_problems(reader.get("topics") or [], f"{path}.topics")
+        yield from leaf_problems(reader.get("sys") or [], f"{path}.sys")
 
 
-def _leaf_problems(leaves: t.Iterable[str], path: str) -> t.Iterator[str]:
+def leaf_problems(leaves: t.Iterable[str], path: str) -> t.Iterator[str]:
     for number, leaf in enumerate(leaves):
         problem = _topics.rule_problem(str(leaf))
         if problem or str(leaf).startswith(("$", "/")):
@@ -123,21 +116,13 @@ def _form_problems(variables: Entry) -> t.Iterator[str]:
         "firehose_internal_port": (1, 1023),
     }
     yield from _types.range_problems(variables, ranges)
+    if variables["firehose_internal_port"] in PUBLIC_BROKER_PORTS:
+        yield (
+            f"firehose_internal_port: {variables['firehose_internal_port']} is one of {PUBLIC_BROKER_PORTS[0]} to"
+            f" {PUBLIC_BROKER_PORTS[-1]}, which are for public brokers and HAProxy's metrics"
+        )
     if not _mosquitto.EXPIRATION.fullmatch(str(variables["firehose_account_session_expiration"])):
         yield f"firehose_account_session_expiration: {_mosquitto.EXPIRATION_IS}"
-
-
-def _public_problems(variables: Entry) -> t.Iterator[str]:
-    """What the public could not get, on whatever host."""
-    tls = variables.get("firehose_tls")
-    yield from _topic_problems(variables["firehose_public_topics"], "firehose_public_topics")
-    yield from _leaf_problems(variables["firehose_public_sys"], "firehose_public_sys")
-    yield from _tls.problems(tls, "firehose_tls")
-    if tls is None and not variables["firehose_plain"]:
-        yield "firehose_plain: without firehose_tls there would be no listener for the public"
-    yield from _types.range_problems(variables, RANGES)
-    if not _mosquitto.MEMORY.fullmatch(str(variables["firehose_max_memory"])):
-        yield f"firehose_max_memory: {_mosquitto.MEMORY_IS}"
 
 
 def _unused_problems(variables: Entry) -> t.Iterator[str]:
@@ -147,16 +132,11 @@ def _unused_problems(variables: Entry) -> t.Iterator[str]:
         yield "firehose_tls: neither firehose_listeners nor firehose_account_listeners use it; give those that should the key tls"
 
 
-def _type_problems(variables: Entry, options: Entry) -> list[str]:
+def type_problems(variables: Entry, options: Entry) -> list[str]:
     return [
         *_types.type_problems(variables, options),
         *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
     ]
-
-
-def policy_problems(variables: Entry, options: Entry) -> list[str]:
-    """The same for the variables that say what the public gets, which other roles use too."""
-    return _type_problems(variables, options) or [*_public_problems(variables)]
 
 
 def problems(variables: Entry, options: Entry) -> list[str]:
@@ -164,7 +144,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
 
     The options are those of the role's argument specs.
     """
-    wrong_types = _type_problems(variables, options)
+    wrong_types = type_problems(variables, options)
     if wrong_types:
         return wrong_types
     publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
@@ -176,7 +156,6 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_publisher_problems(publishers, "firehose_publishers"),
         *_reader_problems(readers),
         *_listener_problems(variables),
-        *_public_problems(variables),
         *_unused_problems(variables),
         *_form_problems(variables),
     ]

@@ -19,6 +19,8 @@ Variables = t.Mapping[str, t.Any]
 
 # It stands in the unit too, where systemd would read more into other characters; a directory is made writable for it.
 SOCKET = re.compile(r"(/[A-Za-z0-9._-]+){2,}")
+# sockaddr_un has a zero at the end.
+LONGEST_SOCKET = 107
 FILE = re.compile(r"(/[A-Za-z0-9._-]+)+")
 # The name of its user, mosquitto-NAME, has at most 32 characters.
 INSTANCE = re.compile(r"[a-z0-9]{0,22}")
@@ -191,6 +193,8 @@ def _listener_problem(listener: Variables) -> str | None:
         return f"port {port} is not between 1 and 65535"
     if path and not SOCKET.fullmatch(path):
         return f"socket {path!r} is not an absolute path of letters, digits and ._-, below a directory"
+    if path and len(path) > LONGEST_SOCKET:
+        return f"socket has a path of {len(path)} characters; Linux takes at most {LONGEST_SOCKET}"
     if re.search(r"[\s/]", listener.get("bind_address") or ""):
         return "bind_address cannot have blanks or slashes"
     if path and listener.get("bind_address"):

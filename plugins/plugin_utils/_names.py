@@ -17,6 +17,8 @@ from ansible.module_utils.common.yaml import yaml_load
 ROLES = Path(__file__).parents[2] / "roles"
 # What the collection's playbook reads.
 PLAYBOOK = frozenset({"firehose_edges_at_a_time"})
+# What role firehose_public lets other roles read.
+OUTPUTS = frozenset({"firehose_public_earlier", "firehose_public_names", "firehose_public_unprivileged_port"})
 
 
 @functools.lru_cache
@@ -43,7 +45,7 @@ def _all_options() -> dict[str, t.Mapping[str, t.Any]]:
 
 def unknown_warnings(names: t.Iterable[str]) -> list[str]:
     """One line for each name that no role has, with the nearest one that a role has."""
-    known = PLAYBOOK | _all_options().keys()
+    known = PLAYBOOK | OUTPUTS | _all_options().keys()
     found = []
     for name in sorted(set(names) - known):
         nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)

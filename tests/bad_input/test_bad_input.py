@@ -109,8 +109,15 @@ def test_no_edge_begins_behind_one_that_failed(tmp_path):
     assert found["fifth"] == []
 
 
-@pytest.mark.parametrize(("group", "fine"), [("firehose", "fine"), ("firehose_edges", "fine_edge")])
-@pytest.mark.parametrize("name", ["mosquitto_allow_anonymous", "mosquitto_instances"])
+@pytest.mark.parametrize(
+    ("group", "fine", "name"),
+    [
+        ("firehose", "fine", "mosquitto_allow_anonymous"),
+        ("firehose", "fine", "mosquitto_instances"),
+        ("firehose_edges", "fine_edge", "mosquitto_instances"),
+        ("firehose_edges", "fine_edge", "firehose_public_source"),
+    ],
+)
 def test_what_a_role_sets_itself_is_refused_on_the_command_line(tmp_path, group, fine, name):
     """There it would take the place of the role's value, on all brokers."""
     found = play(tmp_path, {group: {"hosts": {"host": CASES[fine]}, "vars": LOCAL}}, **{name: True})

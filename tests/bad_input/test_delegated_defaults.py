@@ -17,7 +17,7 @@ HOSTS = {"core.example.org": {}, "address.example.org": {"ansible_host": "192.0.
 ROLES = Path(__file__).parents[2] / "roles"
 
 
-@pytest.mark.parametrize("name", ["firehose", "firehose_edge"])
+@pytest.mark.parametrize("name", ["firehose", "firehose_public"])
 def test_defaults_mean_the_play_host_in_delegated_tasks(name, tmp_path):
     """With `delegate_to`, Ansible sets variables of the connection, such as `ansible_host`, to those of the other host."""
     defaults = yaml.safe_load((ROLES / name / "defaults/main.yml").read_text(encoding="utf-8"))

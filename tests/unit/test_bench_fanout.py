@@ -71,8 +71,8 @@ def test_tables_have_who_was_measured(monkeypatch):
     found = {("stock", "100"): [a_sample(1000.0)] * 3, ("edge", "100"): [a_sample(3600.0)] * 3}
     text = report.report(found)
     assert "100 x 1 KB: burst of 2000" in text
-    [row] = [line for line in text.splitlines() if line.startswith("edge / stock, lossless, 100")]
-    assert row.split()[-7:] == ["3.60", "to", "3.60", "at", "least", "1.8", "met"]
+    [row] = [line for line in text.splitlines() if line.startswith("edge host / stock, lossless, 100")]
+    assert row.split()[-7:] == ["3.60", "to", "3.60", "at", "least", "2.5", "met"]
     assert "1000 x 1 KB" not in text
 
 

@@ -16,7 +16,7 @@ ROLES = Path(__file__).parents[2] / "roles"
 TOOL = Path(__file__).parents[2] / "tools/role_tables.py"
 
 
-@pytest.mark.parametrize("name", ["firehose", "firehose_edge", "germqtt", "mosquitto"])
+@pytest.mark.parametrize("name", ["firehose", "firehose_public", "germqtt", "mosquitto"])
 def test_variables(roles, name):
     role = roles[name]
     options = {key: option for spec in role.specs.values() for key, option in spec["options"].items()}
@@ -24,7 +24,9 @@ def test_variables(roles, name):
     # An entry point takes the main one's variables, some of them, or others.
     entry_points = [spec["options"] for spec in role.specs.values()]
     assert all(own.items() <= role.options.items() or not set(own) & set(role.options) for own in entry_points)
-    assert all(key.startswith(f"{name}_") for spec in role.specs.values() for key in spec["options"])
+    # Policy of a firehose has its prefix, whichever role it belongs to.
+    prefix = name.partition("_")[0]
+    assert all(key.startswith(f"{prefix}_") for spec in role.specs.values() for key in spec["options"])
 
 
 def test_readmes_are_as_make_tables_writes_them(roles):
@@ -35,18 +37,19 @@ def test_readmes_are_as_make_tables_writes_them(roles):
 
 
 def test_all_roles_are_looked_at(roles):
-    assert sorted(roles) == ["firehose", "firehose_edge", "germqtt", "mosquitto"]
+    assert sorted(roles) == ["firehose", "firehose_public", "germqtt", "mosquitto"]
 
 
 def test_variables_that_role_firehose_sets_itself_are_listed(roles):
     def read(path: str) -> t.Any:
         return yaml.safe_load((ROLES / "firehose" / path).read_text(encoding="utf-8"))
 
-    brokers, main = read("vars/main/brokers.yml"), read("tasks/main.yml")
-    accounts, public = brokers["__firehose_accounts_broker"], brokers["__firehose_public_broker"]
+    accounts = read("vars/main/brokers.yml")["__firehose_accounts_broker"]
+    public = read("../firehose_public/vars/main/brokers.yml")["__firehose_public_broker"]
     # A variable that only one of the brokers gets from the role is the operator's for the other one, but for accounts.
-    decided = (set(accounts) & {*public, *brokers["__firehose_own_public_broker"]}) | {"users_prune"}
-    names = {f"mosquitto_{key}" for key in decided - {"name", "variables"}} | set(main[1]["vars"])
+    decided = (set(accounts) & {*public, "listeners"}) | {"users_prune"}
+    names = {f"mosquitto_{key}" for key in decided - {"variables"}} | {"mosquitto_instances"}
+    names |= {name for task in read("tasks/main.yml") for name in task.get("vars", {}) if name.startswith("germqtt_")}
     listed = read("vars/main/replaced.yml")["__firehose_replacements"]
     assert set(listed) == names
     assert [name for name, remedy in listed.items() if f"| `{name}` | {remedy} |" not in roles["firehose"].readme] == []
@@ -59,10 +62,12 @@ def test_variables_that_the_roles_set_for_other_roles_are_rejected_on_the_comman
             for part in ("block", "rescue", "always"):
                 yield from tasks(task.get(part))
 
-    paths = [path for name in ("firehose", "firehose_edge") for path in (ROLES / name / "tasks").glob("*.yml")]
+    paths = [path for name in ("firehose", "firehose_public") for path in (ROLES / name / "tasks").glob("*.yml")]
     every = [task for path in paths for task in tasks(yaml.safe_load(path.read_text(encoding="utf-8")))]
-    names = {name for task in every for name in task.get("vars", {}) if name.startswith(("mosquitto_", "germqtt_"))}
+    names = {name for task in every for name in task.get("vars", {}) if not name.startswith("__")}
     own = yaml.safe_load((ROLES / "firehose/vars/main/replaced.yml").read_text(encoding="utf-8"))
-    rejected = {*own["__firehose_replacements"], *own["__firehose_set_by_role"]}
+    public = yaml.safe_load((ROLES / "firehose_public/tasks/validate.yml").read_text(encoding="utf-8"))
+    set_by_role = {*own["__firehose_set_by_role"], *public[0]["opendev.firehose.validate_role"]["set_by_role"]}
+    germqtt = {name for name in own["__firehose_replacements"] if name.startswith("germqtt_")}
     # Brokers have the others under keys of mosquitto_instances, which the command line does not reach.
-    assert names == {name for name in rejected if name in own["__firehose_set_by_role"] or name.startswith("germqtt_")}
+    assert names == set_by_role | germqtt

@@ -8,14 +8,15 @@ import pytest
 from firehose_testing.clients import ACCOUNT_WAYS, Way
 from firehose_testing.durable import DurableReader, publish_numbers
 from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.public import PUBLIC_BROKERS
 
 # Ten minutes of 50 events a second
 EVENTS = 10 * 60 * 50
 TCP = ACCOUNT_WAYS[0]
 
 
-@pytest.mark.parametrize("broker", ["mosquitto", "mosquitto@public"])
-def test_ten_minutes_away(firehoses: Firehoses, broker: str) -> None:
+@pytest.mark.parametrize("units", ["mosquitto.service", PUBLIC_BROKERS])
+def test_ten_minutes_away(firehoses: Firehoses, units: str) -> None:
     """Whatever the brokers go through in the meantime."""
 
     def check(firehose: Firehose) -> None:
@@ -24,7 +25,7 @@ def test_ten_minutes_away(firehoses: Firehoses, broker: str) -> None:
             pass
         sender = firehose.publishers["ci-2"]
         publish_numbers(firehose.address, sender, TCP, "ci/2/durable", range(EVENTS // 2))
-        firehose.host.check_output("systemctl restart %s", broker)
+        firehose.host.check_output("systemctl restart %s", units)
         publish_numbers(firehose.address, sender, TCP, "ci/2/durable", range(EVENTS // 2, EVENTS))
         with reader.connected():
             reader.wait_for(EVENTS)

@@ -1,34 +1,66 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that cannot set up germqtt leaves the brokers as they were."""
+"""A run that cannot set up everything leaves the brokers, the limits and HAProxy as they were."""
 
 from __future__ import annotations
 
+import re
+import typing as t
+
+import pytest
 from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.public import HAPROXY, PUBLIC_BROKERS, open_ports
 from firehose_testing.runs import try_playbook
+from firehose_testing.waiting import wait_until
 
 STATE = (
-    "sha256sum /etc/mosquitto/passwd /etc/mosquitto/acl /etc/mosquitto-public/acl /etc/germqtt/germqtt.conf;"
-    " readlink /etc/mosquitto/live /etc/mosquitto-public/live;"
-    " systemctl show --property MainPID,ActiveEnterTimestamp,StateChangeTimestamp mosquitto mosquitto@public germqtt"
+    "sha256sum /etc/mosquitto*/passwd /etc/mosquitto*/acl /etc/firehose-haproxy/* /etc/germqtt/germqtt.conf;"
+    " sha256sum /etc/systemd/system/*.service /etc/systemd/system/*.socket; readlink /etc/mosquitto*/live;"
+    " systemctl show --property MainPID,ActiveEnterTimestamp,StateChangeTimestamp"
+    f" mosquitto.service '{PUBLIC_BROKERS}' {HAPROXY}.service {HAPROXY}.socket germqtt.service;"
+    # The limits may have been changed and put back.
+    " nft --stateless list chain inet firehose_limits connect"
 )
+PORT = 2345
+# What else the runs would change: an account, what anonymous clients get, and the limits.
+OTHERS: dict[str, t.Any] = {
+    "firehose_readers": [{"name": "newcomer", "password": "only-for-tests-new"}],
+    "firehose_public_topics": ["gerrit/#"],
+    "firehose_source_connections": 999,
+}
+# What cannot be set up, and what is said of it.
+CASES: dict[str, tuple[dict[str, t.Any], str]] = {
+    "a Gerrit that does not answer": (
+        {"germqtt_gerrit_port": 29419},
+        "germqtt_gerrit_host, germqtt_gerrit_port: ",
+    ),
+    "a public port that another program has": (
+        {"firehose_listeners": [{"port": 1883}, {"port": PORT, "tls": "{{ firehose_tls }}"}]},
+        rf"firehose_listeners\[1\]: port {PORT}: Address already in use: \S+, PID \d+\. Free the port, or use another",
+    ),
+    # Which no check can tell before the accounts broker is tried.
+    "a port for accounts that another program has": (
+        {"firehose_account_listeners": [{"port": 1884}, {"port": PORT}]},
+        rf"port {PORT} \(mqtt\): Address already in use: \S+, PID \d+\. Free the port, or use another",
+    ),
+}
 
 
-def state(firehose: Firehose) -> str:
-    return firehose.host.check_output(STATE)
+@pytest.fixture
+def firehose(firehoses: Firehoses) -> t.Iterator[Firehose]:
+    """A host where another program has a port."""
+    [found, *_others] = firehoses.values()
+    found.host.check_output(f"systemd-run --quiet --unit occupant python3 -m http.server {PORT}")
+    wait_until(lambda: PORT in open_ports(found.host), "the port is taken")
+    yield found
+    found.host.check_output("systemctl stop occupant")
 
 
-def test_a_gerrit_that_does_not_answer_changes_no_broker(firehoses: Firehoses) -> None:
-    """Not even what the same run would change of accounts and of what anonymous clients get."""
-    [firehose, *_others] = firehoses.values()
-    before = state(firehose)
-    done = try_playbook(
-        "firehose",
-        *("--limit", firehose.name),
-        germqtt_gerrit_port=29419,
-        firehose_public_topics=["gerrit/#"],
-        firehose_readers=[{"name": "newcomer", "password": "only-for-tests-new"}],
-    )
-    assert done.returncode == 2, done.stdout
-    assert "germqtt_gerrit_host, germqtt_gerrit_port: " in done.stdout
-    assert state(firehose) == before
+@pytest.mark.parametrize("case", CASES)
+def test_what_cannot_be_set_up_changes_nothing_else(firehose: Firehose, case: str) -> None:
+    variables, said = CASES[case]
+    before = firehose.host.check_output(STATE)
+    run = try_playbook("firehose", "--limit", firehose.name, **{**OTHERS, **variables})
+    assert run.returncode == 2, run.stdout
+    assert re.search(said, run.stdout), run.stdout
+    assert firehose.host.check_output(STATE) == before

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the public gets: events as they come, and nothing that somebody would have to hold for it."""
+"""What anonymous clients get: events as they come, and nothing that a broker would have to hold for them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,24 @@ import contextlib
 import uuid
 
 import pytest
-from firehose_testing.clients import ACCOUNT_WAYS, ANONYMOUS, QOS1, TLS_WAYS, WAYS, PahoSubscriber, Way, publish
+from firehose_testing.clients import (
+    ACCOUNT_WAYS,
+    ANONYMOUS,
+    QOS1,
+    QOS2,
+    RETAINED,
+    TLS_WAYS,
+    WAYS,
+    Mode,
+    PahoSubscriber,
+    Way,
+    publish,
+)
 from firehose_testing.durable import DurableReader, number, publish_numbers
 from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.public import HAPROXY, at_each_broker
+from firehose_testing.sessions import Session
+from firehose_testing.waiting import wait_until
 
 
 def event(firehose: Firehose) -> str:
@@ -28,22 +43,89 @@ def test_events_come_with_qos_0_whatever_a_client_asks_for(firehoses: Firehoses,
         assert [message.qos for message in subscriber.messages if message.payload == payload] == [0]
 
 
+def test_an_event_comes_once_whatever_filters_a_client_has(firehoses: Firehoses, name: str) -> None:
+    filters = ["#", "ci/#", "ci/+/public", "ci/1/public", *(f"ci/{number}/many" for number in range(500))]
+    with PahoSubscriber(firehoses[name].address, WAYS[0], filters) as subscriber:
+        payloads = [event(firehoses[name]) for _each in range(2)]
+        subscriber.wait_for(payload=payloads[-1])
+        assert [message.payload for message in subscriber.messages if message.topic == "ci/1/public"] == payloads
+
+
+def test_a_retained_message_comes_at_once_until_it_is_removed(firehoses: Firehoses, name: str) -> None:
+    firehose, topic, way = firehoses[name], f"ci/1/{uuid.uuid4()}", WAYS[0]
+
+    def retain(payload: str) -> None:
+        """Return when each public broker has it."""
+        publish(firehose.address, firehose.publishers["ci-1"], ACCOUNT_WAYS[0], RETAINED, {topic: payload})
+        for subscriber in early:
+            subscriber.wait_for(payload=payload)
+
+    def late() -> list[tuple[str, bool]]:
+        with contextlib.ExitStack() as later:
+            found = at_each_broker(later, firehose, way, [topic, "ci/1/public"])
+            fence = event(firehose)
+            for subscriber in found:
+                subscriber.wait_for(payload=fence)
+            return [(m.payload, m.retain) for subscriber in found for m in subscriber.messages if m.topic == topic]
+
+    with contextlib.ExitStack() as stack:
+        early = at_each_broker(stack, firehose, way, [topic])
+        retain("retained")
+        assert {*late()} == {("retained", True)}
+        retain("")
+        assert late() == []
+        assert {message.retain for subscriber in early for message in subscriber.messages} == {False}
+
+
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_nothing_is_held_for_a_session_that_is_left_behind(firehoses: Firehoses, name: str, way: Way) -> None:
-    firehose = firehoses[name]
-    reader = DurableReader(firehose.address, ANONYMOUS, way)
-    with reader.connected():
-        before = event(firehose)
-        reader.wait_for(1)
-    with PahoSubscriber(firehose.address, way, ["ci/#"]) as witness:
-        witness.wait_for(payload=event(firehose))
-    with reader.connected():
-        after = event(firehose)
-        reader.wait_for(2)
-    assert reader.payloads == [before, after]
+def test_a_session_keeps_its_subscriptions_and_nothing_is_held_for_it(
+    firehoses: Firehoses, name: str, way: Way
+) -> None:
+    """It is at one of the brokers, which a client comes back to sooner or later."""
+    firehose, reader = firehoses[name], DurableReader(firehoses[name].address, ANONYMOUS, way)
+    sent: list[str] = []
+    with contextlib.ExitStack() as stack:
+        witnesses = at_each_broker(stack, firehose, way, ["ci/#"])
+        for _turn in range(2 * len(witnesses)):
+            with reader.connected():
+                sent.append(event(firehose))
+                reader.wait_for(len(sent))
+            missed = event(firehose)
+            for witness in witnesses:
+                witness.wait_for(payload=missed)
+    assert reader.returns > 0
+    assert reader.payloads == sent
 
 
-def test_readers_stay_and_miss_nothing_while_the_other_broker_restarts(firehoses: Firehoses, name: str) -> None:
+@pytest.mark.parametrize("mode", [QOS1, QOS2], ids=str)
+def test_publishing_ends_a_connection(firehoses: Firehoses, name: str, mode: Mode) -> None:
+    with (
+        Session(firehoses[name].address, WAYS[0].port, ANONYMOUS, [], WAYS[0], 60) as client,
+        pytest.raises(ConnectionError, match="a disconnection"),
+    ):
+        client.publish("ci/1/public", "x", mode.qos)
+
+
+def test_haproxy_logs_where_a_client_comes_from(firehoses: Firehoses, name: str) -> None:
+    """The brokers see no addresses."""
+    firehose, client_id = firehoses[name], str(uuid.uuid4())
+
+    def logged(pattern: str) -> list[str]:
+        journal = firehose.host.run("journalctl --unit %s --output cat --no-pager --grep %s", HAPROXY, pattern)
+        return journal.stdout.splitlines()
+
+    with PahoSubscriber(firehose.address, WAYS[0], client_id=client_id):
+        pass
+    wait_until(lambda: logged(client_id) != [], "the end of the connection is logged")
+    [end] = logged(client_id)
+    address, _space, rest = end.partition(" ")
+    assert rest.startswith("left port 1883 ")
+    # HAProxy of Debian 12 logs the end only.
+    beginning = [] if "debian12" in firehose.name else [f"{address} connected to port 1883"]
+    assert logged(f"^{address} connected to port 1883$") == beginning
+
+
+def test_subscribers_stay_and_miss_nothing_while_the_accounts_broker_restarts(firehoses: Firehoses, name: str) -> None:
     firehose, sender = firehoses[name], firehoses[name].publishers["ci-3"]
     with contextlib.ExitStack() as stack:
         readers = [stack.enter_context(PahoSubscriber(firehose.address, way, ["ci/3/#"])) for way in WAYS]
@@ -59,7 +141,7 @@ def test_readers_stay_and_miss_nothing_while_the_other_broker_restarts(firehoses
 
 
 @pytest.mark.parametrize("way", [*WAYS, *TLS_WAYS], ids=str)
-def test_accounts_are_none_at_the_listeners_of_the_public(firehoses: Firehoses, name: str, way: Way) -> None:
+def test_accounts_are_rejected_at_the_listeners_of_anonymous_clients(firehoses: Firehoses, name: str, way: Way) -> None:
     """Not even with the right password: nothing that is learnt there opens anything."""
     firehose = firehoses[name]
     with (
@@ -70,6 +152,6 @@ def test_accounts_are_none_at_the_listeners_of_the_public(firehoses: Firehoses, 
 
 
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_the_public_is_turned_away_from_the_listeners_of_accounts(firehoses: Firehoses, name: str, way: Way) -> None:
+def test_anonymous_clients_are_rejected_at_the_listeners_of_accounts(firehoses: Firehoses, name: str, way: Way) -> None:
     with pytest.raises(ConnectionError, match="a refusal"), PahoSubscriber(firehoses[name].address, way):
         pass

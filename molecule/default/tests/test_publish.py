@@ -27,6 +27,7 @@ from firehose_testing.clients import (
     publish,
 )
 from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.public import at_each_broker, public_units
 
 TCP, WEBSOCKETS = Way("tcp", "3.1.1"), Way("websockets", "5")
 ACCOUNT_TCP = Way("tcp", "3.1.1", account=True)
@@ -46,19 +47,20 @@ CLAIMS: dict[str, t.Callable[[Account], Account]] = {
 
 
 class Watch:
-    """Subscribers of everything at one host: two of the public, and one that has an account."""
+    """Subscribers of everything at one host: anonymous ones at each public broker, and one that has an account."""
 
     def __init__(self, firehose: Firehose, stack: contextlib.ExitStack) -> None:
         self.firehose = firehose
         [reader] = firehose.readers.values()
         self._fence = firehose.publishers[FENCE]
+        self._brokers = len(public_units(firehose.host))
         self._watchers: dict[str, Subscriber] = {
-            "public-tcp": PahoSubscriber(firehose.address, TCP),
-            "public-websockets": PahoSubscriber(firehose.address, WEBSOCKETS),
-            "reader": PahoSubscriber(firehose.address, ACCOUNT_TCP, ["#", LEAF], reader),
+            f"{way.transport} {number}": watcher
+            for way in (TCP, WEBSOCKETS)
+            for number, watcher in enumerate(at_each_broker(stack, firehose, way), 1)
         }
-        for watcher in self._watchers.values():
-            stack.enter_context(watcher)
+        account = PahoSubscriber(firehose.address, ACCOUNT_TCP, ["#", LEAF], reader)
+        self._watchers["reader"] = stack.enter_context(account)
 
     def fence(self, *further: Subscriber) -> None:
         """Return when whatever was published before has reached whom it can reach."""
@@ -77,13 +79,27 @@ class Watch:
         self.fence()
         reached = {name: self._arrived(watcher, payloads) for name, watcher in self._watchers.items()}
         if mode.retain:
-            with PahoSubscriber(self.firehose.address, TCP) as newcomer:
-                self.fence(newcomer)
-                reached["newcomer"] = self._arrived(newcomer, payloads)
-                assert all(message.retain for message in newcomer.messages if message.payload in payloads.values())
-            for topic in reached["newcomer"]:
+            newcomers = self._newcomers(payloads)
+            for topic in set().union(*newcomers.values()):
                 publish(self.firehose.address, account, way, mode=Mode("forget", 1, True), messages={topic: ""})
+            reached |= newcomers
         return reached
+
+    def _newcomers(self, payloads: dict[str, str]) -> dict[str, set[str]]:
+        """On which topics retained messages reach clients that subscribe now, one at each public broker."""
+        with contextlib.ExitStack() as stack:
+            found = {name: stack.enter_context(PahoSubscriber(self.firehose.address, TCP)) for name in self.newcomers()}
+            self.fence(*found.values())
+            for newcomer in found.values():
+                assert all(message.retain for message in newcomer.messages if message.payload in payloads.values())
+            return {name: self._arrived(newcomer, payloads) for name, newcomer in found.items()}
+
+    def newcomers(self) -> list[str]:
+        return [f"newcomer {number}" for number in range(1, self._brokers + 1)]
+
+    def all(self, mode: Mode, topics: set[str]) -> dict[str, set[str]]:
+        """What attempt() returns where topics reach all subscribers, or where nothing reaches any."""
+        return dict.fromkeys([*self._watchers, *(self.newcomers() if mode.retain else [])], topics)
 
     @staticmethod
     def _arrived(subscriber: Subscriber, payloads: dict[str, str]) -> set[str]:
@@ -97,10 +113,9 @@ def watches(firehoses: Firehoses) -> t.Iterator[dict[str, Watch]]:
         yield {name: Watch(firehose, stack) for name, firehose in firehoses.items()}
 
 
-def everybody(mode: Mode, topics: set[str]) -> dict[str, set[str]]:
-    """What attempt() returns where topics reach all subscribers, or where nothing reaches any."""
-    watchers = ["public-tcp", "public-websockets", "reader"] + ["newcomer"] * mode.retain
-    return dict.fromkeys(watchers, topics)
+def everybody(watches: dict[str, Watch], mode: Mode, topics: set[str]) -> dict[str, dict[str, set[str]]]:
+    """What attempt() returns at each host where topics reach all subscribers, or where nothing reaches any."""
+    return {name: watch.all(mode, topics) for name, watch in watches.items()}
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
@@ -109,7 +124,7 @@ def test_a_publisher_reaches_everybody(firehoses: Firehoses, watches: dict[str, 
     reached = firehoses.each(
         lambda firehose: watches[firehose.name].attempt(firehose.publishers[PUBLISHER], way, mode, ["ansible/playbook"])
     )
-    assert reached == dict.fromkeys(firehoses, everybody(mode, {"ansible/playbook"}))
+    assert reached == everybody(watches, mode, {"ansible/playbook"})
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
@@ -123,7 +138,7 @@ def test_nobody_else_reaches_anybody(
             CLAIMS[claim](firehose.publishers[PUBLISHER]), way, mode, ["ansible/playbook"]
         )
     )
-    assert reached == dict.fromkeys(firehoses, everybody(mode, set()))
+    assert reached == everybody(watches, mode, set())
 
 
 def topics_to_try(firehose: Firehose) -> list[str]:
@@ -138,7 +153,7 @@ def topics_to_try(firehose: Firehose) -> list[str]:
 def assert_only_own_topics(watch: Watch, account: Account, way: Way) -> None:
     topics = topics_to_try(watch.firehose)
     own = {topic for topic in topics if account.may_publish(topic)}
-    assert watch.attempt(account, way, QOS1, topics) == everybody(QOS1, own), account.name
+    assert watch.attempt(account, way, QOS1, topics) == watch.all(QOS1, own), account.name
 
 
 @pytest.mark.parametrize("publisher", ["germqtt", "ansible", "Zuül, CI@example.org", "hashed"])
@@ -164,10 +179,12 @@ def test_all_publishers_reach_their_own_topics_and_no_other(firehoses: Firehoses
 
 
 @pytest.mark.parametrize("way", [*WAYS, *ACCOUNT_WAYS], ids=str)
-def test_a_reader_and_the_public_reach_no_topic(firehoses: Firehoses, watches: dict[str, Watch], way: Way) -> None:
+def test_a_reader_and_anonymous_clients_reach_no_topic(
+    firehoses: Firehoses, watches: dict[str, Watch], way: Way
+) -> None:
     def check(firehose: Firehose) -> None:
         for account in (ANONYMOUS, *firehose.readers.values()):
-            reached = watches[firehose.name].attempt(account, way, QOS1, topics_to_try(firehose))
-            assert reached == everybody(QOS1, set()), account.name
+            watch = watches[firehose.name]
+            assert watch.attempt(account, way, QOS1, topics_to_try(firehose)) == watch.all(QOS1, set()), account.name
 
     firehoses.each(check)

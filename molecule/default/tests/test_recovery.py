@@ -12,9 +12,17 @@ import pytest
 from firehose_testing.clients import PahoSubscriber, Way
 from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
+from firehose_testing.public import HAPROXY, PUBLIC_BROKERS
 from firehose_testing.waiting import wait_until
 
 TCP = Way("tcp", "5")
+LISTEN = """
+import socket, sys
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("", int(sys.argv[1])))
+listener.listen()
+"""
 
 
 @contextlib.contextmanager
@@ -31,11 +39,28 @@ def events_flow(firehoses: Firehoses, gerrit: Gerrit) -> None:
         gerrit.wait_until_heard(subscribers)
 
 
-@pytest.mark.parametrize("broker", ["mosquitto", "mosquitto@public"])
-def test_a_broker_restarts(firehoses: Firehoses, gerrit: Gerrit, broker: str) -> None:
-    firehoses.each(lambda firehose: firehose.host.check_output("systemctl restart %s", broker))
+@pytest.mark.parametrize("units", ["mosquitto.service", PUBLIC_BROKERS, f"{HAPROXY}.service", f"{HAPROXY}.socket"])
+def test_a_service_restarts(firehoses: Firehoses, gerrit: Gerrit, units: str) -> None:
+    firehoses.each(lambda firehose: firehose.host.check_output("systemctl restart %s", units))
     with listening(firehoses) as subscribers:
         gerrit.wait_until_heard(subscribers)
+
+
+def test_haproxy_is_away(firehoses: Firehoses) -> None:
+    """No local user can take its ports. The first client waits until HAProxy has started again."""
+
+    def away(firehose: Firehose) -> None:
+        firehose.host.check_output("systemctl stop %s.service", HAPROXY)
+        taken = {
+            port: firehose.host.run(f"runuser --user nobody -- python3 -c %s {port}", LISTEN) for port in (1883, 1999)
+        }
+        assert "Address already in use" in taken[1883].stderr
+        assert taken[1999].succeeded, taken[1999].stderr
+        assert firehose.host.run("systemctl is-active %s.service", HAPROXY).stdout.strip() == "inactive"
+        with PahoSubscriber(firehose.address, TCP):
+            pass
+
+    firehoses.each(away)
 
 
 def test_the_broker_is_away_when_an_event_comes(firehoses: Firehoses, gerrit: Gerrit) -> None:

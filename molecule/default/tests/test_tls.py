@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TLS for the public: what is spoken, and a firehose that speaks nothing else."""
+"""TLS for anonymous clients: versions, renewed certificates, and a firehose that speaks nothing else."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import threading
 import typing as t
 
 import pytest
-from firehose_testing.clients import TLS_PORTS, TLS_WAYS, PahoSubscriber, Way
+from firehose_testing.clients import ACCOUNT_WAYS, QOS1, TLS_PORTS, TLS_WAYS, PahoSubscriber, Way, publish
 from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
 from firehose_testing.runs import run_playbook
 from firehose_testing.tls import VERSIONS, allow, spoken
+from firehose_testing.waiting import wait_until
 
 
 def test_the_client_that_asks_speaks_all_versions(firehoses: Firehoses, tmp_path: t.Any) -> None:
-    """Else it would prove nothing that a broker does not."""
+    """Else it would prove nothing that HAProxy does not."""
     [firehose, *_others] = firehoses.values()
     for name in ("good.pem", "good-key.pem"):
         (tmp_path / name).write_text(firehose.host.file(f"/srv/certificates/{name}").content_string, encoding="utf-8")
@@ -58,18 +59,29 @@ def test_an_authority_that_a_client_does_not_know_is_not_enough(
         pass
 
 
-def test_certbots_hook_brings_a_certificate_to_all_brokers_that_have_it(firehoses: Firehoses, name: str) -> None:
-    """And is nothing to the others."""
-    host, certificate = firehoses[name].host, "/srv/certificates/good.pem"
-    host.check_output("cp -a %s /root/kept.pem && echo >>%s", certificate, certificate)
-    try:
-        said = host.check_output("mosquitto-apply --all").splitlines()
-        assert said[0] == "mosquitto.service: in step"
-        assert said[1:] in (["mosquitto@public.service: reload"], ["mosquitto@public.service: restart"])
-    finally:
-        host.check_output("cp -a /root/kept.pem %s && mosquitto-apply --all", certificate)
-    with PahoSubscriber(firehoses[name].address, TLS_WAYS[0]):
-        pass
+def test_a_renewed_certificate_is_served_after_a_reload(firehoses: Firehoses, name: str) -> None:
+    """Clients that are connected stay so. Without the key that belongs to it, HAProxy keeps the old one."""
+    host, address = firehoses[name].host, firehoses[name].address
+
+    def served() -> set[bytes]:
+        return spoken(address, TLS_PORTS["tcp"])[1]
+
+    before = served()
+    host.check_output("mkdir /root/kept && cp -a /srv/certificates/good*.pem /root/kept")
+    with PahoSubscriber(address, TLS_WAYS[0], ["ci/1/#"]) as subscriber:
+        try:
+            host.check_output("cd /srv/certificates && cp -a expired.pem good.pem")
+            assert host.run("systemctl reload firehose-haproxy").failed
+            assert served() == before
+            host.check_output("cd /srv/certificates && cp -a expired-key.pem good-key.pem")
+            host.check_output("systemctl reload firehose-haproxy")
+            wait_until(lambda: not served() & before, "another certificate is served")
+        finally:
+            host.check_output("cp -a /root/kept/* /srv/certificates && rm -r /root/kept")
+            host.check_output("systemctl reload firehose-haproxy")
+        wait_until(lambda: served() == before, "the first certificate is served again")
+        publish(address, firehoses[name].publishers["ci-1"], ACCOUNT_WAYS[0], QOS1, {"ci/1/tls": "later"})
+        subscriber.wait_for(payload="later")
 
 
 @pytest.fixture

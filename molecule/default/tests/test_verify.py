@@ -15,6 +15,7 @@ import pytest
 from firehose_testing.clients import PahoSubscriber, Way, ca_file
 from firehose_testing.fixtures import PROJECT, Firehose, Firehoses
 from firehose_testing.gerrit import Gerrit
+from firehose_testing.public import HAPROXY, PUBLIC_BROKERS
 from firehose_testing.runs import addresses
 from firehose_testing.waiting import wait_until
 
@@ -37,18 +38,16 @@ ANONYMOUS_REJECTED = {
 LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
 GERMQTT = "germqtt is up to date"
 IN_STEP = {
-    "the broker that has the accounts runs what is on disk",
-    "the public broker runs what is on disk",
+    "the accounts broker is up to date",
+    "the public brokers are up to date",
+    "HAProxy is up to date",
     GERMQTT,
 }
 PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED, ON_HOST} | ANONYMOUS_ACCEPTED | LASTS | IN_STEP | ANONYMOUS_REJECTED
 # the processes that publish on the hosts in the meantime
 BEACONS = "pgrep --list-name beacon-"
-FILES = " ".join(
-    f"/etc/{folder}/{name}"
-    for folder in ("mosquitto", "mosquitto-public")
-    for name in ("passwd", "acl", "mosquitto.conf")
-)
+FILES = "/etc/mosquitto*/passwd /etc/mosquitto*/acl /etc/mosquitto*/mosquitto.conf /etc/firehose-haproxy/haproxy.cfg"
+SERVICES = f"mosquitto.service '{PUBLIC_BROKERS}' {HAPROXY}.service germqtt.service"
 
 
 def command(firehoses: Firehoses, *arguments: str, **variables: t.Any) -> list[str]:
@@ -90,7 +89,7 @@ class Verified:
 def state(firehose: Firehose) -> str:
     """What may not be another after a run."""
     stat = (
-        f"sha256sum {FILES}; stat --format '%n %a %U %G' {FILES}; systemctl show --property MainPID mosquitto mosquitto@public germqtt;"
+        f"sha256sum {FILES}; stat --format '%n %a %U %G' {FILES}; systemctl show --property MainPID {SERVICES};"
         f" {BEACONS} || true; ls -A /root /root/.ansible/* /root/.ansible_async"
     )
     return firehose.host.run(stat).stdout
@@ -176,23 +175,29 @@ def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
 # What is done to a host, and what of the table has to fail then
 BREAKS = {
     "no rules, and names that open all where accounts are": (
-        "sed -i '/^acl_file/d' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public"
-        " && sed -i '/^password_file/d; s/^allow_anonymous .*/allow_anonymous true/' /etc/mosquitto/mosquitto.conf && mosquitto-apply",
+        "sed -i '/^acl_file/d' /etc/mosquitto-*/mosquitto.conf"
+        " && sed -i '/^password_file/d; s/^allow_anonymous .*/allow_anonymous true/' /etc/mosquitto/mosquitto.conf"
+        " && mosquitto-apply --all",
         {NOTHING, CLOSED, ON_HOST, *ANONYMOUS_REJECTED},
     ),
     "no password file, and a certificate that has expired": (
-        "sed -i '/^password_file/d; s:/good:/expired:' /etc/mosquitto-public/mosquitto.conf && mosquitto-apply public",
+        "sed -i '/^password_file/d' /etc/mosquitto-*/mosquitto.conf && mosquitto-apply --all"
+        " && cd /etc/firehose-haproxy && ln -sf /srv/certificates/expired.pem link-*.pem"
+        " && ln -sf /srv/certificates/expired-key.pem link-*.pem.key && systemctl reload firehose-haproxy",
         {WORTHLESS, *LASTS, *(check for check in ANONYMOUS_ACCEPTED if "TLS" in check)},
     ),
     "no feed, no websockets": (
-        "systemctl stop germqtt && sed -i '/^listener 80$/,/^protocol/d' /etc/mosquitto-public/mosquitto.conf"
-        " && mosquitto-apply public",
+        "systemctl stop germqtt && sed -i '/^frontend 80$/a tcp-request connection reject' /etc/firehose-haproxy/haproxy.cfg"
+        " && systemctl reload firehose-haproxy",
         {FEED, GERMQTT, *(check for check in ANONYMOUS_ACCEPTED if "80" in check)},
     ),
 }
 
-KEEP = "mkdir --parents /run/kept && cp -a --parents /etc/mosquitto/mosquitto.conf /etc/mosquitto-public/mosquitto.conf /run/kept"
-RESTORE = "cp -a /run/kept/etc / && mosquitto-apply && mosquitto-apply public && systemctl start germqtt"
+KEEP = "mkdir --parents /run/kept && cp -a --parents /etc/mosquitto*/mosquitto.conf /etc/firehose-haproxy /run/kept"
+RESTORE = (
+    "cp -a --remove-destination /run/kept/etc / && mosquitto-apply --all"
+    " && systemctl reload firehose-haproxy && systemctl start germqtt"
+)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ import uuid
 
 import pytest
 from firehose_testing.clients import ACCOUNT_TLS, QOS1, RETAINED, WAYS, Account, PahoSubscriber, publish
-from firehose_testing.edges import ALL_WAYS, BROKERS, cut_off
+from firehose_testing.edges import ALL_WAYS, cut_off
 from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.public import open_ports, public_units
 from firehose_testing.roaming import MOVE_TIMEOUT, Crowd, Roamer, gaps
 from firehose_testing.runs import run_playbook
 from firehose_testing.sessions import Session, count
@@ -32,10 +33,10 @@ SUBSCRIBERS = 300
 
 # All that the role and the roles that it uses put on a host.
 WIPE = """
-systemctl stop firehose-edge firehose-limits mosquitto 'mosquitto@*' || true
+systemctl stop firehose-haproxy.socket firehose-limits.service 'mosquitto@*.service' || true
 apt-get purge --yes --autoremove haproxy mosquitto
-rm --recursive --force /etc/firehose-edge /etc/mosquitto* /etc/systemd/system/firehose-* /etc/systemd/system/mosquitto* \\
-  /var/lib/mosquitto* /usr/local/bin/* /usr/local/lib/*.py
+rm --recursive --force /etc/firehose-haproxy /etc/mosquitto* /etc/systemd/system/firehose-* /etc/systemd/system/mosquitto* \\
+  /var/lib/mosquitto* /usr/local/sbin/mosquitto-apply /usr/local/lib/*.py
 systemctl daemon-reload
 """
 
@@ -73,7 +74,7 @@ def killed(edge: Firehose) -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def stopped(edge: Firehose) -> t.Iterator[None]:
-    services = " ".join(["firehose-edge", *BROKERS])
+    services = " ".join(["firehose-haproxy.socket", "firehose-haproxy.service", *public_units(edge.host)])
     edge.host.check_output(f"timeout 20 systemctl stop {services}")
     try:
         yield
@@ -181,16 +182,17 @@ def test_a_catch_up_is_more_than_a_queue_holds(core: Firehose, edges: Firehoses,
 
 def test_clients_of_a_broker_that_hangs_are_sent_to_another(edges: Firehoses) -> None:
     def hangs(edge: Firehose) -> None:
+        broker, *others = public_units(edge.host)
         with contextlib.ExitStack() as stack:
             # As many at each broker
             there = [stack.enter_context(PahoSubscriber(edge.address, WAYS[0])) for _number in range(6)]
-            edge.host.check_output("systemctl kill --signal STOP %s", BROKERS[0])
+            edge.host.check_output("systemctl kill --signal STOP %s", broker)
             try:
-                count = len(there) // len(BROKERS)
+                count = len(there) // len([broker, *others])
                 wait_until(lambda: sum(one.ended is not None for one in there) == count, "those of one are sent away")
                 served(edge)
             finally:
-                edge.host.check_output("systemctl kill --signal CONT %s", BROKERS[0])
+                edge.host.check_output("systemctl kill --signal CONT %s", broker)
         served(edge)
 
     edges.each(hangs)
@@ -214,7 +216,7 @@ def test_new_clients_are_served_while_a_broker_restarts(edges: Firehoses) -> Non
 
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             coming = [pool.submit(newcomers) for _number in range(3)]
-            for broker in BROKERS * 2:
+            for broker in public_units(edge.host) * 2:
                 time.sleep(1)
                 edge.host.check_output("systemctl restart %s", broker)
             time.sleep(1)
@@ -225,7 +227,7 @@ def test_new_clients_are_served_while_a_broker_restarts(edges: Firehoses) -> Non
     assert edges.each(restarts) == {name: [] for name in edges}
 
 
-def test_a_drained_edge_sends_its_public_elsewhere(
+def test_clients_of_a_drained_edge_connect_elsewhere(
     crowd: Crowd, published: t.Callable[[], list[str]], edges: Firehoses
 ) -> None:
     _first, edge, _last = edges.values()
@@ -236,6 +238,7 @@ def test_a_drained_edge_sends_its_public_elsewhere(
     assert "Stop unmanaged brokers" in str(run.changed[edge.name])
     crowd.wait_for(int(published()[-1]))
     assert crowd.at(edge.name) == []
+    assert open_ports(edge.host) == {}
     ends = sorted(roamer.stays[0].until or 0 for roamer in hit)
     assert ends[-1] - ends[0] > 1, "all at once"
     assert run_playbook("--limit", edge.name, *drain).changed.get(edge.name, []) == []

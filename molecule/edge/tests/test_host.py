@@ -1,49 +1,38 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The services of an edge host, their sandboxes, and values that are rejected before anything changes."""
+"""The brokers and secrets of an edge host, and values that are rejected before anything changes."""
 
 from __future__ import annotations
 
 import pytest
 from firehose_testing.clients import PahoSubscriber, Way
-from firehose_testing.edges import BROKERS
 from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.public import public_units
 from firehose_testing.runs import try_playbook
 
 PASSWORD = "only-for-tests-edge: 100% 'quoted'"
 
 
-HAPROXY = "firehose-edge"
-MOST_EXPOSED = dict.fromkeys(BROKERS, 1.7) | {HAPROXY: 2.7}
+def test_as_many_brokers_run_as_the_variable_says(edges: Firehoses) -> None:
+    """And none besides, such as the one that Debian's package starts."""
 
-
-@pytest.mark.parametrize("unit", MOST_EXPOSED)
-def test_a_unit_is_confined(edges: Firehoses, unit: str) -> None:
-    def exposure(edge: Firehose) -> float:
-        report = edge.host.check_output("systemd-analyze security --no-pager %s.service", unit).splitlines()
-        return float(report[-1].rpartition(": ")[2].split()[0])
-
-    assert max(edges.each(exposure).values()) <= MOST_EXPOSED[unit]
-
-
-def test_haproxy_and_each_broker_have_a_user_of_their_own(edges: Firehoses) -> None:
-    def users(edge: Firehose) -> set[str]:
-        # HAProxy's main process stays root, to open ports and read keys; the one that serves is its child.
-        commands = [f"ps --no-headers -o user:32 --ppid $(systemctl show --property MainPID --value {HAPROXY})"]
-        commands += [
-            f"ps --no-headers -o user:32 $(systemctl show --property MainPID --value {unit})" for unit in BROKERS
-        ]
-        return {user for command in commands for user in edge.host.check_output(command).split()}
-
-    assert edges.each(users) == {name: {"firehose-haproxy", "mosquitto-1", "mosquitto-2"} for name in edges}
-
-
-def test_no_other_broker_runs(edges: Firehoses) -> None:
     def running(edge: Firehose) -> set[str]:
         units = edge.host.check_output("systemctl list-units --plain --no-legend 'mosquitto*.service'")
-        return {line.split()[0].removesuffix(".service") for line in units.splitlines()}
+        return {line.split()[0] for line in units.splitlines()}
 
-    assert edges.each(running) == {name: {*BROKERS} for name in edges}
+    assert edges.each(running) == {name: {"mosquitto@1.service", "mosquitto@2.service"} for name in edges}
+
+
+def test_certbots_hook_brings_a_certificate_to_the_broker_that_has_it(core: Firehose) -> None:
+    """And is nothing to the others."""
+    certificate, hook = "/srv/certificates/good.pem", "systemctl reload firehose-haproxy; mosquitto-apply --all"
+    core.host.check_output("cp -a %s /root/kept.pem && echo >>%s", certificate, certificate)
+    try:
+        said = core.host.check_output(hook).splitlines()
+    finally:
+        core.host.check_output(f"mv /root/kept.pem {certificate} && {hook}")
+    in_step = [f"{unit}.service: in step" for unit in public_units(core.host)]
+    assert said == ["mosquitto.service: reload", *in_step]
 
 
 def test_the_password_is_for_root_and_the_service_alone(edges: Firehoses) -> None:
@@ -84,7 +73,7 @@ def test_a_key_of_another_certificate_changes_nothing(edges: Firehoses) -> None:
 
     def on_disk() -> str:
         return edge.host.check_output(
-            "ls -l /etc/firehose-edge; sha256sum /etc/firehose-edge/* /etc/systemd/system/*.service"
+            "ls -l /etc/firehose-haproxy; sha256sum /etc/firehose-haproxy/* /etc/systemd/system/*.service /etc/systemd/system/*.socket"
         )
 
     before = on_disk()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import typing as t
 import uuid
 
 import pytest
@@ -24,8 +25,9 @@ from firehose_testing.clients import (
     publish,
 )
 from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.public import PUBLIC_PORTS, at_each_broker, current_sessions, open_ports
 
-TCP = Way("tcp", "3.1.1")
+TCP, WEBSOCKETS = Way("tcp", "3.1.1"), Way("websockets", "3.1.1")
 TOPICS = ["gerrit/x", "ci/x", "$SYS/broker/x", "$CONTROL/dynamic-security/v1", "$share/x/gerrit"]
 CLAIMS = {
     "anonymous": ANONYMOUS,
@@ -33,36 +35,39 @@ CLAIMS = {
     "a publisher with its password": Account("ci", "only-for-tests-ci"),
     "the edge with its password": Account("firehose-edge", "only-for-tests-edge: 100% 'quoted'"),
 }
-PORTS = {"tcp": {1883, 8883}, "websockets": {80, 443}}
+
+
+@pytest.fixture(scope="module")
+def watchers(core: Firehose, edges: Firehoses) -> t.Iterator[list[PahoSubscriber]]:
+    """Subscribers of everything at each public broker of all hosts."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            watcher
+            for host in (core, *edges.values())
+            for way in (TCP, WEBSOCKETS)
+            for watcher in at_each_broker(stack, host, way, ["#", "$SYS/#"])
+        ]
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("way", [*WAYS, *TLS_WAYS[::2]], ids=str)
 def test_publishing_reaches_nobody(
-    core: Firehose, edges: Firehoses, ci: Account, way: Way, mode: Mode, claim: str
+    core: Firehose, edges: Firehoses, ci: Account, watchers: list[PahoSubscriber], way: Way, mode: Mode, claim: str
 ) -> None:
     topics = TOPICS[:1] if mode.will else TOPICS
-    payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
-    with contextlib.ExitStack() as stack:
-        public = [
-            stack.enter_context(PahoSubscriber(host.address, TCP, ["#", "$SYS/#"])) for host in (core, *edges.values())
-        ]
-        edges.each(lambda edge: publish(edge.address, CLAIMS[claim], way, mode, dict.fromkeys(topics, payload)))
-        for _round in range(2):  # a will may come behind the first
-            publish(core.address, ci, ACCOUNT_TLS, QOS1, {"fence": fence})
-            for subscriber in public:
-                subscriber.wait_for(payload=fence)
-        assert [m for subscriber in public for m in subscriber.messages if m.payload == payload] == []
+    payload = str(uuid.uuid4())
+    edges.each(lambda edge: publish(edge.address, CLAIMS[claim], way, mode, dict.fromkeys(topics, payload)))
+    for _round in range(2):  # a will may come behind the first
+        fence = str(uuid.uuid4())
+        publish(core.address, ci, ACCOUNT_TLS, QOS1, {"fence": fence})
+        for watcher in watchers:
+            watcher.wait_for(payload=fence)
+    assert [message for watcher in watchers for message in watcher.messages if message.payload == payload] == []
 
 
 def test_only_the_public_ports_are_open(edges: Firehoses) -> None:
-    def listening(edge: Firehose) -> set[str]:
-        sockets = edge.host.check_output("ss --listening --tcp --numeric --no-header --oneline").splitlines()
-        return {place for place in (line.split()[3] for line in sockets) if not place.startswith(("127.", "[::1]"))}
-
-    wanted = {f"*:{port}" for ports in PORTS.values() for port in ports}
-    assert edges.each(listening) == dict.fromkeys(edges, wanted)
+    assert edges.each(lambda edge: {*open_ports(edge.host)}) == dict.fromkeys(edges, PUBLIC_PORTS)
 
 
 def test_a_connection_is_one_client(edges: Firehoses) -> None:
@@ -90,13 +95,8 @@ def test_a_silent_connection_is_closed(edges: Firehoses, port: int) -> None:
 
 
 def test_the_host_itself_sees_how_many_are_connected(edges: Firehoses) -> None:
-    def connected(edge: Firehose) -> float:
-        ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:21000/metrics').read().decode())"
-        metrics = edge.host.check_output("python3 -c %s", ask)
-        [line] = [
-            one for one in metrics.splitlines() if one.startswith('haproxy_frontend_current_sessions{proxy="1883"}')
-        ]
-        return float(line.split()[-1])
+    def connected(edge: Firehose) -> int:
+        return current_sessions(edge.host, "frontend")['proxy="1883"']
 
     before = edges.each(connected)
     with contextlib.ExitStack() as stack:

@@ -15,6 +15,7 @@ import pytest
 from firehose_testing.accounting import Account
 from firehose_testing.faults import LONG, LONG_EVENTS, Bench, undone
 from firehose_testing.hostile import packets
+from firehose_testing.public import public_units
 from firehose_testing.runs import run_playbook
 
 SEED = 20161026
@@ -162,13 +163,18 @@ def test_the_password_is_rotated(bench: Bench) -> None:
 
 def test_a_subscriber_stalls(bench: Bench) -> None:
     """At each broker one has subscribed to everything, and reads nothing of it."""
+    # HAProxy sends each anonymous client to the broker with the fewest connections.
+    places = [(1883, {})] * len(public_units(bench.host))
+    places.append((1884, {"username": "durable", "password": "only-for-tests-durable"}))
 
     def cause() -> None:
         with contextlib.ExitStack() as stack:
-            for port, login in ((1883, {}), (1884, {"username": "durable", "password": "only-for-tests-durable"})):
+            for number, (port, login) in enumerate(places):
                 stalled = stack.enter_context(socket.create_connection((bench.firehose.address, port)))
                 stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                stalled.sendall(packets.connect(packets.V3, "stalled", **login) + packets.subscribe(packets.V3, ["#"]))
+                stalled.sendall(
+                    packets.connect(packets.V3, f"stalled-{number}", **login) + packets.subscribe(packets.V3, ["#"])
+                )
             time.sleep(60 if LONG else 4)
 
     account = bench.run("subscriber stalls", 5, 60, cause)

@@ -14,7 +14,7 @@ from firehose_testing.rotation import FILES, TCP, Story
 
 PASSWORDS, RULES, FEED = FILES
 
-# The account of the public broker
+# The account of the public brokers
 RELAY = "firehose-relay"
 WRITTEN = ["Write the accounts", "Write the access rules"]
 RELOADED = "Start, reload or restart the brokers"

@@ -24,7 +24,8 @@ def found(story: Story, text: str) -> list[str]:
 
 def test_the_marks_are_in_what_they_stand_for(story: Story) -> None:
     assert all((account.password or "").startswith(MARKS[0]) for account in [*BEFORE.values(), *AFTER.values()])
-    # 6 publishers, a reader and the public broker on each of the three hosts, of which 3 get another or a first password. One is the same everywhere.
+    # On each of the three hosts: 6 publishers, a reader and the account of the public brokers. 3 get another or a first password.
+    # One hash is the same everywhere.
     assert len(hashes(story)) == 3 * (6 + 1 + 1 - 1 + 3) + 1
     assert found(story, AFTER_FILE.read_text(encoding="utf-8"))[:2] == MARKS
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Readers whose session outlasts their connections, and many events for them."""
+"""Subscribers whose session outlasts their connections, and many events for them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,15 @@ def number(count: int) -> str:
 
 
 class DurableReader:
-    """Subscribes to what the CI publishes, at QoS 1, and comes back to the same session. Entering it again is coming back."""
+    """Subscribes to what the CI publishes, at QoS 1, and connects again with the same client id.
+
+    It subscribes again only where its session is not there.
+    """
 
     def __init__(self, address: str, account: Account, way: Way) -> None:
         self.payloads: list[str] = []
+        # How often its session was there.
+        self.returns = 0
         self._address, self._account, self._way = address, account, way
         self._id = f"durable-{uuid.uuid4()}"
         self._changed = threading.Condition()
@@ -40,9 +45,17 @@ class DurableReader:
 
     @contextlib.contextmanager
     def connected(self) -> t.Iterator[None]:
-        """Be there, subscribed."""
+        """Be connected, with a subscription."""
         client, subscribed = paho_client(self._account, self._way, self._id, clean=False), threading.Event()
-        client.on_connect = lambda *_args: client.subscribe([("ci/#", 1)])
+
+        def on_connect(_client: paho.Client, _data: t.Any, flags: t.Any, *_others: t.Any) -> None:
+            if flags.session_present:
+                self.returns += 1
+                subscribed.set()
+            else:
+                client.subscribe([("ci/#", 1)])
+
+        client.on_connect = on_connect
         client.on_subscribe = lambda *_args: subscribed.set()
         client.on_message = lambda _client, _data, message: self._take(message.payload)
         _connect(client, self._address, self._way, lasting=True)

@@ -10,7 +10,6 @@ import typing as t
 from .clients import TLS_WAYS, WAYS
 from .fixtures import Firehose
 
-BROKERS = ("mosquitto@1", "mosquitto@2")
 ALL_WAYS = [*WAYS, *TLS_WAYS]
 CUT = "table inet cut { chain cut { type filter hook %s priority -200; %s drop; }; }"
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What docs/subscribe.md says that anonymous clients are allowed: the same at core and edge hosts."""
+"""What docs/subscribe.md says that anonymous clients are allowed."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_check_mode_has_been_here(host: Host) -> None:
     assert "PLAY [Set up the wiki]" in log
 
 
-@pytest.mark.parametrize("package", ["mosquitto", "python3-venv"])
+@pytest.mark.parametrize("package", ["haproxy", "mosquitto", "python3-venv"])
 def test_nothing_is_installed(host: Host, package: str) -> None:
     assert not host.package(package).is_installed
 

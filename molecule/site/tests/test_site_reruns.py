@@ -63,7 +63,7 @@ def test_all_tasks_are_the_sites_or_the_installed_collections(checked: Run) -> N
 
     assert [path for path in checked.paths if not belongs(path)] == []
     roles = {path.relative_to(INSTALLED).parts[1] for path in checked.paths if path.is_relative_to(INSTALLED)}
-    assert roles == {"firehose", "mosquitto", "germqtt"}
+    assert roles == {"firehose", "firehose_public", "mosquitto", "germqtt"}
     assert (INSTALLED / "MANIFEST.json").is_file(), "this is no tarball's"
 
 

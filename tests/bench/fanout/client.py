@@ -31,14 +31,10 @@ class Load:
 
     def __init__(self, site: Site, contender: Contender, transport: str, subscribers: int) -> None:
         self._contender = contender
-        client, place = "client", hosts.address(contender.host)
         publisher = hosts.address(contender.publish_at)
-        source = FIRST_SOURCE
-        if contender.within:
-            client, place, source = contender.host, "127.0.0.1", "-"
         ports = ",".join(map(str, contender.ports(transport)))
-        where = [place, ports, transport, str(subscribers), str(CONNECT_SECONDS), source]
-        command = ["docker", "exec", "--interactive", hosts.container(client), "load", *where]
+        where = [hosts.address(contender.host), ports, transport, str(subscribers), str(CONNECT_SECONDS), FIRST_SOURCE]
+        command = ["docker", "exec", "--interactive", hosts.container("client"), "load", *where]
         command += [publisher, str(contender.publish_port), *site.login(contender)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         found = self._answer()

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +19,6 @@ class Contender:
     # Where events are published; what only hands them on from there is not counted.
     publish_at: str = "origin"
     publish_port: int = 1884
-    # Subscribers come from within the container, and so to its loopback.
-    within: bool = False
     bursts_only: bool = False
     processes: tuple[str, ...] = ("mosquitto",)
 
@@ -35,20 +32,12 @@ class Contender:
         return {self.host, self.publish_at}
 
 
-BROKERS = range(1, (os.cpu_count() or 1) + 1)
+TIER = ("mosquitto", "haproxy")
 
 ALL = [
     Contender("stock", "stock Mosquitto", "stock", (1883,), (8080,), "stock", 1883),
-    Contender("core", "core", "core", (1883,), (80,), "core"),
-    Contender("edge", "edge", "edge", (1883,), (80,), processes=("mosquitto", "haproxy")),
-    Contender(
-        "edge-bare",
-        "  without HAProxy",
-        "edge",
-        tuple(21000 + number for number in BROKERS),
-        tuple(22000 + number for number in BROKERS),
-        within=True,
-    ),
+    Contender("core", "core host", "core", (1883,), (80,), "core", processes=TIER),
+    Contender("edge", "edge host", "edge", (1883,), (80,), processes=TIER),
     Contender("limit-1", "limit, 1 a write", "limit", (2001,), (), "limit", 2001, processes=("limit",)),
     Contender(
         "limit-50", "limit, 50 a write", "limit", (2050,), (), "limit", 2050, bursts_only=True, processes=("limit",)

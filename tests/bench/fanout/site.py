@@ -64,7 +64,7 @@ class Site:
         names = [hosts.container(name) for name in cores]
         key, certificate = "/root/key.pem", "/root/certificate.pem"
         about = ["-subj", "/CN=bench", "-addext", f"subjectAltName=DNS:{','.join(f'DNS:{name}' for name in names)[4:]}"]
-        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "90"]
         hosts.in_container(cores[0], "openssl", "req", "-x509", *curve, *about, "-keyout", key, "-out", certificate)
         pem = {path: hosts.in_container(cores[0], "cat", path) + "\n" for path in (key, certificate)}
         tls = {"certificate_pem": pem[certificate], "key_pem": pem[key]}

@@ -106,8 +106,8 @@ def test_where_drop_ins_of_a_unit_are():
         "mosquitto@.service",
         "service",
     ]
-    assert _systemd.drop_in_names(["firehose-edge.service"]) == [
-        "firehose-edge.service",
+    assert _systemd.drop_in_names(["firehose-haproxy.service"]) == [
+        "firehose-haproxy.service",
         "firehose-.service",
         "service",
     ]

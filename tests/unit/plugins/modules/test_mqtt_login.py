@@ -69,6 +69,14 @@ def test_who_has_the_right_password_is_let_in(run, broker):
     assert _raw_client.text("zuul") in broker.seen[0]
 
 
+def test_a_session_of_a_client_id_is_cleaned(run, broker):
+    run(port=broker.server_address[1], username="zuul", password="right", client_id="old")
+    body = broker.seen[0]
+    # The flags are behind the name and the version of the protocol.
+    assert body[7] & _raw_client.CLEAN_SESSION
+    assert _raw_client.text("old") + _raw_client.text("zuul") in body
+
+
 def test_who_has_another_one_is_not(run, broker):
     port = broker.server_address[1]
     result = run(port=port, username="zuul", password="wrong-hunter2")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _firehose_problems
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _firehose_problems, _firehose_public
 
 HASH = "$7$101$9YVKVxJaCwEGBL4X$" + "A" * 86 + "=="
 GERMQTT = {"name": "germqtt", "password": "p", "topics": ["gerrit/#"]}
@@ -31,10 +31,18 @@ TEXTS = {
 
 @pytest.fixture
 def problems(roles):
-    role = roles["firehose"]
+    role, public = roles["firehose"], roles["firehose_public"]
+    public_options = public.specs["validate"]["options"]
 
     def find(**changed):
-        return _firehose_problems.problems({**role.defaults, **FINE, **changed}, role.options)
+        """What the role says of variables: first of those of anonymous clients, and then of the others."""
+        variables = {**public.defaults, **role.defaults, **FINE, **changed}
+        of_others = {"firehose_listeners", "firehose_tls", "germqtt_source", "germqtt_topic"}
+        first = _firehose_public.problems(
+            {key: variables[key] for key in public_options if key in variables}, public_options
+        )
+        own = {key: value for key, value in variables.items() if key in role.options or key in of_others}
+        return first or _firehose_problems.problems(own, role.options)
 
     return find
 

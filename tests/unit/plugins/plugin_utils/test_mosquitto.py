@@ -66,6 +66,7 @@ def test_versions(version, numbers):
         ([{"port": 1883}, {"port": 0}], "mosquitto_listeners[1]", "not between"),
         ([{"port": 65536}], "mosquitto_listeners[0]", "not between"),
         ([{"socket": "relative"}], "mosquitto_listeners[0]", "absolute"),
+        ([{"socket": f"/run/{'x' * 103}"}], "mosquitto_listeners[0]", "108 characters; Linux takes at most 107"),
         ([{"socket": "/run/x", "bind_address": "::1"}], "mosquitto_listeners[0]", "no bind_address"),
         ([{"port": 1}, {"socket": "/run/x", "protocol": "websockets"}], "mosquitto_listeners[1]", "no websockets"),
         ([{"port": 1, "mount_point": "a/#"}], "mosquitto_listeners[0]", "wildcards"),

@@ -67,7 +67,7 @@ def test_roles_convert_where_they_use(roles):
         for name, option in spec["options"].items()
         if option["type"] in ("bool", "int", "float")
     }
-    files = [path for folder in FOLDERS for path in ROLES.glob(f"*/{folder}/*.*")]
+    files = [path for folder in FOLDERS for path in ROLES.glob(f"*/{folder}/**/*.*")]
     bare = []
     for path in files:
         text = path.read_text(encoding="utf-8")

@@ -4,53 +4,19 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import socket
 import typing as t
+
+from ansible_collections.opendev.firehose.plugins.module_utils import _ports
 
 from mosquitto_apply import command
 from mosquitto_apply.config import Listener
 
 
-def _holder(port: int) -> str:
-    """The program that listens on a port, as far as ss can tell."""
+def _holders(port: int) -> dict[int, str]:
     try:
-        said = command.run(
-            *("ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"), f"sport = :{port}"
-        ).stdout
+        return _ports.holders(command.run(*_ports.show(port)).stdout)
     except OSError:
-        return ""
-    holders = dict.fromkeys(re.findall(r'\("([^"]+)",pid=([0-9]+)', said))
-    return "".join(f": {name}, PID {pid}" for name, pid in holders)
-
-
-def _problem(listener: Listener, port: int) -> str | None:
-    """What is in the way of a listener at a port, or at any port of its address if that is 0."""
-    families = 0
-    for family, kind, protocol, _name, address in socket.getaddrinfo(
-        listener.address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    ):
-        try:
-            place = socket.socket(family, kind, protocol)
-        except OSError:
-            # A kernel without IPv6. Mosquitto passes over the family, too.
-            continue
-        families += 1
-        with place:
-            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                place.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                place.bind(address)
-                place.listen(1)
-            except OSError as exc:
-                if exc.errno == errno.EADDRINUSE:
-                    return f"{listener}: {exc.strerror}{_holder(port)}. Free the port, or use another"
-                if exc.errno == errno.EADDRNOTAVAIL:
-                    return f"{listener}: {exc.strerror}. Use an address of this host, as `ip address` lists them"
-    return None if families else f"{listener}: {os.strerror(errno.EAFNOSUPPORT)}"
+        return {}
 
 
 def problems(wanted: t.Iterable[Listener], opened: t.Iterable[Listener]) -> list[str]:
@@ -63,9 +29,9 @@ def problems(wanted: t.Iterable[Listener], opened: t.Iterable[Listener]) -> list
     for listener in wanted:
         if listener.port:
             try:
-                problem = _problem(listener, 0 if listener.port in own else listener.port)
+                problem = _ports.problem(listener.address, 0 if listener.port in own else listener.port, _holders)
             except OSError as exc:
-                problem = f"{listener}: {exc.strerror}"
+                problem = exc.strerror
             if problem:
-                found.append(problem)
+                found.append(f"{listener}: {problem}")
     return found

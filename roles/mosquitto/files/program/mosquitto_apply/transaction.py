@@ -193,7 +193,7 @@ class Transaction:
         if taken:
             raise Problem(
                 f"{'; '.join(taken)}\n{self.instance.config} is written from mosquitto_listeners, or in a firehose from"
-                f" {'firehose_listeners' if self.instance.name else 'firehose_account_listeners and firehose_internal_port'}"
+                f" {'firehose_public_brokers' if self.instance.name else 'firehose_account_listeners and firehose_internal_port'}"
             )
 
     def _do(self, action: str, wanted: Files, folder: pathlib.Path, silent: t.Container[str]) -> None:

@@ -73,6 +73,8 @@ def inside(instance: Instance, folder: pathlib.Path, timeout: float) -> str:
     if files is None:
         return f"{folder} is no set of files"
     addresses = json.load(sys.stdin)
+    # The broker has to get to its directories, whatever the umask of whoever runs this.
+    os.umask(0o022)
     _network(addresses)
     _mounts(files)
     _names(addresses)

@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is PRIVATE to the collection and may change at any time.
+
+"""The public tier as data: listeners as HAProxy has them, the brokers behind it, and what the role firehose_public rejects."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import typing as t
+
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _handshake
+from ansible_collections.opendev.firehose.plugins.plugin_utils import (
+    _firehose,
+    _firehose_problems,
+    _mosquitto,
+    _tls,
+    _types,
+)
+
+Entry = t.Mapping[str, t.Any]
+# Keys of listeners in role mosquitto that HAProxy has no place for.
+INSTEAD = {
+    "max_connections": "use firehose_max_connections",
+    "max_qos": "remove it; anonymous clients get QoS 0",
+    "mount_point": "remove it; firehose_public_topics says which topics anonymous clients can read",
+    "options": "remove it; HAProxy opens the port, and Mosquitto's options do not apply to it",
+    "socket": "use firehose_account_listeners for clients on the host itself",
+}
+TLS_INSTEAD = dict.fromkeys(
+    ("ca", "require_certificate"), "use firehose_account_listeners; anonymous clients have no certificates"
+)
+# The smallest and the largest value of each limit. nftables counts in 32 bits.
+RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
+    ("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1)
+)
+RANGES["firehose_source_kilobytes"] = (1, 2**22)
+# 0 would be no limit to Mosquitto.
+RANGES |= dict.fromkeys(("firehose_max_connections", "firehose_max_queued_messages"), (1, 2**31 - 1))
+RANGES["firehose_max_keepalive"] = (_mosquitto.LEAST_KEEPALIVE, 65535)
+# The public broker's largest packet is as much above it.
+RANGES["firehose_max_payload"] = (1, 268435455 - 2 * (65536 + 16))
+# Each has a port of its own below 1024.
+RANGES["firehose_public_brokers"] = (0, 99)
+EDGE_RANGES: dict[str, tuple[int, int | None]] = {
+    "firehose_edge_core_port": (1, 65535),
+    "firehose_edge_core_timeout": (0, None),
+    "firehose_edge_drain_time": (0, None),
+}
+
+
+def _certificates(listeners: t.Iterable[Entry]) -> list[Entry]:
+    """Each certificate that listeners have, once."""
+    found: list[Entry] = []
+    for listener in listeners:
+        if listener.get("tls") and listener["tls"] not in found:
+            found.append(listener["tls"])
+    return found
+
+
+def _certificate_path(tls: Entry, certificates: t.Sequence[Entry], directory: str) -> str:
+    if tls.get("certificate") is None:
+        return f"{directory}/text-{certificates.index(tls) + 1}.pem"
+    # With other paths the configuration is another one, which is tried before it takes the place of the one that works.
+    paths = f"{tls['certificate']}\n{tls['key']}".encode()
+    return f"{directory}/link-{hashlib.sha256(paths).hexdigest()[:8]}.pem"
+
+
+def certificates(listeners: t.Sequence[Entry], directory: str) -> dict[str, list[dict[str, t.Any]]]:
+    """Where HAProxy finds certificates and, with C(.key) behind the name, their keys: texts as files, and links to other files."""
+    found = _certificates(listeners)
+    files, links = [], []
+    for tls in found:
+        place = _certificate_path(tls, found, directory)
+        for path, key in ((place, "certificate"), (f"{place}.key", "key")):
+            if tls.get(key) is not None:
+                links.append({"path": path, "src": tls[key]})
+            else:
+                files.append(_tls.pem_file(path, tls[f"{key}_pem"]))
+    return {"files": files, "links": links}
+
+
+def frontends(listeners: t.Sequence[Entry], directory: str) -> list[dict[str, t.Any]]:
+    """The listeners as systemd and HAProxy have them: where they listen, with which certificate, and which brokers' listeners serve them."""
+    found = _certificates(listeners)
+
+    def frontend(listener: Entry) -> dict[str, t.Any]:
+        protocol, tls = listener.get("protocol") or "mqtt", listener.get("tls")
+        options = ""
+        if tls:
+            options = f" ssl crt {_certificate_path(tls, found, directory)} ssl-min-ver TLSv{tls.get('minimum', '1.2')}"
+            options += f" ciphers {tls['ciphers']}" if tls.get("ciphers") else ""
+            options += " alpn http/1.1" if protocol == "websockets" else ""
+        address, port = listener.get("bind_address") or "", listener["port"]
+        numeric = f"[{address}]" if ":" in address else address
+        return {
+            "name": f"{port}{f'-{address}' if address else ''}",
+            # Without an address on every one, of both families where the kernel has IPv6
+            "listen": f"{numeric}:{port}" if address else str(port),
+            "tls_options": options,
+            "place": {"bind_address": address, "port": port},
+            "host": _handshake.own_address(address),
+            "port": port,
+            "protocol": protocol,
+            "tls": bool(tls),
+        }
+
+    return [frontend(listener) for listener in listeners]
+
+
+def brokers(names: t.Iterable[str], broker: Entry, ports: t.Mapping[str, int]) -> list[dict[str, t.Any]]:
+    """The public brokers of a host, as the role mosquitto takes them. HAProxy reaches them on the loopback."""
+
+    def listener(name: str, protocol: str) -> dict[str, t.Any]:
+        return {"port": ports[protocol] + int(name), "bind_address": "127.0.0.1", "protocol": protocol, "max_qos": 0}
+
+    return [
+        {
+            **broker,
+            "name": name,
+            "listeners": [listener(name, "mqtt"), listener(name, "websockets")],
+            # Their source keeps messages for each by its client id.
+            "bridges": [
+                {**bridge, "client_id_file": f"/etc/mosquitto-{name}/client-id"} for bridge in broker["bridges"]
+            ],
+        }
+        for name in names
+    ]
+
+
+def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
+    """Where anonymous clients find each edge host that serves, from the variables of the edge hosts."""
+
+    def place(variables: Entry) -> dict[str, t.Any]:
+        name = variables["inventory_hostname"]
+        listeners = variables.get("firehose_listeners")
+        if listeners is None:
+            plain = boolean(variables.get("firehose_plain", True))
+            listeners = _firehose.listeners(variables.get("firehose_tls") or {}, plain)
+        host = variables.get("firehose_verify_host") or variables.get("ansible_host") or name
+        return {"name": name, "host": host, "listeners": _firehose.public_listeners(listeners)}
+
+    return [place(variables) for variables in hosts if variables.get("firehose_edge_state") != "drained"]
+
+
+def lines(results: t.Iterable[Entry], key: str) -> list[str]:
+    """What was said of each edge, every line with its name."""
+    return [f"{line} [{result['item']['name']}]" for result in results for line in result[key]]
+
+
+def _place_problem(listener: Entry) -> str | None:
+    address = listener.get("bind_address")
+    if listener["port"] in _firehose_problems.PUBLIC_BROKER_PORTS:
+        first, last = _firehose_problems.PUBLIC_BROKER_PORTS[0], _firehose_problems.PUBLIC_BROKER_PORTS[-1]
+        return (
+            f"port: {listener['port']} is one of {first} to {last}, which are for public brokers and HAProxy's metrics"
+        )
+    try:
+        ipaddress.ip_address(address or "::")
+    except ValueError:
+        return f"bind_address: {address!r} is no IP address; systemd opens the port, and takes no names"
+    if "%" in (address or ""):
+        return f"bind_address: {address!r} has the name of an interface; give an address without one"
+    return None
+
+
+def _without(value: t.Any, instead: t.Mapping[str, str], path: str, problems: list[str]) -> t.Any:
+    """A dictionary without the keys that belong elsewhere, which become problems. Other values stay."""
+    if not isinstance(value, t.Mapping):
+        return value
+    problems += [f"{path}.{key}: {instead[key]}" for key in value if key in instead]
+    return {key: item for key, item in value.items() if key not in instead}
+
+
+def _known_keys(listeners: t.Any) -> tuple[list[str], t.Any]:
+    """What to use in place of keys that only listeners of role mosquitto have, and the listeners without them."""
+    problems: list[str] = []
+    if not isinstance(listeners, list):
+        return problems, listeners
+    found = []
+    for index, listener in enumerate(listeners):
+        path = f"firehose_listeners[{index}]"
+        known = _without(listener, INSTEAD, path, problems)
+        if isinstance(known, dict) and "tls" in known:
+            known["tls"] = _without(known["tls"], TLS_INSTEAD, f"{path}.tls", problems)
+        found.append(known)
+    return problems, found
+
+
+def _listener_problems(listeners: t.Sequence[Entry], tls_variable: Entry | None) -> t.Iterator[str]:
+    for index, listener in enumerate(listeners):
+        problem = _place_problem(listener)
+        if problem:
+            yield f"firehose_listeners[{index}].{problem}"
+    # What is wrong with firehose_tls is said once.
+    known = [{key: value for key, value in one.items() if key != "tls" or value != tls_variable} for one in listeners]
+    yield from (
+        problem.replace("mosquitto_listeners", "firehose_listeners")
+        for problem in _mosquitto.listener_problems(known, ())
+    )
+
+
+def _public_problems(variables: Entry) -> t.Iterator[str]:
+    """What anonymous clients could not get, on whatever host."""
+    tls = variables.get("firehose_tls")
+    yield from _firehose_problems.topic_problems(variables["firehose_public_topics"], "firehose_public_topics")
+    yield from _firehose_problems.leaf_problems(variables["firehose_public_sys"], "firehose_public_sys")
+    yield from _tls.problems(tls, "firehose_tls")
+    if tls is None and not variables["firehose_plain"]:
+        yield "firehose_plain: without firehose_tls there would be no listener for anonymous clients"
+    yield from _types.range_problems(variables, RANGES)
+    if not _mosquitto.MEMORY.fullmatch(str(variables["firehose_max_memory"])):
+        yield f"firehose_max_memory: {_mosquitto.MEMORY_IS}"
+
+
+def _core_problems(variables: Entry) -> t.Iterator[str]:
+    if "firehose" in variables["group_names"]:
+        yield "firehose_edges: this host is in the group firehose too; a core host serves anonymous clients by itself, on the same ports"
+    if not _types.HOST.fullmatch(str(variables["firehose_edge_core_host"])):
+        yield "firehose_edge_core_host: this is no name and no address of a host"
+    if not _tls.PATH.fullmatch(str(variables["firehose_edge_core_ca"])):
+        yield "firehose_edge_core_ca: this is not the absolute path of a file, without blanks"
+    text = variables.get("firehose_edge_core_ca_pem")
+    problem = None if text is None else _tls.certificate_problem(str(text))
+    if problem:
+        yield f"firehose_edge_core_ca_pem: {problem}"
+
+
+def _password_problems(account: Entry) -> t.Iterator[str]:
+    # Those who look at lists name a place in them.
+    for problem in _accounts.user_problems([account], ""):
+        yield f"firehose_edge_password: {problem.partition(': ')[2]}"
+
+
+def problems(variables: Entry, options: Entry) -> list[str]:
+    """List what is wrong with the variables that say what anonymous clients get. Quotes no secret."""
+    found, listeners = _known_keys(variables["firehose_listeners"])
+    found += _firehose_problems.type_problems({**variables, "firehose_listeners": listeners}, options)
+    return found or [*_public_problems(variables), *_listener_problems(listeners, variables.get("firehose_tls"))]
+
+
+def edge_problems(variables: Entry, options: Entry) -> list[str]:
+    """The same for the variables of edge hosts."""
+    own_options = {name: option for name, option in options.items() if name.startswith("firehose_edge_")}
+    own = {name: value for name, value in variables.items() if name in own_options}
+    wrong_types = [
+        *_types.type_problems(own, own_options),
+        *_types.control_character_problems(own, texts=("firehose_edge_core_ca_pem",)),
+    ]
+    if wrong_types:
+        return wrong_types
+    account = {"name": "firehose-edge", "password": variables["firehose_edge_password"]}
+    return [
+        *_password_problems(account),
+        *_core_problems(variables),
+        *_types.range_problems(variables, EDGE_RANGES),
+    ]

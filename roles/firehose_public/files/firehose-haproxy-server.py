@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Drain a broker at HAProxy before the broker stops, and take it back when it has started.
+
+Usage: python3 firehose-haproxy-server.py leave|join NUMBER
+"""
+
+import os
+import socket
+import sys
+import time
+
+MASTER = "/run/firehose-haproxy/master.sock"
+BACKENDS = ["mqtt", "websockets"]
+# A broker that has started need not wait for HAProxy's next health check.
+ORDERS = {
+    "leave": ["set server {}/{} state drain"],
+    "join": ["set server {}/{} state ready", "set server {}/{} health up"],
+}
+# Seconds for the last new clients to be accepted. Websockets take Mosquitto 2.0 up to 200 milliseconds each.
+GRACE = 3
+
+
+def main() -> None:
+    """Tell HAProxy."""
+    action, number = sys.argv[1:]
+    if not number.isdigit():
+        # An instance of the site's own.
+        return
+    for order in (one.format(backend, f"mosquitto-{number}") for one in ORDERS[action] for backend in BACKENDS):
+        with socket.socket(socket.AF_UNIX) as master:
+            master.settimeout(5)
+            master.connect(MASTER)
+            # The newest worker: the older ones only serve the clients that are connected to them.
+            master.sendall(f"@1 {order}\n".encode())
+            master.shutdown(socket.SHUT_WR)
+            while master.recv(4096):
+                pass
+    # Without MAINPID the broker has already ended.
+    if action == "leave" and "MAINPID" in os.environ:
+        time.sleep(GRACE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_public
+
+ROLES = Path(__file__).parents[4] / "roles"
+SPECS = yaml.safe_load((ROLES / "firehose_public/meta/argument_specs.yml").read_text(encoding="utf-8"))
+OPTIONS = SPECS["argument_specs"]["main"]["options"]
+PUBLIC_OPTIONS = SPECS["argument_specs"]["validate"]["options"]
+DEFAULTS = yaml.safe_load((ROLES / "firehose_public/defaults/main.yml").read_text(encoding="utf-8"))
+PATHS = {"certificate": "/c.pem", "key": "/k.pem"}
+TEXTS = {"certificate_pem": "a certificate\n\n", "key_pem": "a key"}
+FINE = {
+    **DEFAULTS,
+    "firehose_edge_core_host": "firehose01.example.org",
+    "firehose_edge_password": "hunter2",
+    "firehose_listeners": [{"port": 1883}, {"port": 443, "protocol": "websockets", "tls": PATHS}],
+    "group_names": ["firehose_edges"],
+}
+
+
+def problems(**changes):
+    """What both checks of an edge host say."""
+    variables = {**FINE, **changes}
+    public = {name: value for name, value in variables.items() if name in PUBLIC_OPTIONS}
+    return _firehose_public.edge_problems(variables, OPTIONS) + _firehose_public.problems(public, PUBLIC_OPTIONS)
+
+
+def test_what_the_role_begins_with_is_fine():
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"firehose_public_brokers": "two"}, "firehose_public_brokers: has to be a whole number"),
+        ({"firehose_public_brokers": 1000}, "firehose_public_brokers: 1000 is not between"),
+        ({"firehose_edge_core_port": 65536}, "firehose_edge_core_port: 65536"),
+        ({"firehose_edge_core_host": "a host"}, "firehose_edge_core_host: "),
+        ({"firehose_edge_core_host": "a\nb"}, "firehose_edge_core_host: has a line break"),
+        ({"firehose_edge_core_ca": "ca.pem"}, "firehose_edge_core_ca: "),
+        ({"firehose_edge_core_ca_pem": "hunter2"}, "firehose_edge_core_ca_pem: this is not a certificate"),
+        ({"firehose_edge_password": ""}, "firehose_edge_password: "),
+        ({"firehose_listeners": []}, "firehose_listeners: at least one"),
+        ({"firehose_listeners": [{"port": 1883, "options": {"x": 1}}]}, "firehose_listeners[0].options: remove it"),
+        (
+            {"firehose_listeners": [{"port": 1883, "max_connections": 5}]},
+            "firehose_listeners[0].max_connections: use firehose_max_",
+        ),
+        (
+            {"firehose_listeners": [{"port": 1883, "max_qos": 1}]},
+            "firehose_listeners[0].max_qos: remove it; anonymous clients get QoS 0",
+        ),
+        ({"firehose_listeners": [{"port": 1883, "mount_point": "a/"}]}, "firehose_listeners[0].mount_point: remove it"),
+        (
+            {"firehose_listeners": [{"socket": "/run/x/y"}]},
+            "firehose_listeners[0].socket: use firehose_account_listeners",
+        ),
+        (
+            {"firehose_listeners": [{"port": 1883, "adress": ""}]},
+            "firehose_listeners[0].adress: there is no such key; did you mean bind_address?",
+        ),
+        (
+            {"firehose_listeners": [{"port": 1883, "bind_address": "localhost"}]},
+            "firehose_listeners[0].bind_address: 'localhost' is no IP",
+        ),
+        (
+            {"firehose_listeners": [{"port": 1, "tls": {**PATHS, "require_certificate": True, "ca": "/ca.pem"}}]},
+            "firehose_listeners[0].tls.require_certificate: use firehose_account_listeners",
+        ),
+        ({"group_names": ["firehose", "firehose_edges"]}, "firehose_edges: this host is in the group firehose too"),
+    ],
+)
+def test_what_is_refused(change, said):
+    found = problems(**change)
+    assert [problem for problem in found if problem.startswith(said)], found
+    assert "hunter2" not in str(found)
+
+
+def test_a_listener_becomes_a_frontend():
+    listeners = [
+        {"port": 1883},
+        {"port": 80, "protocol": "websockets", "bind_address": "192.0.2.1"},
+        {"port": 8883, "tls": {**PATHS, "minimum": "1.3", "ciphers": "A:B"}},
+        {"port": 443, "protocol": "websockets", "tls": TEXTS},
+        {"port": 8443, "protocol": "websockets", "tls": TEXTS, "bind_address": "2001:db8::1"},
+    ]
+    found = _firehose_public.frontends(listeners, "/etc/x")
+    assert [(one["name"], one["host"], one["port"], one["protocol"], one["tls"]) for one in found] == [
+        ("1883", "127.0.0.1", 1883, "mqtt", False),
+        ("80-192.0.2.1", "192.0.2.1", 80, "websockets", False),
+        ("8883", "127.0.0.1", 8883, "mqtt", True),
+        ("443", "127.0.0.1", 443, "websockets", True),
+        ("8443-2001:db8::1", "2001:db8::1", 8443, "websockets", True),
+    ]
+    assert [one["listen"] for one in found] == ["1883", "192.0.2.1:80", "8883", "443", "[2001:db8::1]:8443"]
+    assert [one["tls_options"] for one in found] == [
+        "",
+        "",
+        " ssl crt /etc/x/link-fb6a46de.pem ssl-min-ver TLSv1.3 ciphers A:B",
+        " ssl crt /etc/x/text-2.pem ssl-min-ver TLSv1.2 alpn http/1.1",
+        " ssl crt /etc/x/text-2.pem ssl-min-ver TLSv1.2 alpn http/1.1",
+    ]
+
+
+def test_other_paths_are_linked_elsewhere():
+    """So that HAProxy's configuration, which is tried first, is another one."""
+    found = [
+        _firehose_public.certificates([{"port": 1, "tls": {**PATHS, **change}}], "/x")
+        for change in ({}, {"key": "/l.pem"})
+    ]
+    assert not {link["path"] for link in found[0]["links"]} & {link["path"] for link in found[1]["links"]}
+
+
+def test_certificates_are_where_haproxy_looks_for_them():
+    listeners = [
+        {"port": 1883},
+        {"port": 8883, "tls": PATHS},
+        {"port": 443, "tls": TEXTS},
+        {"port": 8443, "tls": TEXTS},
+    ]
+    found = _firehose_public.certificates(listeners, "/etc/x")
+    assert found["links"] == [
+        {"path": "/etc/x/link-fb6a46de.pem", "src": "/c.pem"},
+        {"path": "/etc/x/link-fb6a46de.pem.key", "src": "/k.pem"},
+    ]
+    assert [(file["path"], file["content"]) for file in found["files"]] == [
+        ("/etc/x/text-2.pem", "a certificate\n"),
+        ("/etc/x/text-2.pem.key", "a key\n"),
+    ]
+    assert all(file["secret"] and file["mode"] == "0600" for file in found["files"])
+
+
+def test_edges_that_are_drained_have_no_public():
+    hosts = [
+        {"inventory_hostname": "a", "firehose_tls": PATHS, "firehose_plain": False},
+        {"inventory_hostname": "b", "firehose_edge_state": "drained"},
+        {
+            "inventory_hostname": "c",
+            "ansible_host": "192.0.2.3",
+            "firehose_listeners": [{"port": 1884}],
+        },
+        {"inventory_hostname": "d", "ansible_host": "192.0.2.4", "firehose_verify_host": "d.example.org"},
+    ]
+    found = {place["name"]: place for place in _firehose_public.places(hosts)}
+    assert [*found] == ["a", "c", "d"]
+    assert [listener["port"] for listener in found["a"]["listeners"]] == [8883, 443]
+    assert found["c"] == {
+        "name": "c",
+        "host": "192.0.2.3",
+        "listeners": [{"port": 1884, "protocol": "mqtt"}],
+    }
+    assert found["d"]["host"] == "d.example.org"
+    assert [listener["port"] for listener in found["d"]["listeners"]] == [1883, 80]
+
+
+def test_lines_say_whose_they_are():
+    results = [{"item": {"name": "a"}, "table": ["x", "y"]}, {"item": {"name": "b"}, "table": ["z"]}]
+    assert _firehose_public.lines(results, "table") == ["x [a]", "y [a]", "z [b]"]
+
+
+def test_brokers_differ_in_name_ports_and_client_id():
+    broker = {"persistence": False, "bridges": [{"name": "firehose"}]}
+    first, second = _firehose_public.brokers(["1", "2"], broker, {"mqtt": 600, "websockets": 700})
+    assert [(one.get("socket"), one.get("port"), one.get("bind_address")) for one in second["listeners"]] == [
+        (None, 602, "127.0.0.1"),
+        (None, 702, "127.0.0.1"),
+    ]
+    assert second["bridges"] == [{"name": "firehose", "client_id_file": "/etc/mosquitto-2/client-id"}]
+    assert (first["name"], first["persistence"]) == ("1", False)
