@@ -11,7 +11,7 @@ short_description: Validate that the ports of listeners are free
 version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Opens each port for a moment, and fails if the host does not have the address, or if another program listens there.
+  - Binds each port for a moment, and fails if the host does not have the address, or if another program listens there.
   - It is made for the roles of this collection.
 extends_documentation_fragment:
   - opendev.firehose._attributes
@@ -61,6 +61,7 @@ own_ports:
   sample: [1883]
 """
 
+import functools
 import pathlib
 import re
 import typing as t
@@ -104,14 +105,15 @@ class Host:
             if "ActiveState=active" in text and (name := re.search(r"^Id=(\S+)$", text, re.MULTILINE))
         }
 
-    def has(self, port: int, units: t.Mapping[str, set[int]]) -> bool:
-        """Whether only active units have a port open."""
-        held = any(port in ports for ports in units.values())
-        programs = {pid for pid in self.holders(port) if not (held and pid == 1)}
-        if programs:
-            return {unit_of(pid) for pid in programs} <= units.keys()
-        # In some containers root does not see which program it is.
-        return held or any(unit.endswith(".service") for unit in units)
+
+def is_own(port: int, programs: t.Iterable[int], units: t.Mapping[str, set[int]]) -> bool:
+    """Whether only active units have a port open, given the process ids of the programs that listen there."""
+    held = any(port in ports for ports in units.values())
+    others = {pid for pid in programs if not (held and pid == 1)}
+    if others:
+        return {unit_of(pid) for pid in others} <= units.keys()
+    # In some containers root does not see which program it is.
+    return held or any(unit.endswith(".service") for unit in units)
 
 
 def main() -> t.NoReturn:
@@ -125,14 +127,15 @@ def main() -> t.NoReturn:
     )
     host = Host(module)
     units = host.active(module.params["units"])
+    holders = functools.lru_cache(maxsize=None)(host.holders)
     own, found = [], []
     for number, listener in enumerate(module.params["listeners"]):
         address, port = listener["bind_address"], listener["port"]
         try:
-            problem = _ports.problem(address, port, host.holders)
-            if problem and host.has(port, units):
+            problem = _ports.problem(address, port, holders)
+            if problem and is_own(port, holders(port), units):
                 own.append(port)
-                problem = _ports.problem(address, 0, host.holders)
+                problem = _ports.problem(address, 0, holders)
         except OSError as exc:
             problem = exc.strerror
         if problem:

@@ -18,6 +18,16 @@ OWN = {"firehose-relay": "the public brokers", "firehose-edge": "the hosts of th
 PROBE = "firehose-verify"
 # On 127.0.0.1: public broker N has 600 + N and 700 + N, HAProxy's metrics have 700.
 PUBLIC_BROKER_PORTS = range(600, 800)
+
+
+def reserved_port_problem(port: int) -> str | None:
+    """Why a listener cannot have a port that the public tier has on the loopback."""
+    if port not in PUBLIC_BROKER_PORTS:
+        return None
+    first, last = PUBLIC_BROKER_PORTS[0], PUBLIC_BROKER_PORTS[-1]
+    return f"{port} is one of {first} to {last}, which are for public brokers and HAProxy's metrics"
+
+
 # The keys that publishers and readers have for a password.
 PASSWORDS = ("password", "password_hash")
 
@@ -116,11 +126,9 @@ def _form_problems(variables: Entry) -> t.Iterator[str]:
         "firehose_internal_port": (1, 1023),
     }
     yield from _types.range_problems(variables, ranges)
-    if variables["firehose_internal_port"] in PUBLIC_BROKER_PORTS:
-        yield (
-            f"firehose_internal_port: {variables['firehose_internal_port']} is one of {PUBLIC_BROKER_PORTS[0]} to"
-            f" {PUBLIC_BROKER_PORTS[-1]}, which are for public brokers and HAProxy's metrics"
-        )
+    problem = reserved_port_problem(variables["firehose_internal_port"])
+    if problem:
+        yield f"firehose_internal_port: {problem}"
     if not _mosquitto.EXPIRATION.fullmatch(str(variables["firehose_account_session_expiration"])):
         yield f"firehose_account_session_expiration: {_mosquitto.EXPIRATION_IS}"
 

@@ -153,11 +153,9 @@ def lines(results: t.Iterable[Entry], key: str) -> list[str]:
 
 def _place_problem(listener: Entry) -> str | None:
     address = listener.get("bind_address")
-    if listener["port"] in _firehose_problems.PUBLIC_BROKER_PORTS:
-        first, last = _firehose_problems.PUBLIC_BROKER_PORTS[0], _firehose_problems.PUBLIC_BROKER_PORTS[-1]
-        return (
-            f"port: {listener['port']} is one of {first} to {last}, which are for public brokers and HAProxy's metrics"
-        )
+    problem = _firehose_problems.reserved_port_problem(listener["port"])
+    if problem:
+        return f"port: {problem}"
     try:
         ipaddress.ip_address(address or "::")
     except ValueError:

@@ -124,7 +124,7 @@ def test_units_start_in_an_order_that_there_is(host: Host) -> None:
 
 
 def test_secrets_are_for_their_services_alone(host: Host) -> None:
-    # Who has to read each file
+    # The user that reads each file
     secrets = {"/etc/germqtt/germqtt.conf": "germqtt", "/etc/germqtt/.ssh/id_germqtt": "germqtt"}
     for user in brokers(host).values():
         copies = f"live/files/etc/{user}"

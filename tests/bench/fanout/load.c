@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: the opendev.firehose authors
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Connect subscribers and a publisher, and then do what standard input says, a line of JSON for each:
-// usage: load HOST PORT[,PORT...] tcp|websockets SUBSCRIBERS SECONDS SOURCE|- PUBLISHER_HOST PORT NAME PASSWORD
+// usage: load HOST PORT[,PORT...] tcp|websockets SUBSCRIBERS SECONDS SOURCE PUBLISHER_HOST PORT NAME PASSWORD
 // in:    EVENTS RATE SIZE     (a rate of 0 is as fast as possible)
 #include <arpa/inet.h>
 #include <err.h>
@@ -77,7 +77,7 @@ int main(int count, char **arguments)
     for (char *port = strtok(arguments[2], ","); port && place.port_count < 64; port = strtok(NULL, ","))
         place.ports[place.port_count++] = (unsigned)atoi(port);
     place.websockets = strcmp(arguments[3], "websockets") == 0;
-    place.first_source = strcmp(arguments[6], "-") == 0 ? 0 : ntohl(inet_addr(arguments[6]));
+    place.first_source = ntohl(inet_addr(arguments[6]));
     uint64_t start = now();
     subscribers_connect(&place, (unsigned)atoi(arguments[4]), (unsigned)atoi(arguments[5]));
     printf("{\"subscribed\": %u, \"lost\": %u, \"seconds\": %.6f}\n", subscribed, lost, since(start, now()));

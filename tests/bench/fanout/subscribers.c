@@ -53,11 +53,9 @@ static void begin(struct subscriber *subscriber, const struct place *place)
     subscriber->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (subscriber->fd < 0 || inet_pton(AF_INET, place->host, &to.sin_addr) != 1)
         err(1, "no socket to %s", place->host);
-    if (place->first_source) {
-        setsockopt(subscriber->fd, IPPROTO_IP, IP_FREEBIND, &(int){1}, sizeof(int));
-        if (bind(subscriber->fd, (struct sockaddr *)&source, sizeof source) < 0)
-            err(1, "no address for a subscriber");
-    }
+    setsockopt(subscriber->fd, IPPROTO_IP, IP_FREEBIND, &(int){1}, sizeof(int));
+    if (bind(subscriber->fd, (struct sockaddr *)&source, sizeof source) < 0)
+        err(1, "no address for a subscriber");
     waiting++;
     if (connect(subscriber->fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) {
         drop(subscriber);

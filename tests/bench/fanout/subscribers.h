@@ -11,7 +11,7 @@ struct place {
     // Subscribers take the ports by turns.
     unsigned ports[64], port_count;
     bool websockets;
-    // Each subscriber has an address of its own from here on; 0 is the machine's own for all.
+    // Each subscriber has an address of its own from here on.
     uint32_t first_source;
 };
 
