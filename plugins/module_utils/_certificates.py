@@ -90,20 +90,25 @@ def _seen(server: ssl.SSLContext, trusted: str) -> dict[str, t.Any]:
     return near.getpeercert() or {}
 
 
+def chain(text: str) -> list[str]:
+    """The certificates in a PEM text, in their order."""
+    blocks = [f"{block}{BLOCK_END}\n" for block in text.split(BLOCK_END)[:-1]]
+    return [block[block.index("-----BEGIN CERTIFICATE") :] for block in blocks]
+
+
 def check_pair(certificate: str, key: str, now: float) -> dict[str, t.Any]:
     """Describe the certificate in a file; raise Unusable or OSError if a broker could not serve it with this key."""
     for path in (certificate, key):
         pathlib.Path(path).read_bytes()
     server = _server(certificate, key)
     text = pathlib.Path(certificate).read_text(encoding="utf-8", errors="replace")
-    chain = [f"{block}{BLOCK_END}\n" for block in text.split(BLOCK_END)[:-1]]
-    chain = [block[block.index("-----BEGIN CERTIFICATE") :] for block in chain]
-    if not chain:
+    certificates = chain(text)
+    if not certificates:
         raise Unusable("there is no line -----BEGIN CERTIFICATE-----; set the certificate in PEM format")
     try:
         # The server's own certificate first: what is wrong with it is not a fault of the chain.
-        found = _seen(server, chain[0])
-        _seen(server, chain[-1])
+        found = _seen(server, certificates[0])
+        _seen(server, certificates[-1])
     except ssl.SSLCertVerificationError as exc:
         remedies = {
             EXPIRED: "a certificate in it has expired; renew it",

@@ -19,7 +19,7 @@ description:
     existing one gets them before its new text.
   - Runs at the same time wait for each other. A file that another program changes meanwhile is left as that program wrote it, and
     the module fails.
-  - The contents do not appear in the host's log, nor in the result, but for the diff of files that are not secret.
+  - The contents do not appear in the host's log, nor in the result, but for the diff and O(previous) of files that are not secret.
 extends_documentation_fragment:
   - opendev.firehose._attributes
 attributes:
@@ -101,6 +101,10 @@ options:
         type: list
         elements: str
         version_added: 3.0.0
+  previous:
+    description: Whether to return the previous content of files that are not secret, so that a later task can put it back.
+    type: bool
+    default: false
 seealso:
   - module: ansible.builtin.copy
   - module: ansible.builtin.file
@@ -149,6 +153,12 @@ changed_paths:
   type: list
   elements: str
   sample: [/etc/statistics/password]
+previous:
+  description: The content that changed files had before, as O(files) takes it, without new files and secret ones.
+  returned: success and O(previous=true)
+  type: list
+  elements: dict
+  sample: [{path: /etc/statistics/statistics.conf, content: "interval = 10"}]
 """
 
 import contextlib
@@ -183,6 +193,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "required_one_of": [["content", "template"]],
         "required_by": {"vars": ["template"]},
     },
+    "previous": {"type": "bool", "default": False},
 }
 # Ansible would return all options, and the contents among them.
 INVOCATION = {"module_args": "not shown, since contents may be secrets"}
@@ -223,6 +234,15 @@ def opened(
     return [files[entry["path"]] for entry in entries]
 
 
+def previous(files: t.Iterable[_files.TextFile], changed_paths: t.Container[str]) -> list[dict[str, str]]:
+    """The content that files had before they were changed, as the option files takes it. New and secret ones are left out."""
+    return [
+        {"path": file.path, "content": file.content}
+        for file in files
+        if file.path in changed_paths and file.content is not None and not file.options["secret"]
+    ]
+
+
 def main() -> t.NoReturn:
     module = Module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     directories, entries = (_text_files.tidy(module.params[kind]) for kind in ("directories", "files"))
@@ -260,6 +280,7 @@ def main() -> t.NoReturn:
         changed_paths=changed_paths,
         invocation=INVOCATION,
         **({"diff": diff} if module._diff else {}),
+        **({"previous": previous(files, changed_paths)} if module.params["previous"] else {}),
     )
 
 

@@ -132,7 +132,7 @@ def brokers(names: t.Iterable[str], broker: Entry, ports: t.Mapping[str, int]) -
 
 
 def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """Where anonymous clients find each edge host that serves, from the variables of the edge hosts."""
+    """Where clients find each host that serves, and with which certificates, from the variables of the hosts."""
 
     def place(variables: Entry) -> dict[str, t.Any]:
         name = variables["inventory_hostname"]
@@ -141,7 +141,8 @@ def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
             plain = boolean(variables.get("firehose_plain", True))
             listeners = _firehose.listeners(variables.get("firehose_tls") or {}, plain)
         host = variables.get("firehose_verify_host") or variables.get("ansible_host") or name
-        return {"name": name, "host": host, "listeners": _firehose.public_listeners(listeners)}
+        public, certificates = _firehose.public_listeners(listeners), _tls.certificates(listeners)
+        return {"name": name, "host": host, "listeners": public, "certificates": certificates}
 
     return [place(variables) for variables in hosts if variables.get("firehose_edge_state") != "drained"]
 

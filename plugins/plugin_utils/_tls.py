@@ -131,6 +131,17 @@ def _pair(port: int, tls: Variables) -> dict[str, t.Any]:
     return {"port": port, **{key: tls[key] for key in keys}, **ciphers}
 
 
+def certificates(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
+    """What the module tls_served takes. There are no keys in it."""
+    found = []
+    for listener in listeners:
+        tls = listener.get("tls")
+        if tls:
+            key = "certificate" if tls.get("certificate") is not None else "certificate_pem"
+            found.append({"port": listener["port"], "bind_address": listener.get("bind_address") or "", key: tls[key]})
+    return found
+
+
 def pairs(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
     """What the module tls_validate takes: the certificate and key of each listener that has them."""
     return [_pair(listener["port"], listener["tls"]) for listener in listeners if listener.get("tls")]

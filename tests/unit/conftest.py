@@ -53,9 +53,8 @@ def roles() -> dict[str, Role]:
     }
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    """Of 127.0.0.1, and its key."""
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1, and its key."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=broker"
     names = [
         "-addext",
@@ -67,5 +66,16 @@ def certificate(tmp_path):
         "-out",
         "cert.pem",
     ]
-    subprocess.run([*command.split(), *names], cwd=tmp_path, check=True, capture_output=True)
-    return tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run([*command.split(), *names], cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    return self_signed(tmp_path)
+
+
+@pytest.fixture
+def other_certificate(tmp_path):
+    (tmp_path / "other").mkdir()
+    return self_signed(tmp_path / "other")

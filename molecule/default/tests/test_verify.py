@@ -36,11 +36,13 @@ ANONYMOUS_REJECTED = {
     for version in ("3.1.1", "5")
 }
 LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
+SERVED = "listeners serve the certificates of their files"
 GERMQTT = "germqtt is up to date"
 IN_STEP = {
     "the accounts broker is up to date",
     "the public brokers are up to date",
     "HAProxy is up to date",
+    SERVED,
     GERMQTT,
 }
 PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED, ON_HOST} | ANONYMOUS_ACCEPTED | LASTS | IN_STEP | ANONYMOUS_REJECTED
@@ -184,7 +186,7 @@ BREAKS = {
         "sed -i '/^password_file/d' /etc/mosquitto-*/mosquitto.conf && mosquitto-apply --all"
         " && cd /etc/firehose-haproxy && ln -sf /srv/certificates/expired.pem link-*.pem"
         " && ln -sf /srv/certificates/expired-key.pem link-*.pem.key && systemctl reload firehose-haproxy",
-        {WORTHLESS, *LASTS, *(check for check in ANONYMOUS_ACCEPTED if "TLS" in check)},
+        {WORTHLESS, SERVED, *LASTS, *(check for check in ANONYMOUS_ACCEPTED if "TLS" in check)},
     ),
     "no feed, no websockets": (
         "systemctl stop germqtt && sed -i '/^frontend 80$/a tcp-request connection reject' /etc/firehose-haproxy/haproxy.cfg"

@@ -25,7 +25,7 @@ def test_as_many_brokers_run_as_the_variable_says(edges: Firehoses) -> None:
 
 def test_certbots_hook_brings_a_certificate_to_the_broker_that_has_it(core: Firehose) -> None:
     """And is nothing to the others."""
-    certificate, hook = "/srv/certificates/good.pem", "systemctl reload firehose-haproxy; mosquitto-apply --all"
+    certificate, hook = "/srv/certificates/good.pem", "systemctl reload firehose-haproxy && mosquitto-apply --all"
     core.host.check_output("cp -a %s /root/kept.pem && echo >>%s", certificate, certificate)
     try:
         said = core.host.check_output(hook).splitlines()
@@ -66,17 +66,17 @@ def test_what_cannot_be_changes_nothing(edges: Firehoses, variables: dict[str, s
         assert public.ended is None
 
 
+def on_disk(edge: Firehose) -> str:
+    """The files of HAProxy and of systemd. Those that a run puts back have another time."""
+    files = "/etc/firehose-haproxy/* /etc/systemd/system/*.service /etc/systemd/system/*.socket"
+    return edge.host.check_output(f"stat --format '%n %U %G %a' {files}; sha256sum {files}")
+
+
 def test_a_key_of_another_certificate_changes_nothing(edges: Firehoses) -> None:
     [edge, other, *_others] = edges.values()
     certificate = edge.host.check_output("cat /srv/certificates/good.pem")
     key = other.host.check_output("cat /srv/certificates/good-key.pem")
-
-    def on_disk() -> str:
-        return edge.host.check_output(
-            "ls -l /etc/firehose-haproxy; sha256sum /etc/firehose-haproxy/* /etc/systemd/system/*.service /etc/systemd/system/*.socket"
-        )
-
-    before = on_disk()
+    before = on_disk(edge)
     with PahoSubscriber(edge.address, Way("tcp", "3.1.1", tls=True)) as public:
         run = try_playbook(
             "firehose", "--limit", edge.name, firehose_tls={"certificate_pem": certificate, "key_pem": key}
@@ -88,4 +88,26 @@ def test_a_key_of_another_certificate_changes_nothing(edges: Firehoses) -> None:
         assert "changed=0" in run.stdout
         assert key.splitlines()[1] not in run.stdout
         assert public.ended is None
-    assert on_disk() == before
+    assert on_disk(edge) == before
+
+
+def test_if_haproxy_does_not_start_the_previous_configuration_serves(edges: Firehoses) -> None:
+    """New listeners need a restart. What HAProxy fails at is no fault of its configuration."""
+    edge = next(iter(edges.values()))
+    drop_in = "/etc/systemd/system/firehose-haproxy.service.d/broken.conf"
+    fails = "[Service]\nExecStartPre=/bin/sh -c '! grep -q 18830 /etc/firehose-haproxy/haproxy.cfg'\n"
+    before = on_disk(edge)
+    edge.host.check_output(
+        "mkdir -p $(dirname %s) && printf %s >%s && systemctl daemon-reload", drop_in, fails, drop_in
+    )
+    try:
+        run = try_playbook("firehose", "--limit", edge.name, firehose_listeners=[{"port": 1883}, {"port": 18830}])
+        assert run.returncode == 2, run.stdout
+        assert "'systemctl restart firehose-haproxy.service' failed" in run.stdout, run.stdout
+        assert on_disk(edge) == before
+        for port, is_open in ((1883, True), (8883, True), (443, True), (18830, False)):
+            assert edge.host.socket(f"tcp://0.0.0.0:{port}").is_listening is is_open, port
+        with PahoSubscriber(edge.address, Way("tcp", "3.1.1", tls=True)) as public:
+            assert public.ended is None
+    finally:
+        edge.host.check_output("rm -r $(dirname %s) && systemctl daemon-reload", drop_in)

@@ -106,6 +106,18 @@ def test_what_was_right_is_left_alone(run, wanted, tmp_path):
     assert {path for path in after if after[path] != before[path]} == {conf, f"{tmp_path}/folder"}
 
 
+def test_the_previous_content_is_returned_where_it_is_asked_for(run, wanted, tmp_path):
+    assert run(**wanted, previous=True)["previous"] == []
+    wanted["files"][0]["content"] = f"{SECRET}other"
+    wanted["files"][1]["content"] = "other"
+    again = run(**wanted, previous=True)
+    assert again["previous"] == [{"path": f"{tmp_path}/folder/deeper/hosts", "content": "shown to all\n"}]
+    wanted["files"][1]["content"] = "another"
+    assert "previous" not in run(**wanted)
+    run(files=again["previous"])
+    assert state(tmp_path)["folder/deeper/hosts"] == (0o640, "shown to all\n")
+
+
 def test_the_diff_shows_what_is_not_secret(run, wanted, tmp_path):
     run(**wanted)
     wanted["files"][0]["content"] += "more"

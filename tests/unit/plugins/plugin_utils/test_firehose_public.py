@@ -151,8 +151,10 @@ def test_edges_that_are_drained_have_no_public():
     found = {place["name"]: place for place in _firehose_public.places(hosts)}
     assert [*found] == ["a", "c", "d"]
     assert [listener["port"] for listener in found["a"]["listeners"]] == [8883, 443]
+    assert [certificate["port"] for certificate in found["a"]["certificates"]] == [8883, 443]
     assert found["c"] == {
         "name": "c",
+        "certificates": [],
         "host": "192.0.2.3",
         "listeners": [{"port": 1884, "protocol": "mqtt"}],
     }

@@ -102,6 +102,14 @@ def test_texts_become_files_of_their_own_for_each_listener():
     ]
 
 
+def test_certificates_are_without_keys():
+    listeners = [{"port": 1883}, {"port": 1, "tls": PATHS}, {"port": 8883, "bind_address": "::1", "tls": TEXTS}]
+    assert _tls.certificates(listeners) == [
+        {"port": 1, "bind_address": "", "certificate": PATHS["certificate"]},
+        {"port": 8883, "bind_address": "::1", "certificate_pem": TEXTS["certificate_pem"]},
+    ]
+
+
 def test_pairs_are_of_all_listeners_with_tls():
     listeners = [{"port": 1883}, {"port": 1, "tls": {**PATHS, "ciphers": "HIGH"}}, {"port": 8883, "tls": TEXTS}]
     assert _tls.pairs(listeners) == [{"port": 1, **PATHS, "ciphers": "HIGH"}, {"port": 8883, **TEXTS}]
