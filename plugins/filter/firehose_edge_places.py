@@ -34,7 +34,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - For each edge host its C(name) in the inventory, the C(host) that anonymous clients connect to, its C(listeners), and of those with TLS the C(certificates).
+    - For each edge host its C(name) in the inventory, the C(host) that anonymous clients connect to, its C(listeners), and of those with
+      TLS the C(certificates).
   type: list
   elements: dict
 """
