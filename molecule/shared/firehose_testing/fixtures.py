@@ -109,6 +109,19 @@ def firehoses() -> Firehoses:
 
 
 @pytest.fixture(scope="session")
+def core(firehoses: Firehoses) -> Firehose:
+    """The only managed host, where there is one."""
+    [found] = firehoses.values()
+    return found
+
+
+@pytest.fixture(scope="session")
+def ci(core: Firehose) -> Account:
+    """A publisher that is allowed to use all topics."""
+    return core.publishers["ci"]
+
+
+@pytest.fixture(scope="session")
 def gerrit() -> Gerrit:
     """The Gerrit that the managed hosts follow."""
     return Gerrit(testinfra.get_host(f"docker://{only_host('gerrit')}"))
