@@ -5,8 +5,10 @@
 # The slowest first, so that none of them runs alone in the end.
 SLOWEST := molecule-default molecule-edge molecule-roles molecule-site
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
+# It needs the history of the repository.
+SCENARIOS := $(filter-out molecule-upgrade,$(SCENARIOS))
 SCENARIOS := $(filter $(SLOWEST),$(SCENARIOS)) $(filter-out $(SLOWEST),$(SCENARIOS))
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge bench-converge bench-fanout bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge upgrade bench-converge bench-fanout bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
@@ -84,6 +86,9 @@ change: setup ## the scenario change in its long form: all bad changes and all g
 
 edge: setup ## the scenario edge in its long form: each fault at each edge host
 	@EDGE=long molecule test --scenario-name edge
+
+upgrade: setup ## the scenario upgrade, which no other target runs: hosts of earlier versions, upgraded while clients connect
+	@molecule test --scenario-name upgrade
 
 hostile: setup ## the scenario hostile in its long form, at a core host on each Debian and at an edge host: 10 newcomers on each transport for each attack (HOSTILE_RELEASES="12 13 14")
 	@failed=; for release in $(HOSTILE_RELEASES); do \
