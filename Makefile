@@ -6,10 +6,10 @@
 SLOWEST := molecule-default molecule-edge molecule-roles molecule-site
 SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
 # Neither `make molecule` nor `make test` runs them: each has a target of its own.
-LONG_ONLY := molecule-cluster
+LONG_ONLY := molecule-cluster molecule-upgrade
 SCENARIOS := $(filter-out $(LONG_ONLY),$(SCENARIOS))
 SCENARIOS := $(filter $(SLOWEST),$(SCENARIOS)) $(filter-out $(SLOWEST),$(SCENARIOS))
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge cluster bench-converge bench-fanout bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
+.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge cluster upgrade bench-converge bench-fanout bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
@@ -90,6 +90,9 @@ edge: setup ## the scenario edge in its long form: each fault at each edge host
 
 cluster: setup ## the scenario cluster, which `make test` does not run: a core host feeds a cluster of RabbitMQ, which serves anonymous clients
 	@molecule test --scenario-name cluster
+
+upgrade: setup ## the scenario upgrade, which no other target runs: hosts of earlier versions, upgraded while clients connect
+	@molecule test --scenario-name upgrade
 
 hostile: setup ## the scenario hostile in its long form, at a core host on each Debian and at an edge host: 10 newcomers on each transport for each attack (HOSTILE_RELEASES="12 13 14")
 	@failed=; for release in $(HOSTILE_RELEASES); do \

@@ -44,9 +44,10 @@ class DurableReader:
             self._changed.notify_all()
 
     @contextlib.contextmanager
-    def connected(self) -> t.Iterator[None]:
-        """Be connected, with a subscription."""
-        client, subscribed = paho_client(self._account, self._way, self._id, clean=False), threading.Event()
+    def connected(self, way: Way | None = None) -> t.Iterator[None]:
+        """Be connected, with a subscription, possibly in another way than before."""
+        way = way or self._way
+        client, subscribed = paho_client(self._account, way, self._id, clean=False), threading.Event()
 
         def on_connect(_client: paho.Client, _data: t.Any, flags: t.Any, *_others: t.Any) -> None:
             if flags.session_present:
@@ -58,10 +59,10 @@ class DurableReader:
         client.on_connect = on_connect
         client.on_subscribe = lambda *_args: subscribed.set()
         client.on_message = lambda _client, _data, message: self._take(message.payload)
-        _connect(client, self._address, self._way, lasting=True)
+        _connect(client, self._address, way, lasting=True)
         client.loop_start()
         try:
-            assert subscribed.wait(TIMEOUT), f"no subscription at {self._address} over {self._way}"
+            assert subscribed.wait(TIMEOUT), f"no subscription at {self._address} over {way}"
             yield
         finally:
             client.disconnect()
