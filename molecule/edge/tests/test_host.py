@@ -104,6 +104,7 @@ def test_if_haproxy_does_not_start_the_previous_configuration_serves(edges: Fire
         run = try_playbook("firehose", "--limit", edge.name, firehose_listeners=[{"port": 1883}, {"port": 18830}])
         assert run.returncode == 2, run.stdout
         assert "'systemctl restart firehose-haproxy.service' failed" in run.stdout, run.stdout
+        assert "HAProxy serves with its previous configuration." in run.stdout
         assert on_disk(edge) == before
         for port, is_open in ((1883, True), (8883, True), (443, True), (18830, False)):
             assert edge.host.socket(f"tcp://0.0.0.0:{port}").is_listening is is_open, port

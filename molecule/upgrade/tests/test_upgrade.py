@@ -124,5 +124,5 @@ def test_an_operator_finds_publishers_that_still_use_port_1883(firehoses: Fireho
         source = ":".join(map(str, connection.getsockname()))
         connection.sendall(packets.connect(packets.V3, "late", username=account.name, password=account.password))
         assert connection.recv(4) in (bytes([0x20, 2, 0, 5]), b"")
-    journal = "journalctl --unit firehose-haproxy.service --no-pager --output cat | grep --fixed-strings %s | grep 'port 1883'"
-    wait_until(lambda: firehose.host.run(journal, source).rc == 0, "the journal has its address")
+    journal = "journalctl --unit firehose-haproxy.service --no-pager --output cat | grep --fixed-strings %s | grep 'port 1883.*username \"ci\"'"
+    wait_until(lambda: firehose.host.run(journal, source).rc == 0, "the journal has its address and username")

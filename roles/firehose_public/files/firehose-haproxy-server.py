@@ -30,7 +30,11 @@ def main() -> None:
     for order in (one.format(backend, f"mosquitto-{number}") for one in ORDERS[action] for backend in BACKENDS):
         with socket.socket(socket.AF_UNIX) as master:
             master.settimeout(5)
-            master.connect(MASTER)
+            try:
+                master.connect(MASTER)
+            except (FileNotFoundError, ConnectionRefusedError):
+                # HAProxy does not run. When it starts, its health checks find the brokers.
+                return
             # The newest worker: the older ones only serve the clients that are connected to them.
             master.sendall(f"@1 {order}\n".encode())
             master.shutdown(socket.SHUT_WR)
