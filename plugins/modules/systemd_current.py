@@ -176,7 +176,8 @@ class Service:
             self.fail(f"'systemctl {verb} {self.name}' failed", error.strip())
 
     def fail(self, what: str, error: str = "") -> t.NoReturn:
-        command = ["journalctl", f"--unit={self.name}", f"--lines={JOURNAL_LINES}", "--output=cat", "--no-pager"]
+        command = ["journalctl", "--namespace=*", f"--unit={self.name}", f"--lines={JOURNAL_LINES}"]
+        command += ["--output=cat", "--no-pager"]
         journal = self.module.run_command(command)[1].rstrip("\n").split("\n")
         self.module.fail_json(msg="\n".join([f"{what}. Its last log lines:", *journal]), journal=journal, stderr=error)
 

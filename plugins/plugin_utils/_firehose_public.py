@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -22,6 +23,7 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
 )
 
 Entry = t.Mapping[str, t.Any]
+LOG_SIZE = re.compile(r"[1-9]\d*[KMG]?")
 # Keys of listeners in role mosquitto that HAProxy has no place for.
 INSTEAD = {
     "max_connections": "use firehose_max_connections",
@@ -38,6 +40,9 @@ RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
     ("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1)
 )
 RANGES["firehose_source_kilobytes"] = (1, 2**22)
+RANGES["firehose_source_subscriptions"] = (1, 2**28)
+# Even 1 lets a client subscribe to everything.
+RANGES["firehose_client_topic_levels"] = (1, 2**31 - 1)
 # 0 would be no limit to Mosquitto.
 RANGES |= dict.fromkeys(("firehose_max_connections", "firehose_max_queued_messages"), (1, 2**31 - 1))
 RANGES["firehose_max_keepalive"] = (_mosquitto.LEAST_KEEPALIVE, 65535)
@@ -202,6 +207,14 @@ def _listener_problems(listeners: t.Sequence[Entry], tls_variable: Entry | None)
     )
 
 
+def _network_problem(network: str) -> str | None:
+    try:
+        parsed = ipaddress.ip_network(network)
+    except ValueError as exc:
+        return f"{network!r} is no network such as 192.0.2.0/24: {exc}"
+    return f"{network!r} is every address; no limit would be left" if parsed.prefixlen == 0 else None
+
+
 def _public_problems(variables: Entry) -> t.Iterator[str]:
     """What anonymous clients could not get, on whatever host."""
     tls = variables.get("firehose_tls")
@@ -211,6 +224,12 @@ def _public_problems(variables: Entry) -> t.Iterator[str]:
     if tls is None and not variables["firehose_plain"]:
         yield "firehose_plain: without firehose_tls there would be no listener for anonymous clients"
     yield from _types.range_problems(variables, RANGES)
+    if not LOG_SIZE.fullmatch(str(variables["firehose_log_size"])):
+        yield "firehose_log_size: has to be a number of bytes, with K, M or G behind it or not, such as 256M"
+    for index, network in enumerate(variables["firehose_source_unlimited"]):
+        problem = _network_problem(network)
+        if problem:
+            yield f"firehose_source_unlimited[{index}]: {problem}"
     if not _mosquitto.MEMORY.fullmatch(str(variables["firehose_max_memory"])):
         yield f"firehose_max_memory: {_mosquitto.MEMORY_IS}"
 

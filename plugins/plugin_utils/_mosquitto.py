@@ -29,6 +29,7 @@ INSTANCE_IS = "has to be at most 22 small letters and digits"
 OF_THE_HOST = {"mosquitto_instances", "mosquitto_secure_logging", "mosquitto_wait_timeout"}
 EXPIRATION = re.compile(r"\d+[hdwmy]")
 UMASK = re.compile(r"0[0-7]{3}")
+NAMESPACE = re.compile("[A-Za-z0-9_-]{0,64}")
 MEMORY = re.compile(r"infinity|[1-9][0-9]*[KMGT]?|[1-9][0-9]?%")
 EXPIRATION_IS = "has to be a number and one of h, d, w, m and y, such as 1d"
 MEMORY_IS = "has to be a number of bytes, with K, M, G or T behind it or a percentage, or infinity"
@@ -361,6 +362,8 @@ def value_problems(variables: Variables) -> t.Iterator[str]:
         yield f"mosquitto_persistent_client_expiration: {EXPIRATION_IS}"
     if not MEMORY.fullmatch(str(variables["mosquitto_memory_max"])):
         yield f"mosquitto_memory_max: {MEMORY_IS}"
+    if not NAMESPACE.fullmatch(str(variables["mosquitto_log_namespace"])):
+        yield "mosquitto_log_namespace: has to be empty, or letters, digits, '_' and '-'"
     if not variables["mosquitto_accounts"] and variables["mosquitto_users"]:
         yield "mosquitto_accounts: the broker has none, but mosquitto_users lists some"
     if not UMASK.fullmatch(str(variables["mosquitto_umask"])):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -79,12 +80,14 @@ def test_the_grammar_makes_all_kinds_of_packets():
 
 
 RECORDS = [
-    {"kind": "memory", "time": 9.0, "peaks": {"a": 1000, "b": 24}},
+    {"kind": "memory", "time": 9.0, "peaks": {"a": 1000, "b": 24}, "cpu": 5.0},
     {"kind": "sent", "time": 11.0, "events": [[1, 9.9], [2, 10.0], [3, 11.0], [4, 12.0]]},
-    {"kind": "got", "time": 11.5, "who": "tcp", "numbers": [1, 2, 3], "slowest": 0.5},
-    {"kind": "got", "time": 11.5, "who": "ws", "numbers": [2], "slowest": 0.25},
-    {"kind": "got", "time": 30.0, "who": "ws", "numbers": [9], "slowest": 9.0},
-    {"kind": "memory", "time": 11.0, "peaks": {"a": 2000, "b": 48}},
+    {"kind": "got", "time": 11.5, "who": "tcp", "numbers": [1, 2, 3], "delays": [0.5, 0.1, 0.1]},
+    {"kind": "got", "time": 11.5, "who": "ws", "numbers": [2], "delays": [0.25]},
+    {"kind": "got", "time": 30.0, "who": "ws", "numbers": [9], "delays": [9.0]},
+    {"kind": "memory", "time": 10.5, "peaks": {"a": 1500, "b": 24}, "cpu": 6.0},
+    {"kind": "memory", "time": 11.0, "peaks": {"a": 2000, "b": 48}, "cpu": 6.5},
+    {"kind": "memory", "time": 11.5, "peaks": {"a": 1500, "b": 24}, "cpu": 0.25},
     {"kind": "newcomer", "time": 14.0, "begun": 10.5, "transport": "tcp", "seconds": 3.5},
     {"kind": "newcomer", "time": 11.0, "begun": 10.6, "transport": "tcp", "seconds": 0.4},
     {"kind": "newcomer", "time": 11.0, "begun": 10.7, "transport": "ws", "seconds": None},
@@ -98,7 +101,7 @@ RECORDS = [
 
 
 def row(forbidden=True, records=None, through=0):
-    outcome = {"tried": 5, "through": through}
+    outcome = {"tried": 5, "through": through, "traffic": {"sent": 2048, "got": 5000}}
     return scoring.make_row(
         "attack", forbidden, outcome, RECORDS if records is None else records, ["tcp", "ws"], 10.0, 12.0
     )
@@ -109,6 +112,17 @@ def test_a_row_is_of_its_own_time():
     assert (found.sent, found.received, found.missed, found.slowest) == (2, {"tcp": 2, "ws": 1}, {"ws": 1}, 0.5)
     assert found.newcomers == {"tcp": scoring.Served(2, 1), "ws": scoring.Served(1, 0)}
     assert (found.memory_before, found.memory_peak, found.restarts, found.publisher_lost) == (1024, 2048, 1, 1)
+    # A service that restarted has begun at 0.
+    assert (found.p99, found.cpu, found.kib_sent, found.kib_got) == (0.5, 0.5, 2, 4)
+
+
+def test_what_one_address_costs_the_others():
+    found = row()
+    assert scoring.cost_failures(found, quiet=0.25, strict=True) == []
+    assert scoring.cost_failures(found, quiet=0.01, strict=True) == ["1 of 100 events takes longer than 0.500 s"]
+    assert scoring.cost_failures(found, quiet=0.01, strict=False) == []
+    grown = dataclasses.replace(found, memory_peak=found.memory_before + 65 * 1024)
+    assert scoring.cost_failures(grown, quiet=1, strict=False) == ["65 MiB more memory"]
 
 
 def test_what_gets_through_is_counted_once():
@@ -129,7 +143,7 @@ def test_each_failure_is_told():
         "ws: newcomers served 0/2",
     ]
     quiet = [record for record in RECORDS if record["kind"] in ("sent", "memory")]
-    both = [{"kind": "got", "time": 11.5, "who": who, "numbers": [2, 3], "slowest": 0.1} for who in ("tcp", "ws")]
+    both = [{"kind": "got", "time": 11.5, "who": who, "numbers": [2, 3], "delays": [0.1, 0.1]} for who in ("tcp", "ws")]
     assert scoring.failures(row(records=quiet + both), most_memory=2, strict=True) == []
     assert scoring.failures(row(records=both), most_memory=2, strict=True) == ["the publisher sent nothing"]
 
@@ -150,7 +164,9 @@ def test_the_table_has_a_line_for_each_attack():
     lines = scoring.table([row(), row(forbidden=False)]).splitlines()
     assert len(lines) == 4
     assert len({line.count("|") for line in lines}) == 1
-    assert lines[2].startswith("| attack | 5 | 2 | 2 | 2 | 1 | 0.50 | 1/2 | 0/1 | 1 | 1.0 | 2.0 | 1 |")
+    assert lines[2].startswith(
+        "| attack | 5 | 2 | 2 | 2 | 1 | 0.50 | 0.500 | 2 | 4 | 0.5 | 1/2 | 0/1 | 1 | 1.0 | 2.0 | 1 |"
+    )
 
 
 def test_a_target_is_read_from_the_scenarios_variable():
@@ -163,14 +179,3 @@ def test_a_target_is_read_from_the_scenarios_variable():
     assert [str(listener) for listener in found.doors] == ["tcp 1883", "websockets 80"]
     assert found.of("websockets") == [target.Listener("192.0.2.1", 80, "websockets")]
     assert found.watcher == target.Login(target.Listener("127.0.0.1", 21001), None, None, "c")
-
-
-def test_an_unsolved_attack_has_a_reason():
-    register = attack.attack("test", unsolved="reason")
-    try:
-        register(print)
-        assert attack.ATTACKS["test"].unsolved == "reason"
-        attack.attack("test")(print)
-        assert attack.ATTACKS["test"].unsolved == ""
-    finally:
-        del attack.ATTACKS["test"]

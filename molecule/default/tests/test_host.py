@@ -49,7 +49,7 @@ def test_services_run_now_and_after_a_boot(host: Host) -> None:
     services = [*brokers(host), HAPROXY, "germqtt"]
     for unit in [*services, f"{HAPROXY}.socket"]:
         service = host.service(unit)
-        assert service.is_running, host.run("journalctl --no-pager --lines 50 --unit %s", unit).stdout
+        assert service.is_running, host.run("journalctl --namespace=* --no-pager --lines 50 --unit %s", unit).stdout
         assert service.is_enabled, unit
     restarts = {unit: host.check_output("systemctl show --property Restart --value %s", unit) for unit in services}
     assert restarts == dict.fromkeys(services, "always")
@@ -185,7 +185,9 @@ def test_what_the_brokers_know_each_other_by_is_for_root_alone(host: Host) -> No
         grep = "grep --recursive --files-with-matches %s /etc /run --exclude-dir=sets"
         assert [name for name in host.run(grep, word).stdout.split() if not name.startswith(path)] == []
         # The client id stands in the log of the broker, which is for root and the groups adm and systemd-journal.
-        assert word not in host.check_output("ps axww" if "client-id" in path else "journalctl --no-pager; ps axww")
+        assert word not in host.check_output(
+            "ps axww" if "client-id" in path else "journalctl --namespace=* --no-pager; ps axww"
+        )
 
 
 def test_each_public_broker_has_a_limit_of_memory(host: Host) -> None:
@@ -196,7 +198,7 @@ def test_each_public_broker_has_a_limit_of_memory(host: Host) -> None:
 
 def test_no_password_is_written_down_in_clear(host: Host, firehoses: Firehoses) -> None:
     places = host.check_output(
-        "journalctl --no-pager; cat /etc/mosquitto*/* /etc/firehose-haproxy/* /var/log/mosquitto/* 2>/dev/null; ps axww"
+        "journalctl --namespace=* --no-pager; cat /etc/mosquitto*/* /etc/firehose-haproxy/* /var/log/mosquitto/* 2>/dev/null; ps axww"
     )
     accounts = firehoses[host.backend.get_hostname()].publishers
     assert "mosquitto" in places

@@ -43,7 +43,9 @@ def test_the_password_is_for_root_and_the_service_alone(edges: Firehoses) -> Non
     assert edges.each(readable) == dict.fromkeys(edges, "")
     for edge in edges.values():
         assert edge.host.file("/etc/mosquitto-1/mosquitto.conf").contains("only-for-tests-edge")
-        assert PASSWORD not in edge.host.check_output("journalctl --no-pager; ps axww; cat /proc/[0-9]*/environ")
+        assert PASSWORD not in edge.host.check_output(
+            "journalctl --namespace=* --no-pager; ps axww; cat /proc/[0-9]*/environ"
+        )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import operator
 import pytest
 from firehose_testing.hostile.attack import Attack
 from firehose_testing.hostile.plugin import LONG, Battle
-from firehose_testing.hostile.scoring import failures
+from firehose_testing.hostile.scoring import cost_failures, failures
 
 
 def test_whoever_watches_would_see_it(battle: Battle) -> None:
@@ -20,11 +20,12 @@ def test_whoever_watches_would_see_it(battle: Battle) -> None:
     assert told == {*battle.readers, "watcher"}
 
 
-@pytest.mark.usefixtures("unsolved")
 def test_attack(battle: Battle, attack: Attack) -> None:
     row = battle.fight(attack)
     assert row.tried >= (attack.least if LONG else 1)
     assert failures(row, battle.most_memory, strict=LONG) == []
+    if attack.sources == 1:
+        assert cost_failures(row, battle.rows[0].p99, strict=LONG) == []
 
 
 @pytest.mark.parametrize(("name", "addresses"), [("flood of connections", 8), ("flood from one IPv6 network", 1)])

@@ -83,7 +83,7 @@ CASES = [
     _served("a session", options={"clean": False, "expiry": 3600}),
     _served("a long client id", (V3, V5), options={"client_id": "%s" * 50}),
     _served("no client id", (V3, V5), options={"client_id": ""}),
-    _rejected("a session without a client id", {V3: 2}, options={"client_id": "", "clean": False}),
+    _served("a session without a client id", (V3, V5), options={"client_id": "", "clean": False}),
     _served("a shared subscription", (V3, V5), topic_filter=f"$share/%s/{FILTER}"),
     _served("the subprotocol mqttv3.1", subprotocol="mqttv3.1", transports=("websockets",)),
     Case(

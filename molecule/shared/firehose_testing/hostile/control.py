@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-from . import packets, report, wire
+from . import events, packets, report, wire
 from .target import make_target
 
 TOPIC = "gerrit/hostile/control"
@@ -20,8 +20,16 @@ async def main() -> None:
     connection = await wire.connect(login.listener)
     hello = packets.connect(packets.V3, login.client_id, username=login.username, password=login.password)
     await wire.log_in(connection, packets.V3, hello)
-    await connection.send(packets.publish(packets.V3, TOPIC, b"hostile control", qos=1))
-    await connection.until(4)
+    for number in range(told.get("retained", 0)):
+        topic, payload = events.kept(number)
+        await connection.send(packets.publish(packets.V3, topic, payload if told["present"] else b"", retain=True))
+    if "retained" in told:
+        # The broker has taken them when it answers.
+        await connection.send(packets.PINGREQ)
+        await connection.until(13)
+    else:
+        await connection.send(packets.publish(packets.V3, TOPIC, b"hostile control", qos=1))
+        await connection.until(4)
     report.tell("outcome", tried=1, through=0)
 
 

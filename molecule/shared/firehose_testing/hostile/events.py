@@ -16,6 +16,15 @@ def event(number: int) -> bytes:
     return (MARK + f"{number} {time.time()} ".encode()).ljust(SIZE, b"x")
 
 
+# Of retained messages that the honest publisher has put there
+KEPT, KEPT_SIZE = b"kept ", 1024
+
+
+def kept(number: int) -> tuple[str, bytes]:
+    """A retained message."""
+    return f"gerrit/hostile/kept/{number}", (KEPT + str(number).encode()).ljust(KEPT_SIZE, b"x")
+
+
 def read(payload: bytes) -> tuple[int, float] | None:
     """Number and time of an honest event, or None if it is something else."""
     if not payload.startswith(MARK):

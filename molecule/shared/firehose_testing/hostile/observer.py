@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import subprocess
@@ -18,6 +19,16 @@ EVERY = 0.1
 def main_process(service: str) -> int:
     command = ["systemctl", "show", "--property", "MainPID", "--value", service]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def cpu(process: int) -> float:
+    """The seconds of CPU that a process and its children have taken."""
+    try:
+        fields = pathlib.Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        children = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(cpu(int(child)) for child in children)
 
 
 def memory(process: int) -> int | None:
@@ -46,7 +57,7 @@ def observe(services: list[str]) -> None:
                         report.tell("restarted", service=service)
                 peaks[service] = max(peaks[service], now or 0)
             time.sleep(EVERY)
-        report.tell("memory", peaks=peaks)
+        report.tell("memory", peaks=peaks, cpu=sum(cpu(process) for process in processes.values() if process))
 
 
 def main() -> None:

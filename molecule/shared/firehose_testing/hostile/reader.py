@@ -22,7 +22,7 @@ class Reader:
     def __init__(self, name: str, listener: Listener, filters: t.Sequence[str], login: Login | None = None) -> None:
         self._name, self._listener, self._filters, self._login = name, listener, filters, login
         self._numbers: list[int] = []
-        self._slowest = 0.0
+        self._delays: list[float] = []
 
     def _hello(self) -> bytes:
         if self._login:
@@ -53,15 +53,15 @@ class Reader:
         event = events.read(payload)
         if event:
             self._numbers.append(event[0])
-            self._slowest = max(self._slowest, time.time() - event[1])
-        elif not topic.startswith("$SYS/broker/"):
+            self._delays.append(round(time.time() - event[1], 4))
+        elif not payload.startswith(events.KEPT) and not topic.startswith("$SYS/broker/"):
             report.tell("foreign", who=self._name, topic=topic, payload=payload[:200].decode(errors="replace"))
 
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(0.5)
-            numbers, self._numbers, slowest, self._slowest = self._numbers, [], self._slowest, 0.0
-            report.tell("got", who=self._name, numbers=numbers, slowest=slowest)
+            numbers, self._numbers, delays, self._delays = self._numbers, [], self._delays, []
+            report.tell("got", who=self._name, numbers=numbers, delays=delays)
 
     async def run(self) -> None:
         telling = asyncio.create_task(self._tell())

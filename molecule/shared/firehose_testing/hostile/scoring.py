@@ -10,6 +10,8 @@ import typing as t
 Record = t.Mapping[str, t.Any]
 SERVED_WITHIN = 2.0
 SERVED_SHARE = 0.95
+# KiB that one address may make the services grow by, and seconds that 99 of 100 events may take meanwhile.
+MOST_GROWTH, MOST_P99 = 64 * 1024, 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,10 @@ class Served:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One attack. `received` has the readers' numbers of events, `slowest` the longest way of one in seconds."""
+    """One attack. `received` has the readers' numbers of events, `slowest` the longest way of one in seconds.
+
+    `p99` is the time in which 99 of 100 have come. `kib_sent` and `kib_got` are the attackers', `cpu` the seconds of all services.
+    """
 
     attack: str
     tried: int
@@ -51,6 +56,10 @@ class Row:
     memory_before: int
     memory_peak: int
     restarts: int
+    p99: float
+    cpu: float
+    kib_sent: int
+    kib_got: int
 
     @property
     def missed(self) -> dict[str, int]:
@@ -65,6 +74,12 @@ def within(records: t.Iterable[Record], kind: str, start: float, end: float, mom
 def memory(records: t.Iterable[Record], start: float, end: float) -> int:
     """The most that all services together took, in KiB."""
     return max((sum(record["peaks"].values()) for record in within(records, "memory", start, end)), default=0)
+
+
+def cpu(records: t.Iterable[Record], start: float, end: float) -> float:
+    """The seconds of CPU that all services together have taken. One that restarts begins anew."""
+    moments = [record["cpu"] for record in within(records, "memory", start, end)]
+    return sum(max(after - before, 0.0) for before, after in zip(moments, moments[1:]))
 
 
 def served(records: t.Iterable[Record], start: float, end: float) -> dict[str, Served]:
@@ -100,12 +115,14 @@ def make_row(
         if start <= moment < end
     }
     received: dict[str, set[int]] = {who: set() for who in readers}
-    slowest = 0.0
+    delays: list[float] = []
     for record in records:
         if record["kind"] == "got" and record["who"] in received:
             received[record["who"]].update(numbers.intersection(record["numbers"]))
             if numbers.intersection(record["numbers"]):
-                slowest = max(slowest, record["slowest"])
+                delays += record["delays"]
+    delays.sort()
+    traffic = outcome.get("traffic", {})
     lost = len(within(records, "publisher lost", start, end))
     return Row(
         attack=name,
@@ -114,7 +131,11 @@ def make_row(
         forbidden=forbidden,
         sent=len(numbers),
         received={who: len(got) for who, got in received.items()},
-        slowest=slowest,
+        slowest=delays[-1] if delays else 0.0,
+        p99=delays[len(delays) * 99 // 100] if delays else 0.0,
+        cpu=cpu(records, start, end),
+        kib_sent=traffic.get("sent", 0) // 1024,
+        kib_got=traffic.get("got", 0) // 1024,
         newcomers=served(records, start, end),
         publisher_lost=lost,
         memory_before=memory(records, start - 2, start),
@@ -142,6 +163,16 @@ def failures(row: Row, most_memory: int, strict: bool) -> list[str]:
     return found
 
 
+def cost_failures(row: Row, quiet: float, strict: bool) -> list[str]:
+    """What one address costs the others beyond what it may, where 99 of 100 events take so long when nobody attacks."""
+    found = []
+    if row.memory_peak - row.memory_before > MOST_GROWTH:
+        found.append(f"{(row.memory_peak - row.memory_before) // 1024} MiB more memory")
+    if strict and row.p99 > max(2 * quiet, MOST_P99):
+        found.append(f"1 of 100 events takes longer than {row.p99:.3f} s")
+    return found
+
+
 def table(rows: t.Sequence[Row]) -> str:
     """All attacks, as Markdown."""
     transports = sorted({transport for row in rows for transport in row.newcomers})
@@ -153,6 +184,10 @@ def table(rows: t.Sequence[Row]) -> str:
         "events sent",
         *(f"received, {reader}" for reader in readers),
         "slowest, s",
+        "p99, s",
+        "KiB up",
+        "KiB down",
+        "CPU, s",
     ]
     titles += [
         *(f"newcomers, {transport}" for transport in transports),
@@ -171,6 +206,10 @@ def table(rows: t.Sequence[Row]) -> str:
                 str(row.sent),
                 *(str(row.received.get(reader, "")) for reader in readers),
                 f"{row.slowest:.2f}",
+                f"{row.p99:.3f}",
+                str(row.kib_sent),
+                str(row.kib_got),
+                f"{row.cpu:.1f}",
                 *(str(row.newcomers.get(transport, "")) for transport in transports),
                 str(row.publisher_lost),
                 f"{row.memory_before / 1024:.1f}",

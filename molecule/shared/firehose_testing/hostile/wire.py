@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import socket
 import ssl
@@ -13,6 +14,8 @@ import typing as t
 from . import frames, packets
 from .target import Listener
 
+# How many bytes all connections together have sent and got, without TLS and TCP.
+traffic: collections.Counter[str] = collections.Counter()
 # What ends a connection, or keeps it from being made.
 FAILURES = (OSError, EOFError, asyncio.TimeoutError, ValueError)
 
@@ -56,6 +59,7 @@ class Connection:
         await self.send_raw(frames.frame(data) if self._framed else data)
 
     async def send_raw(self, data: bytes) -> None:
+        traffic["sent"] += len(data)
         self._writer.write(data)
         await self._writer.drain()
 
@@ -64,12 +68,14 @@ class Connection:
             data = await self._reader.read(65536)
             if not data:
                 raise EOFError("the other side has hung up")
+            traffic["got"] += len(data)
             self._data += data
             return
         first, size = await self._reader.readexactly(2)
         if size >= 126:
             size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8), "big")
         payload = await self._reader.readexactly(size)
+        traffic["got"] += size
         if first & 15 == frames.CLOSE:
             raise EOFError("the other side has closed the websocket")
         if first & 15 == frames.PING:

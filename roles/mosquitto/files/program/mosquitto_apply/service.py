@@ -124,7 +124,6 @@ class Service:
 
     def journal(self) -> str:
         """What it logged last."""
-        lines = command.run(
-            "journalctl", f"--unit={self.name}", f"--lines={JOURNAL_LINES}", "--output=cat", "--no-pager"
-        )
+        words = f"--namespace=* --unit={self.name} --lines={JOURNAL_LINES} --output=cat --no-pager".split()
+        lines = command.run("journalctl", *words)
         return lines.stdout.strip()
