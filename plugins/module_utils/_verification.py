@@ -94,6 +94,7 @@ class Verification:
             if publish and check_publishers:
                 self.publishers(publishers)
             self.sys_topics()
+            self.retained()
             self.feed(feed, feed_timeout, feed_max_age)
         except _mqtt.Failure as exc:
             self.checks.append(Check("connections last as long as they are used", FAILED, str(exc)))
@@ -125,13 +126,14 @@ class Verification:
     ) -> None:
         """Subscribe at every listener to what will be tried, to $SYS, and to the feed. What does not serve is left alone from then on."""
         topics = _verify.watched(publishers, anonymous_topics, self._public_topics, self._mark)
+        filters = _verify.filters(topics, self._mark)
         served = []
         watchers: dict[_verify.Way, _mqtt_client.Session] = {}
         for way in self._ways:
             name, problem = f"{way} lets anyone in", None
             try:
                 if way.version == _verify.VERSIONS[-1]:
-                    watchers[way] = self._watcher(way, [*topics, SYS])
+                    watchers[way] = self._watcher(way, [*filters, SYS])
                 else:
                     with self._clients.session(way):
                         pass
@@ -225,7 +227,7 @@ class Verification:
         if topics:
             watcher = next(iter(self._watchers.values()))
             # Whoever subscribes again gets what is retained, right behind the confirmation.
-            watcher.subscribe(topics, 1)
+            watcher.subscribe(_verify.filters(topics, self._mark), 1)
             watcher.run(lambda: False, time.monotonic() + 1)
         got = {message.payload for session in self._watchers.values() for message in session.messages}
         found = {attempt.number for attempt in attempts if attempt.number in heard or attempt.payload.encode() in got}
@@ -252,6 +254,17 @@ class Verification:
             )
         else:
             self.checks.append(Check(name, PASSED))
+
+    def retained(self) -> None:
+        """Count the retained messages, which the broker sends for each subscription that matches them."""
+        session = next(iter(self._watchers.values()))
+        session.messages.clear()
+        session.subscribe(["#"], 1)
+        deadline, before, sizes = self._clients.deadline(self._clients.timeout), None, []
+        while sizes != before and time.monotonic() < deadline:
+            session.run(lambda: False, min(deadline, time.monotonic() + 1))
+            before, sizes = sizes, [len(message.payload) for message in session.messages if message.retain]
+        self.checks.append(Check("retained messages", PASSED, f"{len(sizes)}, with {sum(sizes)} bytes"))
 
     def _may_be_public(self, feed: str) -> bool:
         return any(_topics.overlap(public, f"{feed}/#") for public in self._public_topics)

@@ -200,6 +200,17 @@ def watched(
     return [*dict.fromkeys([*own, *(place(public_topics, mark, what) for what in (BEACON, ANONYMOUS, CLAIM))])]
 
 
+def filters(topics: t.Iterable[str], mark: str) -> list[str]:
+    """Topic filters for topics of a run. A firehose limits the filters and topic levels of a client: one filter stands for all topics of a form."""
+
+    def pattern(topic: str) -> str:
+        if mark not in topic or topic.startswith("$"):
+            return topic
+        return "/".join(level if mark in level else "+" for level in topic.split("/"))
+
+    return [*dict.fromkeys(map(pattern, topics))]
+
+
 def single(way: Way) -> Mode:
     """The mode where one has to do: acknowledged, if the listener can."""
     return Mode(min(1, way.max_qos))

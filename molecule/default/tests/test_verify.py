@@ -36,6 +36,7 @@ ANONYMOUS_REJECTED = {
     for version in ("3.1.1", "5")
 }
 LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
+RETAINED = "retained messages"
 SERVED = "listeners serve the certificates of their files"
 GERMQTT = "germqtt is up to date"
 IN_STEP = {
@@ -45,7 +46,13 @@ IN_STEP = {
     SERVED,
     GERMQTT,
 }
-PROMISES = {NOTHING, WORTHLESS, CLOSED, SAME, FEED, ON_HOST} | ANONYMOUS_ACCEPTED | LASTS | IN_STEP | ANONYMOUS_REJECTED
+PROMISES = (
+    {NOTHING, WORTHLESS, CLOSED, SAME, FEED, ON_HOST, RETAINED}
+    | ANONYMOUS_ACCEPTED
+    | LASTS
+    | IN_STEP
+    | ANONYMOUS_REJECTED
+)
 # the processes that publish on the hosts in the meantime
 BEACONS = "pgrep --list-name beacon-"
 FILES = "/etc/mosquitto*/passwd /etc/mosquitto*/acl /etc/mosquitto*/mosquitto.conf /etc/firehose-haproxy/haproxy.cfg"
@@ -155,6 +162,7 @@ def test_check_mode_publishes_nothing_and_looks_at_the_rest(
         *IN_STEP,
         *ANONYMOUS_REJECTED,
         CLOSED,
+        RETAINED,
         FEED,
         *ANONYMOUS_ACCEPTED,
         *LASTS,

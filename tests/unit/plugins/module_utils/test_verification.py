@@ -267,6 +267,11 @@ def test_a_name_that_needs_no_password(broker):
     assert "attempts were let in" in failures(verify([_verify.Publisher("wiki")]))[WORTHLESS]
 
 
+def test_retained_messages_are_counted(broker):
+    broker.retained = {"gerrit/germqtt/status": "online", "gerrit/kept": "xx", "gerrit/gone": ""}
+    assert verify()["retained messages"] == (PASSED, "2, with 8 bytes")
+
+
 @pytest.mark.parametrize("cause", ["refused", "lost", "not_mqtt", "no_answer", "unreachable", "tls"])
 def test_an_attempt_that_was_not_made_is_no_proof(broker, cause):
     broker.on_login = lambda session: cause if is_attempt(session) else None

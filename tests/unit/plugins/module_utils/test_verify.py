@@ -161,6 +161,18 @@ def test_all_topics_of_a_run_are_watched():
     assert len(watched) == 5
 
 
+def test_one_filter_stands_for_all_topics_of_a_form():
+    """Anonymous clients have a limit of topic filters, whatever the number of publishers."""
+    publishers = [_verify.Publisher(str(number), (f"ci/{number}/#",)) for number in range(100)]
+    fixed = _verify.Publisher("fixed", ("news/all",))
+    watched = _verify.watched([*publishers, fixed], ["$x/#", "a/+/b"], ["#"], "1f")
+    found = _verify.filters(watched, "1f")
+    assert len(watched) == 105
+    assert len(found) == 4
+    assert {"+/+/firehose-verify-1f", "news/all", "+/firehose-verify-1f/+"} <= {*found}
+    assert [topic for topic in watched if not any(_topics.matches(one, topic) for one in found)] == []
+
+
 BEACON = {"beacon": 7, "attempts": [3], "publishers": [1], "failed": {"2": "why"}}
 
 
