@@ -123,6 +123,8 @@ def _form_problems(variables: Entry) -> t.Iterator[str]:
     """What the role mosquitto has a form or a range of its own for."""
     ranges: dict[str, tuple[int, int | None]] = {
         "firehose_account_max_queued_messages": (1, 2**31 - 1),
+        # Mosquitto knows no limit of less than a packet.
+        "firehose_account_max_queued_bytes": (2**20, 2**63 - 1),
         "firehose_internal_port": (1, 1023),
     }
     yield from _types.range_problems(variables, ranges)

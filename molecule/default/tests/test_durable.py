@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import pytest
-from firehose_testing.clients import ACCOUNT_WAYS, Way
+from firehose_testing.clients import ACCOUNT_WAYS, QOS1, Way, publish
 from firehose_testing.durable import DurableReader, publish_numbers
-from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.fixtures import Firehose, Firehoses, evaluated
 from firehose_testing.public import PUBLIC_BROKERS
+from firehose_testing.waiting import wait_until
 
 # Ten minutes of 50 events a second
 EVENTS = 10 * 60 * 50
@@ -44,3 +45,23 @@ def test_what_is_sent_at_qos_0_waits_too(firehoses: Firehoses, name: str, way: W
     with reader.connected():
         reader.wait_for(100)
     assert [int(payload.split()[0]) for payload in reader.payloads] == list(range(100))
+
+
+def test_what_waits_is_limited_in_bytes_too(firehoses: Firehoses) -> None:
+    """The first messages are kept, and the public brokers, which are there, get all."""
+    [name, *_others] = firehoses
+    firehose, size, count = firehoses[name], 256 * 1024 - 100, 450
+    [limit] = evaluated(name, "firehose_account_max_queued_bytes")[name].values()
+    reader = DurableReader(firehose.address, firehose.readers["statistics"], TCP)
+    with reader.connected():
+        pass
+    large = {f"ci/2/durable/{number}": f"{number} ".ljust(size, "x") for number in range(count)}
+    publish(firehose.address, firehose.publishers["ci-2"], TCP, QOS1, large)
+    fits = limit // size
+    with reader.connected():
+        reader.wait_for(fits - 1)
+        publish(firehose.address, firehose.publishers["ci-2"], TCP, QOS1, {"ci/2/durable": "end"})
+        wait_until(lambda: reader.payloads[-1] == "end", "all that was kept has come")
+    assert [int(payload.split()[0]) for payload in reader.payloads[:-1]] == list(range(len(reader.payloads) - 1))
+    # Those on their way are not counted.
+    assert fits - 1 <= len(reader.payloads) - 1 <= fits + 25 < count
