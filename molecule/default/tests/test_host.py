@@ -99,6 +99,7 @@ def test_haproxy_serves_as_a_user_of_its_own_without_capabilities(host: Host) ->
         assert set(status["Uid"].split()) == {uid(host, HAPROXY)}
         assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
         assert status["NoNewPrivs"] == "1"
+    assert host.run("runuser --user nobody -- ls /run/firehose-haproxy/empty").failed
 
 
 def test_germqtt_has_no_capability(host: Host) -> None:

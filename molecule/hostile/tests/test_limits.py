@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import testinfra
 import testinfra.host
-from firehose_testing.fixtures import only_host
-from firehose_testing.hostile.plugin import LONG
+from firehose_testing.clients import WAYS, PahoSubscriber
+from firehose_testing.fixtures import only_host, reached
+from firehose_testing.hostile.plugin import LONG, RELEASES
 from firehose_testing.runs import run_playbook
 from firehose_testing.waiting import wait_until
 
@@ -57,6 +59,26 @@ def test_they_touch_no_other_table(host: testinfra.host.Host) -> None:
         assert TABLE not in tables(host)
     finally:
         host.check_output("nft delete table inet others; systemctl start firehose-limits")
+
+
+def subscriptions(host: testinfra.host.Host) -> list[str]:
+    """How many topic filters HAProxy has counted for each address, as its table says."""
+    ask = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/firehose-haproxy/master.sock');"
+        " s.sendall(b'@1 show table firehose/sources data.gpc0 gt 0\\n'); s.shutdown(1);"
+        " print(b''.join(iter(lambda: s.recv(4096), b'')).decode())"
+    )
+    return sorted(re.findall(r"key=(\S+) .* gpc0=(\d+)", host.check_output("python3 -c %s", ask)))
+
+
+@pytest.mark.skipif(RELEASES["core"] == "12", reason="HAProxy 2.6 does not tell the process after it")
+def test_a_reload_of_haproxy_forgets_no_address(host: testinfra.host.Host) -> None:
+    address = reached(only_host("firehose"))[2]
+    with PahoSubscriber(address, WAYS[0], ["a", "b", "c"]):
+        before = subscriptions(host)
+    assert before
+    host.check_output("systemctl reload firehose-haproxy")
+    wait_until(lambda: subscriptions(host) == before, "the new process knows them")
 
 
 if LONG:  # it takes three runs of the playbook
