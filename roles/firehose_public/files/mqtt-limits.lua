@@ -4,7 +4,8 @@
 -- Limits what an anonymous client can cost a public broker. Mosquitto limits neither the topic filters nor the packets of a client, and keeps
 -- a session for an hour or longer. This filter reads the packets that a client sends. It does not see those that a client receives.
 -- Usage in haproxy.cfg: filter lua.mqtt-limits tcp|websockets LEVELS SUBSCRIPTIONS NETWORK_SUBSCRIPTIONS
---   LEVELS                 of all topic filters that a client has at a time
+--   LEVELS                 of all topic filters that a client has at a time. What filters have in common at their beginning counts once, as it
+--                          takes memory of the broker once.
 --   SUBSCRIPTIONS          of an address in a minute. sc0 tracks it, in a table that stores gpc0 and gpc0_rate(1m), and gpc1 and
 --                          gpc1_rate(1h) to count how often a client of the address was held back.
 --   NETWORK_SUBSCRIPTIONS  of its network in a minute, which sc1 tracks.
@@ -114,7 +115,7 @@ local function topic_filters(packet, body, version, options)
 end
 
 local function levels(topic_filter)
-    return select(2, topic_filter:gsub("/", "")) + 1
+    return (topic_filter .. "/"):gmatch("([^/]*)/")
 end
 
 -- ---- websockets ----
@@ -170,7 +171,9 @@ Client.__index = Client
 function Client:new()
     local client = {most_levels = self.most_levels, most_subscriptions = self.most_subscriptions, framed = self.framed}
     client.waits = false
-    client.filters, client.levels, client.bytes = {}, 0, 0
+    client.filters, client.bytes = {}, 0
+    -- A tree of levels, each with the number of filters that go through it, and how many levels it has
+    client.tree, client.levels = {}, 0
     client.credit, client.since = BURST, seconds()
     return setmetatable(client, Client)
 end
@@ -191,23 +194,42 @@ function Client:spend(size)
     end
 end
 
+function Client:limit_filters()
+    if (self.levels > self.most_levels or self.bytes > LARGEST_FILTERS) and not self.unlimited then
+        ends("topic filters")
+    end
+end
+
 function Client:subscribe(found)
     for _, topic_filter in ipairs(found) do
         if not self.filters[topic_filter] then
-            self.filters[topic_filter] = true
-            self.levels, self.bytes = self.levels + levels(topic_filter), self.bytes + #topic_filter
+            self.filters[topic_filter], self.bytes = true, self.bytes + #topic_filter
+            local node = self.tree
+            for level in levels(topic_filter) do
+                if not node[level] then
+                    node[level], self.levels = {0}, self.levels + 1
+                end
+                node = node[level]
+                node[1] = node[1] + 1
+                self:limit_filters()
+            end
         end
-    end
-    if (self.levels > self.most_levels or self.bytes > LARGEST_FILTERS) and not self.unlimited then
-        ends("topic filters")
     end
 end
 
 function Client:unsubscribe(found)
     for _, topic_filter in ipairs(found) do
         if self.filters[topic_filter] then
-            self.filters[topic_filter] = nil
-            self.levels, self.bytes = self.levels - levels(topic_filter), self.bytes - #topic_filter
+            self.filters[topic_filter], self.bytes = nil, self.bytes - #topic_filter
+            local node = self.tree
+            for level in levels(topic_filter) do
+                local parent = node
+                node = parent[level]
+                node[1] = node[1] - 1
+                if node[1] == 0 then
+                    parent[level], self.levels = nil, self.levels - 1
+                end
+            end
         end
     end
 end

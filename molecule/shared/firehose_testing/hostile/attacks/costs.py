@@ -72,7 +72,7 @@ async def held_levels(field: Field) -> None:
     """Just as many as a client may have, for as long as the attack lasts."""
 
     async def subscribe(connection: wire.Connection, number: int) -> None:
-        await connection.send(packets.subscribe(V3, itertools.islice(chains(number, 62), 4)))
+        await connection.send(packets.subscribe(V3, itertools.islice(chains(number, 62), 8)))
         await field.hold()
 
     await again_and_again(field, subscribe)
@@ -83,7 +83,7 @@ async def left_behind(field: Field) -> None:
     """Sessions with a day to live, each with as many topic levels as it may have."""
 
     async def subscribe(connection: wire.Connection, number: int) -> None:
-        await connection.send(packets.subscribe(V5, itertools.islice(chains(number, 62), 4)))
+        await connection.send(packets.subscribe(V5, itertools.islice(chains(number, 62), 8)))
         await asyncio.sleep(0.2)
         connection.vanish()
 
