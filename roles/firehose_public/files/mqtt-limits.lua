@@ -263,10 +263,10 @@ function Client:take(txn, packet, body)
         packet, self.version = without_session(packet, body)
     elseif kind == SUBSCRIBE then
         local found = topic_filters(packet, body, self.version, 1)
+        self:subscribe(found)
         if not self:may_subscribe(txn, #found) then
             return nil
         end
-        self:subscribe(found)
     elseif kind == UNSUBSCRIBE then
         self:unsubscribe(topic_filters(packet, body, self.version, 0))
     elseif not OTHERS[kind] then
