@@ -12,8 +12,11 @@
 -- A client that goes beyond a limit of its own is disconnected. One whose address has subscribed too often waits. With the variable
 -- sess.unlimited it is not limited.
 
--- Bytes of a packet, and of all topic filters of a client
-local LARGEST, LARGEST_FILTERS = 16384, 8192
+local mqtt = require("mqtt")
+local ends, frame = mqtt.ends, mqtt.frame
+
+-- Bytes of all topic filters of a client
+local LARGEST_FILTERS = 8192
 -- A packet costs 1, and 1 more for each UNIT of bytes. A client can spend BURST at once, and PER_SECOND for ever.
 local UNIT, BURST, PER_SECOND = 128, 256, 4
 -- Milliseconds until a client that waits is looked at again. The moment has to be set anew each time, or HAProxy would go on without a pause
@@ -23,154 +26,19 @@ local PAUSE, DAYS = 500, 1 << 30
 local CONNECT, SUBSCRIBE, UNSUBSCRIBE = 1, 8, 10
 -- PUBLISH and what acknowledges it, PINGREQ, DISCONNECT, AUTH
 local OTHERS = {[3] = true, [4] = true, [5] = true, [6] = true, [7] = true, [12] = true, [14] = true, [15] = true}
-local DISCONNECT = "\xe0\x00"
-
-local function ends(reason)
-    error({reason = reason}, 0)
-end
+local PINGREQ, DISCONNECT = "\xc0\x00", "\xe0\x00"
 
 local function seconds()
     local now = core.now()
     return now.sec + now.usec / 1000000
 end
 
--- ---- packets ----
-
--- A variable byte integer, and where the byte behind it is. Nothing if it is not complete.
-local function variable(data, place)
-    local value = 0
-    for shift = 0, 21, 7 do
-        local digit = data:byte(place)
-        if not digit then
-            return nil
-        end
-        value, place = value | (digit & 0x7f) << shift, place + 1
-        if digit < 0x80 then
-            return value, place
-        end
-    end
-    ends("malformed packet")
-end
-
--- Where the body of the packet at a place begins, and where it ends. Nothing if it is not complete.
-local function packet_at(data, place)
-    local size, body = variable(data, place + 1)
-    if not size then
-        return nil
-    end
-    if size > LARGEST then
-        ends("packet size")
-    end
-    local last = body + size - 1
-    return last <= #data and body, last
-end
-
--- How long the value of each property of a CONNECT is. Other properties have text, or a number of texts.
-local NUMBERS = {[0x11] = 4, [0x17] = 1, [0x19] = 1, [0x21] = 2, [0x22] = 2, [0x27] = 4}
-local TEXTS = {[0x15] = 1, [0x16] = 1, [0x26] = 2}
-local SESSION_EXPIRY = 0x11
-
-local function session_expiry(packet, place)
-    local size, property = variable(packet, place)
-    local last = property + size - 1
-    while property <= last do
-        local kind = packet:byte(property)
-        if kind == SESSION_EXPIRY then
-            return property + 1
-        end
-        property = property + 1 + (NUMBERS[kind] or 0)
-        for _ = 1, TEXTS[kind] or 0 do
-            property = property + 2 + string.unpack(">I2", packet, property)
-        end
-        if not NUMBERS[kind] and not TEXTS[kind] then
-            ends("malformed packet")
-        end
-    end
-end
-
--- The CONNECT with a session that ends with the connection, and the version of MQTT.
-local function without_session(packet, body)
-    local _, place = string.unpack(">s2", packet, body)
-    local version, flags = packet:byte(place, place + 1)
-    packet = packet:sub(1, place) .. string.char(flags | 0x02) .. packet:sub(place + 2)
-    local expiry = version & 0x7f == 5 and session_expiry(packet, place + 4)
-    if expiry then
-        packet = packet:sub(1, expiry - 1) .. "\0\0\0\0" .. packet:sub(expiry + 4)
-    end
-    return packet, version & 0x7f
-end
-
--- The topic filters of a SUBSCRIBE or an UNSUBSCRIBE, behind each of which are so many bytes of options.
-local function topic_filters(packet, body, version, options)
-    local place, found, topic_filter = body + 2, {}, nil
-    if version == 5 then
-        local size, behind = variable(packet, place)
-        place = behind + size
-    end
-    while place <= #packet do
-        topic_filter, place = string.unpack(">s2", packet, place)
-        found[#found + 1], place = topic_filter, place + options
-    end
-    return found
-end
-
-local function levels(topic_filter)
-    return (topic_filter .. "/"):gmatch("([^/]*)/")
-end
-
--- ---- websockets ----
-
-local function unmasked(data, first, last, key)
-    local bytes, mask = {data:byte(first, last)}, {key:byte(1, 4)}
-    for place, byte in ipairs(bytes) do
-        bytes[place] = string.char(byte ~ mask[(place - 1) % 4 + 1])
-    end
-    return table.concat(bytes)
-end
-
--- A frame whose mask is zero
-local function frame(kind, payload)
-    local size = #payload
-    local head = size < 126 and string.char(0x80 | size) or string.pack(">BI2", 0x80 | 126, size)
-    return string.char(0x80 | kind) .. head .. "\0\0\0\0" .. payload
-end
-
--- The kind and the payload of the frame at a place, and where the byte behind it is. Nothing if it is not complete.
-local function frame_at(data, place)
-    local first, second = data:byte(place, place + 1)
-    if not second then
-        return nil
-    end
-    local size, key = second & 0x7f, place + 2
-    if size > 125 then
-        local format = size == 126 and ">I2" or ">i8"
-        if #data < key + string.packsize(format) - 1 then
-            return nil
-        end
-        size, key = string.unpack(format, data, key)
-    end
-    -- What is left of several frames is put into one.
-    if size < 0 or size > 2 * LARGEST then
-        ends("frame size")
-    end
-    if first & 0x70 ~= 0 or second & 0x80 == 0 then
-        ends("malformed frame")
-    end
-    local last = key + 4 + size - 1
-    if last > #data then
-        return nil
-    end
-    return first & 0x0f, unmasked(data, key + 4, last, data:sub(key, key + 3)), last + 1
-end
-
--- ---- clients ----
-
 local Client = {id = "mqtt-limits"}
 Client.__index = Client
 
 function Client:new()
     local client = {most_levels = self.most_levels, most_subscriptions = self.most_subscriptions, framed = self.framed}
-    client.waits = false
+    client.waits, client.left = false, ""
     client.filters, client.bytes = {}, 0
     -- A tree of levels, each with the number of filters that go through it, and how many levels it has
     client.tree, client.levels = {}, 0
@@ -205,7 +73,7 @@ function Client:subscribe(found)
         if not self.filters[topic_filter] then
             self.filters[topic_filter], self.bytes = true, self.bytes + #topic_filter
             local node = self.tree
-            for level in levels(topic_filter) do
+            for level in mqtt.levels(topic_filter) do
                 if not node[level] then
                     node[level], self.levels = {0}, self.levels + 1
                 end
@@ -222,7 +90,7 @@ function Client:unsubscribe(found)
         if self.filters[topic_filter] then
             self.filters[topic_filter], self.bytes = nil, self.bytes - #topic_filter
             local node = self.tree
-            for level in levels(topic_filter) do
+            for level in mqtt.levels(topic_filter) do
                 local parent = node
                 node = parent[level]
                 node[1] = node[1] - 1
@@ -257,18 +125,18 @@ end
 function Client:take(txn, packet, body)
     local kind = packet:byte() >> 4
     if not self.version then
-        if kind ~= CONNECT then
-            ends("no CONNECT")
-        end
-        packet, self.version = without_session(packet, body)
+        packet, self.version = mqtt.without_session(packet, body)
     elseif kind == SUBSCRIBE then
-        local found = topic_filters(packet, body, self.version, 1)
+        local found = mqtt.topic_filters(packet, body, self.version, 1)
+        if #found > self.most_levels and not self.unlimited then
+            ends("topic filters")
+        end
         self:subscribe(found)
         if not self:may_subscribe(txn, #found) then
             return nil
         end
     elseif kind == UNSUBSCRIBE then
-        self:unsubscribe(topic_filters(packet, body, self.version, 0))
+        self:unsubscribe(mqtt.topic_filters(packet, body, self.version, 0))
     elseif not OTHERS[kind] then
         ends("malformed packet")
     end
@@ -280,7 +148,10 @@ end
 function Client:take_packets(txn, data)
     local out, place, waits = {}, 1, false
     while not waits do
-        local body, last = packet_at(data, place)
+        if not self.version and data:byte(place) and data:byte(place) >> 4 ~= CONNECT then
+            ends("no CONNECT")
+        end
+        local body, last = mqtt.packet_at(data, place)
         if not body then
             break
         end
@@ -290,14 +161,39 @@ function Client:take_packets(txn, data)
             out[#out + 1], place = packet, last + 1
         end
     end
-    return table.concat(out), data:sub(place), waits
+    local left = data:sub(place)
+    if waits then
+        left = self:take_pings(left, out)
+    end
+    return table.concat(out), left, waits
+end
+
+-- A client that waits stays alive: its PINGREQ pass other packets. Returns the others.
+function Client:take_pings(data, out)
+    local left, place = {}, 1
+    while true do
+        local body, last = mqtt.packet_at(data, place)
+        if not body then
+            break
+        end
+        local packet = data:sub(place, last)
+        if packet == PINGREQ then
+            self:spend(#packet)
+            out[#out + 1] = packet
+        else
+            left[#left + 1] = packet
+        end
+        place = last + 1
+    end
+    left[#left + 1] = data:sub(place)
+    return table.concat(left)
 end
 
 -- Of frames that came: control frames for the broker, the payload of others, and what is left.
 function Client:take_frames(data)
     local control, payloads, place = {}, {}, 1
     while true do
-        local kind, payload, behind = frame_at(data, place)
+        local kind, payload, behind = mqtt.frame_at(data, place)
         if not kind then
             break
         end
@@ -322,13 +218,18 @@ function Client:forward(txn, data)
     local head = ""
     if not self.upgraded then
         local _, last = data:find("\r\n\r\n", 1, true)
+        if (last or #data) > mqtt.LARGEST then
+            ends("HTTP header")
+        end
         if not last then
-            if #data > LARGEST then
-                ends("HTTP header")
-            end
             return "", data, false
         end
-        self.upgraded, head, data = true, data:sub(1, last), data:sub(last + 1)
+        head = data:sub(1, last)
+        -- Brokers also take a line that ends without \r: they would take a part of what is a header here for frames.
+        if not head:find("^GET ") or head:find("[^\r]\n") then
+            ends("HTTP header")
+        end
+        self.upgraded, data = true, data:sub(last + 1)
     end
     local control, payload, raw = self:take_frames(data)
     local out, left, waits = self:take_packets(txn, payload)
@@ -355,18 +256,62 @@ function Client:ended(txn, reason)
     return self.framed and (self.upgraded and frame(2, DISCONNECT) or "\r\n\r\n") or DISCONNECT
 end
 
--- HAProxy keeps what is not forwarded, and reads no more when its buffer is full.
-function Client:tcp_payload(txn, channel)
-    local data = channel:input() > 0 and channel:data() or ""
-    local sound, out, left, waits = true, "", "", false
-    if not self.over and #data > 0 then
-        sound, out, left, waits = pcall(self.forward, self, txn, data)
-        if not sound then
-            out, left, waits = self:ended(txn, type(out) == "table" and out.reason or "malformed packet"), "", false
+-- What has come. Where HAProxy has forwarded something and something is left, channel:data() gives bytes of old data in place of the last ones
+-- (_hlua_channel_dup in hlua.c of HAProxy 2.6 to 3.2). If bytes are read one by one, one of them is wrong, and another one if there is more
+-- data. So each new byte is read three times, with up to two bytes more behind it, and what two of them say is right.
+function Client:read(channel)
+    local size, known = channel:input(), self.left
+    if size == #known then
+        return known
+    end
+    if (size - #known) // UNIT > BURST and not self.unlimited then
+        ends("packets")
+    end
+    if not self.has_forwarded then
+        return channel:data()
+    end
+    local bytes, reads = {}, {{}, {}, {}}
+    for number, read in ipairs(reads) do
+        if number > 1 and channel:insert("\0", size) < 1 then
+            ends("no room")
+        end
+        for place = #known, size - 1 do
+            read[#read + 1] = channel:data(place, 1)
         end
     end
-    if out .. left ~= data then
-        channel:set(out .. left)
+    channel:remove(size, 2)
+    for place, byte in ipairs(reads[1]) do
+        bytes[place] = byte == reads[2][place] and byte or reads[3][place]
+    end
+    return known .. table.concat(bytes)
+end
+
+-- What the broker gets, what is left, whether that waits, and whether the buffer has other data.
+function Client:process(txn, channel)
+    local data = self:read(channel)
+    if #data == 0 then
+        return "", "", false, false
+    end
+    local out, left, waits = self:forward(txn, data)
+    if #out == 0 and #data > #self.left then
+        -- Packets and frames that come in many pieces
+        self:spend(0)
+    end
+    return out, left, waits, out .. left ~= data
+end
+
+-- HAProxy keeps what is left, and reads no more when its buffer is full.
+function Client:tcp_payload(txn, channel)
+    if self.over then
+        channel:remove()
+        return 0
+    end
+    local sound, out, left, waits, changed = pcall(self.process, self, txn, channel)
+    if not sound then
+        out, left, waits, changed = self:ended(txn, type(out) == "table" and out.reason or "malformed packet"), "", false, true
+    end
+    if changed and channel:set(out .. left) < 0 then
+        error("no room")
     end
     if waits and not self.waits then
         self:held_back(txn, "subscriptions")
@@ -375,7 +320,7 @@ function Client:tcp_payload(txn, channel)
         filter.wake_time(waits and PAUSE or DAYS)
         self.has_waited = true
     end
-    self.waits = waits
+    self.waits, self.left, self.has_forwarded = waits, left, self.has_forwarded or #out > 0
     return #out
 end
 

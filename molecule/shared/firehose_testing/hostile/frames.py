@@ -21,9 +21,14 @@ def upgrade(host: str, path: str = "/mqtt", subprotocol: str = "mqtt") -> bytes:
 
 
 def frame(
-    payload: bytes, opcode: int = BINARY, first: int = 0x80, masked: bool = True, claim: int | None = None
+    payload: bytes,
+    opcode: int = BINARY,
+    first: int = 0x80,
+    masked: bool = True,
+    claim: int | None = None,
+    mask: bytes = bytes(4),
 ) -> bytes:
-    """A frame. Its mask is zero, which changes no byte; it may claim another length than it has."""
+    """A frame. A mask of zero changes no byte. It may claim another length than it has."""
     size = len(payload) if claim is None else claim
     flag = 0x80 * masked
     if size < 126:
@@ -32,4 +37,6 @@ def frame(
         head = bytes([first | opcode, flag | 126]) + size.to_bytes(2, "big")
     else:
         head = bytes([first | opcode, flag | 127]) + size.to_bytes(8, "big")
-    return head + bytes(4 * masked) + payload
+    if not masked:
+        return head + payload
+    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))

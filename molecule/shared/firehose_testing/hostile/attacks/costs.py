@@ -187,3 +187,97 @@ async def all_of_it(field: Field) -> None:
 async def all_of_it_from_64(field: Field) -> None:
     """The same with as many clients of each address."""
     await asyncio.gather(*(all_of_it(field) for _address in range(64 if field.long else 8)))
+
+
+def lookalike() -> tuple[bytes, bytes]:
+    """A CONNECT whose will looks like a PUBLISH, and packets behind it that HAProxy's Lua once took for that PUBLISH."""
+    size, middle, visible = 2000, 1000, 1500
+
+    def publish(length: int) -> bytes:
+        # Of such a length, the remaining length has two bytes.
+        return packets.publish(V3, "t", bytes(length - 6))
+
+    will = packets.Will(
+        "w", bytes(size - len(packets.connect(V3, "lookalike", will=packets.Will("w", bytes(1000)))) + 1000)
+    )
+    connect = packets.connect(V3, "lookalike", will=will)
+    hidden = b"".join(packets.subscribe(V3, [f"{number}" + "/" * 150]) for number in range(4))
+    rest = publish(size - middle - len(hidden))
+    return connect[:middle] + publish(size - middle), publish(visible + middle) + hidden + rest
+
+
+@attack("packets that look like others", forbidden=True, seconds=2)
+async def lookalikes(field: Field) -> None:
+    """More topic levels than a client may have, in packets that the limits do not see."""
+    connect, others = lookalike()
+
+    async def send(_number: int) -> None:
+        [listener, *_others] = field.target.of("tcp")
+        connection = await field.connect(listener)
+        field.tried += 1
+        try:
+            await connection.send(connect + others[:1400])
+            await asyncio.sleep(0.3)
+            await connection.send(others[1400:])
+            got = await connection.drain(1)
+            field.through += [packet.kind for packet in got].count(packets.SUBACK) == 4
+        finally:
+            connection.vanish()
+
+    await field.each(range(8), send, at_once=8, again=False)
+
+
+def without_zeros(payload: bytes) -> bytes:
+    """A mask that leaves no zero in a payload."""
+    return bytes(next(key for key in range(1, 256) if key not in payload[place::4]) for place in range(4))
+
+
+@attack("headers without carriage returns", forbidden=True, seconds=2)
+async def bare_line_feeds(field: Field) -> None:
+    """What is a header to HAProxy up to a blank line of its kind, a broker may read as a header and frames."""
+    levels = [f"{number}" + "/x" * 180 for number in range(10)]
+    hello = packets.connect(V5, "line-feeds", clean=False, expiry=2**32 - 1) + packets.subscribe(V5, levels)
+
+    async def send(pad: int) -> None:
+        [listener, *_others] = field.target.of("websockets")
+        connection = await field.connect(listener, upgraded=False)
+        field.tried += 1
+        try:
+            header = frames.upgrade(listener.host).replace(b"\r\n", b"\n")[:-1]
+            header += b"X: " + b"p" * pad + b"\n\n"
+            # HAProxy looks for the end of the header in a text, which ends at a zero.
+            pieces = (hello[place : place + 125] for place in range(0, len(hello), 125))
+            body = b"".join(frames.frame(piece, mask=without_zeros(piece)) for piece in pieces)
+            # On the way it is the blank line.
+            ping = frames.frame(bytes(byte ^ 0x61 for byte in b"\r\n\r\n"), frames.PING, mask=b"aaaa")
+            await connection.send_raw(header + body + ping)
+            answer = await connection.read_raw(1) + await connection.read_raw(1)
+            field.through += bytes([packets.SUBACK << 4]) in answer
+        finally:
+            connection.vanish()
+
+    await field.each([1, 1800, 3900] * 4, send, at_once=4, again=False)
+
+
+@attack("sessions that outlive their clients", forbidden=True, seconds=2)
+async def outliving(field: Field) -> None:
+    """A broker keeps them for the time that a client asks for, or until its will is due."""
+
+    async def come_back(number: int) -> None:
+        listener = field.target.listeners[number % len(field.target.listeners)]
+        will = packets.Will("hostile/will", b"x", delay=3600) if number % 4 > 1 else None
+        for _time in range(2):
+            connection = await field.connect(listener)
+            try:
+                hello = packets.connect(V5, f"outlive-{number}", clean=False, expiry=3600, will=will)
+                await connection.send(hello)
+                field.tried += 1
+                [*_others, answer] = await connection.until(packets.CONNACK)
+                field.through += answer.body[:2] == b"\1\0"
+                await connection.send(packets.subscribe(V5, ["hostile/#"]))
+                await connection.until(packets.SUBACK)
+            finally:
+                connection.vanish()
+            await asyncio.sleep(0.3)
+
+    await field.each(range(16), come_back, at_once=8, again=False)
