@@ -182,7 +182,10 @@ class Battle:
         sources, host = (self._sources6, self._host6) if attack.ipv6 else (self._sources, self._host)
         self._retain(attack.retained, present=True)
         start = time.time()
-        order = {"attack": attack.name, "sources": sources[: attack.sources], "host": host}
+        # Each begins with another address, whose limits are not used up.
+        first = list(ATTACKS).index(attack.name) % len(sources)
+        sources = (sources[first:] + sources[:first])[: attack.sources]
+        order = {"attack": attack.name, "sources": sources, "host": host}
         order |= {"seconds": seconds, "long": LONG, "seed": SEED}
         attacking = self._part(self._attacker, "", limit=4 * seconds + 60, **order)
         attacking.wait()

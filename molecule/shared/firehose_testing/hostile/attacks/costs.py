@@ -136,7 +136,7 @@ async def wills(field: Field) -> None:
     async def client(place: int) -> None:
         listener = field.target.listeners[place % len(field.target.listeners)]
         version = VERSIONS[place // 2 % 2]
-        connection = await field.connect(listener)
+        connection = await field.insist(listener)
         try:
             field.tried += 1
             will = packets.Will("hostile/will", bytes(65535))
@@ -156,7 +156,7 @@ async def small_frames(field: Field) -> None:
     async def client(_place: int) -> None:
         [listener, *_others] = field.target.of("websockets")
         while field.left:
-            connection = await field.connect(listener, timeout=5)
+            connection = await field.insist(listener)
             with contextlib.suppress(*wire.FAILURES):
                 hello = packets.connect(V3, keepalive=KEEPALIVE) + packets.subscribe(V3, ["hostile/frames"])
                 for byte in hello + packets.PINGREQ * 1000:
