@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import time
 
 import pytest
 import testinfra
 import testinfra.host
-from firehose_testing.clients import WAYS, PahoSubscriber
-from firehose_testing.fixtures import only_host, reached
+from firehose_testing.clients import WAYS, Account, PahoSubscriber
+from firehose_testing.fixtures import evaluated, only_host, reached
+from firehose_testing.hostile import packets
 from firehose_testing.hostile.plugin import LONG, RELEASES
 from firehose_testing.runs import run_playbook
 from firehose_testing.waiting import wait_until
@@ -79,6 +82,30 @@ def test_a_reload_of_haproxy_forgets_no_address(host: testinfra.host.Host) -> No
     assert before
     host.check_output("systemctl reload firehose-haproxy")
     wait_until(lambda: subscriptions(host) == before, "the new process knows them")
+
+
+def test_no_session_outlives_its_client(host: testinfra.host.Host) -> None:
+    """Whatever time a client of MQTT 5 asks for, and also not until its will is due."""
+    name = only_host("firehose")
+    address, watcher = reached(name)[2], evaluated(name, "watcher")[name]["watcher"]
+    account = Account(watcher["name"], watcher["password"])
+
+    def disconnected() -> int:
+        topic = "$SYS/broker/clients/disconnected"
+        with PahoSubscriber(address, WAYS[0], [topic], account) as subscriber:
+            subscriber.wait_for(topic=topic)
+            return int(subscriber.messages[-1].payload)
+
+    before = disconnected()
+    will = packets.Will("hostile/will", b"x", delay=3600)
+    for number in range(8):
+        with socket.create_connection((address, 1883), 10) as connection:
+            hello = packets.connect(packets.V5, f"outlive-{number}", clean=False, expiry=3600, will=will)
+            connection.sendall(hello + packets.subscribe(packets.V5, ["hostile/#"]))
+            assert connection.recv(4)[:1] == bytes([packets.CONNACK << 4])
+    # $SYS is 3 seconds old at most.
+    time.sleep(7)
+    assert disconnected() <= before
 
 
 if LONG:  # it takes three runs of the playbook

@@ -21,14 +21,9 @@ def upgrade(host: str, path: str = "/mqtt", subprotocol: str = "mqtt") -> bytes:
 
 
 def frame(
-    payload: bytes,
-    opcode: int = BINARY,
-    first: int = 0x80,
-    masked: bool = True,
-    claim: int | None = None,
-    mask: bytes = bytes(4),
+    payload: bytes, opcode: int = BINARY, first: int = 0x80, masked: bool = True, claim: int | None = None
 ) -> bytes:
-    """A frame. A mask of zero changes no byte. It may claim another length than it has."""
+    """A frame. Its mask is zero, which changes no byte; it may claim another length than it has."""
     size = len(payload) if claim is None else claim
     flag = 0x80 * masked
     if size < 126:
@@ -37,6 +32,4 @@ def frame(
         head = bytes([first | opcode, flag | 126]) + size.to_bytes(2, "big")
     else:
         head = bytes([first | opcode, flag | 127]) + size.to_bytes(8, "big")
-    if not masked:
-        return head + payload
-    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    return head + bytes(4 * masked) + payload
