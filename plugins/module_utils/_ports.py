@@ -13,6 +13,9 @@ import re
 import socket
 import typing as t
 
+# Where a listener is, as options of a module
+LISTENER: dict[str, t.Any] = {"port": {"type": "int", "required": True}, "bind_address": {"type": "str", "default": ""}}
+
 
 def show(port: int) -> list[str]:
     """The command that lists the programs that listen on a port."""

@@ -76,6 +76,11 @@ def show(name: str) -> list[str]:
     return ["systemctl", "show", name, "--timestamp=us+utc", f"--property={','.join(PROPERTIES)}"]
 
 
+def journal(name: str) -> list[str]:
+    """The command that shows the last log lines of a unit, in whatever journal namespace it logs to."""
+    return ["journalctl", "--namespace=*", f"--unit={name}", "--lines=15", "--output=cat", "--no-pager"]
+
+
 def parse_properties(output: str) -> dict[str, str]:
     """Parse the lines ``name=value``. A property that comes more than once has a line for each of its values.
 

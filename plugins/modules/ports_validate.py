@@ -68,8 +68,6 @@ import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _ports, _quiet
 
-LISTENER: dict[str, t.Any] = {"port": {"type": "int", "required": True}, "bind_address": {"type": "str", "default": ""}}
-
 
 def unit_of(pid: int) -> str:
     """The service of a process, empty if that has ended."""
@@ -120,7 +118,7 @@ def main() -> t.NoReturn:
     module = _quiet.QuietModule(
         argument_spec={
             "variable": {"type": "str", "required": True},
-            "listeners": {"type": "list", "elements": "dict", "required": True, "options": LISTENER},
+            "listeners": {"type": "list", "elements": "dict", "required": True, "options": _ports.LISTENER},
             "units": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,

@@ -141,8 +141,6 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
 
-JOURNAL_LINES = 15
-
 
 def newest_change(patterns: t.Iterable[str]) -> float:
     """When the newest change among the files that the patterns name was made, 0 if there is none."""
@@ -176,9 +174,7 @@ class Service:
             self.fail(f"'systemctl {verb} {self.name}' failed", error.strip())
 
     def fail(self, what: str, error: str = "") -> t.NoReturn:
-        command = ["journalctl", "--namespace=*", f"--unit={self.name}", f"--lines={JOURNAL_LINES}"]
-        command += ["--output=cat", "--no-pager"]
-        journal = self.module.run_command(command)[1].rstrip("\n").split("\n")
+        journal = self.module.run_command(_systemd.journal(self.name))[1].rstrip("\n").split("\n")
         self.module.fail_json(msg="\n".join([f"{what}. Its last log lines:", *journal]), journal=journal, stderr=error)
 
     def reload_units(self) -> None:

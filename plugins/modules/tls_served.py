@@ -67,11 +67,10 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _certificates, _handshake, _mqtt
+from ansible_collections.opendev.firehose.plugins.module_utils import _certificates, _handshake, _mqtt, _ports
 
 LISTENER: dict[str, t.Any] = {
-    "port": {"type": "int", "required": True},
-    "bind_address": {"type": "str", "default": ""},
+    **_ports.LISTENER,
     "certificate": {"type": "path"},
     "certificate_pem": {"type": "str"},
 }

@@ -3,7 +3,7 @@
 --
 -- Limits what an anonymous client can cost a public broker. Mosquitto limits neither the topic filters nor the packets of a client, and keeps
 -- a session for an hour or longer. This filter reads the packets that a client sends. It does not see those that a client receives.
--- Usage in haproxy.cfg: filter lua.mqtt-limits tcp|websockets LEVELS SUBSCRIPTIONS NETWORK_SUBSCRIPTIONS
+-- Usage in haproxy.cfg: filter lua.mqtt-limits mqtt|websockets LEVELS SUBSCRIPTIONS NETWORK_SUBSCRIPTIONS
 --   LEVELS                 of all topic filters that a client has at a time. What filters have in common at their beginning counts once, as it
 --                          takes memory of the broker once.
 --   SUBSCRIPTIONS          of an address in a minute. sc0 tracks it, in a table that stores gpc0 and gpc0_rate(1m), and gpc1 and

@@ -14,7 +14,6 @@ from mosquitto_apply import command
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 
-JOURNAL_LINES = 15
 # A unit gets 90 s to stop, and as long to start. A process can ask systemd for more, as often as it likes.
 RESTART_TIMEOUT = 200.0
 
@@ -124,6 +123,4 @@ class Service:
 
     def journal(self) -> str:
         """What it logged last."""
-        words = f"--namespace=* --unit={self.name} --lines={JOURNAL_LINES} --output=cat --no-pager".split()
-        lines = command.run("journalctl", *words)
-        return lines.stdout.strip()
+        return command.run(*_systemd.journal(self.name)).stdout.strip()
