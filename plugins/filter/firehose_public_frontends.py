@@ -10,13 +10,13 @@ short_description: Say how HAProxy serves a firehose's listeners
 version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Gives the public's listeners as the configuration of HAProxy has them.
+  - Gives listeners as the configuration of HAProxy has them.
 positional: directory
 options:
   _input:
-    description: The listeners, as the variable C(firehose_listeners) of the role P(opendev.firehose.firehose_public#role) has them.
-    type: list
-    elements: dict
+    description:
+      - For each variable its listeners, as the variable C(firehose_listeners) of the role P(opendev.firehose.firehose_public#role) has them.
+    type: dict
     required: true
   directory:
     description: What holds the certificates, by the names that P(opendev.firehose.firehose_public_certificates#filter) gives.
@@ -27,17 +27,20 @@ options:
 EXAMPLES = r"""
 - name: Show them
   ansible.builtin.debug:
-    msg: "{{ [{'port': 80, 'protocol': 'websockets'}] | opendev.firehose.firehose_public_frontends('/etc/firehose-haproxy') }}"
+    msg: "{{ {'firehose_listeners': firehose_listeners} | opendev.firehose.firehose_public_frontends('/etc/firehose-haproxy') }}"
+  vars:
+    firehose_listeners:
+      - port: 80
+        protocol: websockets
 """
 
 RETURN = r"""
 _value:
   description:
-    - For each listener its C(name), the C(protocol), which is C(mqtt) or C(websockets), the C(tls_options) of the line
-      C(bind), what systemd is told to C(listen) on, the C(place) with address and port, and the C(host) and C(port) where the host itself reaches it, with
-      or without C(tls).
-  type: list
-  elements: dict
+    - For each variable a list with an entry for each listener. It has the C(name), the C(protocol), which is C(mqtt) or C(websockets), the
+      C(tls_options) of the line C(bind), what systemd is told to C(listen) on, the C(place) with address, port and variable, C(max_connections), or
+      C(0) if there is none, and the C(host) and C(port) where the host itself reaches it, with or without C(tls), or where it C(wants_certificate).
+  type: dict
 """
 
 import typing as t

@@ -77,6 +77,11 @@ seconds:
   returned: success
   type: float
   sample: 0.012
+code:
+  description: The return code with which the broker has rejected the client, as MQTT 3.1.1 has it.
+  returned: when the broker has answered, and has rejected the client
+  type: int
+  sample: 5
 """
 
 import time
@@ -86,15 +91,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt, _raw_client
 
 
-def why_not(listener: dict[str, t.Any], login: tuple[str | None, str | None, str], timeout: float) -> str | None:
-    """Say why somebody is not let in, or None."""
-    try:
-        with _raw_client.connected(listener, timeout) as client:
-            code = client.log_in(*login)
-            client.leave()
-    except _handshake.NoAnswer as exc:
-        return str(exc)
-    return f"it does not let this client in: {_mqtt.return_code(code)}" if code else None
+def answer(listener: dict[str, t.Any], login: tuple[str | None, str | None, str], timeout: float) -> int:
+    """The code with which the broker answers. Fails if it does not answer."""
+    with _raw_client.connected(listener, timeout) as client:
+        code = client.log_in(*login)
+        client.leave()
+    return code
 
 
 def main() -> t.NoReturn:
@@ -121,10 +123,14 @@ def main() -> t.NoReturn:
     listener = {key: params[key] for key in ("host", "port", "protocol", "tls", "ca_file")}
     start = time.monotonic()
     login = params["username"], params["password"], params["client_id"]
-    problem = why_not(listener, login, params["timeout"])
-    if problem:
-        who = f"as {params['username']!r}" if params["username"] is not None else "without a name"
-        module.fail_json(msg=f"{params['host']} port {params['port']}, {who}: {problem}")
+    who = f"as {params['username']!r}" if params["username"] is not None else "without a name"
+    place = f"{params['host']} port {params['port']}, {who}"
+    try:
+        code = answer(listener, login, params["timeout"])
+    except _handshake.NoAnswer as exc:
+        module.fail_json(msg=f"{place}: {exc}")
+    if code:
+        module.fail_json(msg=f"{place}: it does not let this client in: {_mqtt.return_code(code)}", code=code)
     module.exit_json(changed=False, seconds=round(time.monotonic() - start, 3))
 
 

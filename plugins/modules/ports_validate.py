@@ -17,10 +17,6 @@ extends_documentation_fragment:
   - opendev.firehose._attributes
   - opendev.firehose._attributes.read_only
 options:
-  variable:
-    description: The name of the variable that messages name.
-    type: str
-    required: true
   listeners:
     description: The listeners.
     type: list
@@ -35,6 +31,10 @@ options:
         description: The address. Empty, it is every address.
         type: str
         default: ""
+      variable:
+        description: The name of the variable that a message has.
+        type: str
+        required: true
   units:
     description: The systemd units, services and sockets, that may have the ports open already.
     type: list
@@ -45,9 +45,9 @@ options:
 EXAMPLES = r"""
 - name: Validate that a port is free, unless the firehose itself listens there
   opendev.firehose.ports_validate:
-    variable: firehose_listeners
     listeners:
       - port: 18883
+        variable: firehose_listeners
     units: [firehose-haproxy.socket]
   become: true
 """
@@ -67,6 +67,8 @@ import re
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _ports, _quiet
+
+LISTENER = {**_ports.LISTENER, "variable": {"type": "str", "required": True}}
 
 
 def unit_of(pid: int) -> str:
@@ -117,8 +119,7 @@ def is_own(port: int, programs: t.Iterable[int], units: t.Mapping[str, set[int]]
 def main() -> t.NoReturn:
     module = _quiet.QuietModule(
         argument_spec={
-            "variable": {"type": "str", "required": True},
-            "listeners": {"type": "list", "elements": "dict", "required": True, "options": _ports.LISTENER},
+            "listeners": {"type": "list", "elements": "dict", "required": True, "options": LISTENER},
             "units": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -127,7 +128,7 @@ def main() -> t.NoReturn:
     units = host.active(module.params["units"])
     holders = functools.lru_cache(maxsize=None)(host.holders)
     own, found = [], []
-    for number, listener in enumerate(module.params["listeners"]):
+    for listener in module.params["listeners"]:
         address, port = listener["bind_address"], listener["port"]
         try:
             problem = _ports.problem(address, port, holders)
@@ -138,7 +139,7 @@ def main() -> t.NoReturn:
             problem = exc.strerror
         if problem:
             place = f"port {port}{f' of {address}' if address else ''}"
-            found.append(f"{module.params['variable']}[{number}]: {place}: {problem}")
+            found.append(f"{listener['variable']}: {place}: {problem}")
     if found:
         module.fail_json(msg="\n".join(found))
     module.exit_json(changed=False, own_ports=own)

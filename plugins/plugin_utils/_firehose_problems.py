@@ -10,24 +10,18 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _mosquitto, _tls, _types
+from ansible_collections.opendev.firehose.plugins.plugin_utils import (
+    _firehose,
+    _firehose_listeners,
+    _mosquitto,
+    _tls,
+    _types,
+)
 
 Entry = t.Mapping[str, t.Any]
 # The accounts of those that serve the public, and what the names of those start with that verifying makes and removes
 OWN = {"firehose-relay": "the public brokers", "firehose-edge": "the hosts of the role firehose_public"}
 PROBE = "firehose-verify"
-# On 127.0.0.1: public broker N has 600 + N and 700 + N, HAProxy's metrics have 700.
-PUBLIC_BROKER_PORTS = range(600, 800)
-
-
-def reserved_port_problem(port: int) -> str | None:
-    """Why a listener cannot have a port that the public tier has on the loopback."""
-    if port not in PUBLIC_BROKER_PORTS:
-        return None
-    first, last = PUBLIC_BROKER_PORTS[0], PUBLIC_BROKER_PORTS[-1]
-    return f"{port} is one of {first} to {last}, which are for public brokers and HAProxy's metrics"
-
-
 # The keys that publishers and readers have for a password.
 PASSWORDS = ("password", "password_hash")
 
@@ -58,6 +52,9 @@ def _publisher_problems(publishers: t.Sequence[Entry], variable: str) -> t.Itera
         if not publisher.get("topics") and _firehose.is_present(publisher):
             yield f"{path} ({publisher['name']}): needs topics that it may write"
         yield from topic_problems(publisher.get("topics") or [], f"{path}.topics")
+        for key in ("messages", "bytes"):
+            if not 0 <= publisher.get(key, 0) < 2**31:
+                yield f"{path}.{key}: {publisher[key]} is not between 0 and {2**31 - 1}; 0 is no limit"
 
 
 def _reader_problems(readers: t.Sequence[Entry]) -> t.Iterator[str]:
@@ -125,10 +122,12 @@ def _form_problems(variables: Entry) -> t.Iterator[str]:
         "firehose_account_max_queued_messages": (1, 2**31 - 1),
         # Mosquitto knows no limit of less than a packet.
         "firehose_account_max_queued_bytes": (2**20, 2**63 - 1),
+        "firehose_account_messages": (0, 2**31 - 1),
+        "firehose_account_bytes": (0, 2**31 - 1),
         "firehose_internal_port": (1, 1023),
     }
     yield from _types.range_problems(variables, ranges)
-    problem = reserved_port_problem(variables["firehose_internal_port"])
+    problem = _firehose_listeners.reserved_port_problem(variables["firehose_internal_port"])
     if problem:
         yield f"firehose_internal_port: {problem}"
     if not _mosquitto.EXPIRATION.fullmatch(str(variables["firehose_account_session_expiration"])):
@@ -154,9 +153,11 @@ def problems(variables: Entry, options: Entry) -> list[str]:
 
     The options are those of the role's argument specs.
     """
-    wrong_types = type_problems(variables, options)
-    if wrong_types:
-        return wrong_types
+    name = "firehose_account_listeners"
+    found, own_listeners = _firehose_listeners.known_keys(name, variables[name], _firehose_listeners.ACCOUNT_INSTEAD)
+    found += type_problems({**variables, name: own_listeners}, options)
+    if found:
+        return found
     publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
     found = [
         *_accounts.user_problems(publishers, "firehose_publishers", PASSWORDS),
@@ -165,6 +166,8 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_name_problems(readers, "firehose_readers"),
         *_publisher_problems(publishers, "firehose_publishers"),
         *_reader_problems(readers),
+        # An empty list is fine: germqtt has firehose_internal_port.
+        *(_firehose_listeners.problems(name, own_listeners, variables.get("firehose_tls")) if own_listeners else []),
         *_listener_problems(variables),
         *_unused_problems(variables),
         *_form_problems(variables),
@@ -190,6 +193,11 @@ def publisher_problems(variables: Entry, options: Entry) -> list[str]:
         *_accounts.user_problems(publishers, name, PASSWORDS),
         *_name_problems(publishers, name),
         *_publisher_problems(publishers, name),
+        *(
+            f"{name}.{key}: remove it; only firehose_publishers can have limits of their own"
+            for key in ("messages", "bytes")
+            if key in variables[name]
+        ),
     ]
     # Those who look at lists name a place in them.
     return [problem.replace(f"{name}[0]", name) for problem in found]

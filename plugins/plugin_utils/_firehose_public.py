@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import itertools
 import re
 import typing as t
 
@@ -16,6 +17,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _handshake
 from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _firehose,
+    _firehose_listeners,
     _firehose_problems,
     _mosquitto,
     _tls,
@@ -24,17 +26,6 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
 
 Entry = t.Mapping[str, t.Any]
 LOG_SIZE = re.compile(r"[1-9]\d*[KMG]?")
-# Keys of listeners in role mosquitto that HAProxy has no place for.
-INSTEAD = {
-    "max_connections": "use firehose_max_connections",
-    "max_qos": "remove it; anonymous clients get QoS 0",
-    "mount_point": "remove it; firehose_public_topics says which topics anonymous clients can read",
-    "options": "remove it; HAProxy opens the port, and Mosquitto's options do not apply to it",
-    "socket": "use firehose_account_listeners for clients on the host itself",
-}
-TLS_INSTEAD = dict.fromkeys(
-    ("ca", "require_certificate"), "use firehose_account_listeners; anonymous clients have no certificates"
-)
 # The smallest and the largest value of each limit. nftables counts in 32 bits.
 RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
     ("firehose_source_connections", "firehose_source_rate", "firehose_source_burst"), (1, 2**32 - 1)
@@ -88,32 +79,40 @@ def certificates(listeners: t.Sequence[Entry], directory: str) -> dict[str, list
     return {"files": files, "links": links}
 
 
-def frontends(listeners: t.Sequence[Entry], directory: str) -> list[dict[str, t.Any]]:
-    """The listeners as systemd and HAProxy have them: where they listen, with which certificate, and which brokers' listeners serve them."""
-    found = _certificates(listeners)
+def _frontend(variable: str, listener: Entry, certificates: t.Sequence[Entry], directory: str) -> dict[str, t.Any]:
+    protocol, tls = listener.get("protocol") or "mqtt", listener.get("tls") or {}
+    options = ""
+    if tls:
+        options = (
+            f" ssl crt {_certificate_path(tls, certificates, directory)} ssl-min-ver TLSv{tls.get('minimum', '1.2')}"
+        )
+        options += f" ciphers {tls['ciphers']}" if tls.get("ciphers") else ""
+        options += f" verify required ca-file {tls['ca']}" if tls.get("require_certificate") else ""
+        options += " alpn http/1.1" if protocol == "websockets" else ""
+    address, port = listener.get("bind_address") or "", listener["port"]
+    numeric = f"[{address}]" if ":" in address else address
+    return {
+        "name": f"{port}{f'-{address}' if address else ''}",
+        # Without an address on every one, of both families where the kernel has IPv6
+        "listen": f"{numeric}:{port}" if address else str(port),
+        "tls_options": options,
+        "max_connections": max(listener.get("max_connections") or 0, 0),
+        "place": {"bind_address": address, "port": port, "variable": variable},
+        "host": _handshake.own_address(address),
+        "port": port,
+        "protocol": protocol,
+        "tls": bool(tls),
+        "wants_certificate": bool(tls.get("require_certificate")),
+    }
 
-    def frontend(listener: Entry) -> dict[str, t.Any]:
-        protocol, tls = listener.get("protocol") or "mqtt", listener.get("tls")
-        options = ""
-        if tls:
-            options = f" ssl crt {_certificate_path(tls, found, directory)} ssl-min-ver TLSv{tls.get('minimum', '1.2')}"
-            options += f" ciphers {tls['ciphers']}" if tls.get("ciphers") else ""
-            options += " alpn http/1.1" if protocol == "websockets" else ""
-        address, port = listener.get("bind_address") or "", listener["port"]
-        numeric = f"[{address}]" if ":" in address else address
-        return {
-            "name": f"{port}{f'-{address}' if address else ''}",
-            # Without an address on every one, of both families where the kernel has IPv6
-            "listen": f"{numeric}:{port}" if address else str(port),
-            "tls_options": options,
-            "place": {"bind_address": address, "port": port},
-            "host": _handshake.own_address(address),
-            "port": port,
-            "protocol": protocol,
-            "tls": bool(tls),
-        }
 
-    return [frontend(listener) for listener in listeners]
+def frontends(listeners: t.Mapping[str, t.Sequence[Entry]], directory: str) -> dict[str, list[dict[str, t.Any]]]:
+    """The listeners of each variable as systemd and HAProxy have them: where they listen, with which certificate, and for which protocol."""
+    certificates = _certificates(itertools.chain(*listeners.values()))
+    return {
+        variable: [_frontend(variable, listener, certificates, directory) for listener in own]
+        for variable, own in listeners.items()
+    }
 
 
 def brokers(names: t.Iterable[str], broker: Entry, ports: t.Mapping[str, int]) -> list[dict[str, t.Any]]:
@@ -155,56 +154,6 @@ def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
 def lines(results: t.Iterable[Entry], key: str) -> list[str]:
     """What was said of each edge, every line with its name."""
     return [f"{line} [{result['item']['name']}]" for result in results for line in result[key]]
-
-
-def _place_problem(listener: Entry) -> str | None:
-    address = listener.get("bind_address")
-    problem = _firehose_problems.reserved_port_problem(listener["port"])
-    if problem:
-        return f"port: {problem}"
-    try:
-        ipaddress.ip_address(address or "::")
-    except ValueError:
-        return f"bind_address: {address!r} is no IP address; systemd opens the port, and takes no names"
-    if "%" in (address or ""):
-        return f"bind_address: {address!r} has the name of an interface; give an address without one"
-    return None
-
-
-def _without(value: t.Any, instead: t.Mapping[str, str], path: str, problems: list[str]) -> t.Any:
-    """A dictionary without the keys that belong elsewhere, which become problems. Other values stay."""
-    if not isinstance(value, t.Mapping):
-        return value
-    problems += [f"{path}.{key}: {instead[key]}" for key in value if key in instead]
-    return {key: item for key, item in value.items() if key not in instead}
-
-
-def _known_keys(listeners: t.Any) -> tuple[list[str], t.Any]:
-    """What to use in place of keys that only listeners of role mosquitto have, and the listeners without them."""
-    problems: list[str] = []
-    if not isinstance(listeners, list):
-        return problems, listeners
-    found = []
-    for index, listener in enumerate(listeners):
-        path = f"firehose_listeners[{index}]"
-        known = _without(listener, INSTEAD, path, problems)
-        if isinstance(known, dict) and "tls" in known:
-            known["tls"] = _without(known["tls"], TLS_INSTEAD, f"{path}.tls", problems)
-        found.append(known)
-    return problems, found
-
-
-def _listener_problems(listeners: t.Sequence[Entry], tls_variable: Entry | None) -> t.Iterator[str]:
-    for index, listener in enumerate(listeners):
-        problem = _place_problem(listener)
-        if problem:
-            yield f"firehose_listeners[{index}].{problem}"
-    # What is wrong with firehose_tls is said once.
-    known = [{key: value for key, value in one.items() if key != "tls" or value != tls_variable} for one in listeners]
-    yield from (
-        problem.replace("mosquitto_listeners", "firehose_listeners")
-        for problem in _mosquitto.listener_problems(known, ())
-    )
 
 
 def _network_problem(network: str) -> str | None:
@@ -255,9 +204,13 @@ def _password_problems(account: Entry) -> t.Iterator[str]:
 
 def problems(variables: Entry, options: Entry) -> list[str]:
     """List what is wrong with the variables that say what anonymous clients get. Quotes no secret."""
-    found, listeners = _known_keys(variables["firehose_listeners"])
-    found += _firehose_problems.type_problems({**variables, "firehose_listeners": listeners}, options)
-    return found or [*_public_problems(variables), *_listener_problems(listeners, variables.get("firehose_tls"))]
+    name = "firehose_listeners"
+    found, listeners = _firehose_listeners.known_keys(name, variables[name], _firehose_listeners.INSTEAD)
+    found += _firehose_problems.type_problems({**variables, name: listeners}, options)
+    return found or [
+        *_public_problems(variables),
+        *_firehose_listeners.problems(name, listeners, variables.get("firehose_tls")),
+    ]
 
 
 def edge_problems(variables: Entry, options: Entry) -> list[str]:

@@ -12,6 +12,7 @@
 -- A client that goes beyond a limit of its own is disconnected. One whose address has subscribed too often waits. With the variable
 -- sess.unlimited it is not limited.
 
+local bytes = require("channel").bytes
 local mqtt = require("mqtt")
 local ends, frame = mqtt.ends, mqtt.frame
 
@@ -256,9 +257,7 @@ function Client:ended(txn, reason)
     return self.framed and (self.upgraded and frame(2, DISCONNECT) or "\r\n\r\n") or DISCONNECT
 end
 
--- What has come. Where HAProxy has forwarded something and something is left, channel:data() gives bytes of old data in place of the last ones
--- (_hlua_channel_dup in hlua.c of HAProxy 2.6 to 3.2). If bytes are read one by one, one of them is wrong, and another one if there is more
--- data. So each new byte is read three times, with up to two bytes more behind it, and what two of them say is right.
+-- What has come
 function Client:read(channel)
     local size, known = channel:input(), self.left
     if size == #known then
@@ -270,20 +269,7 @@ function Client:read(channel)
     if not self.has_forwarded then
         return channel:data()
     end
-    local bytes, reads = {}, {{}, {}, {}}
-    for number, read in ipairs(reads) do
-        if number > 1 and channel:insert("\0", size) < 1 then
-            ends("no room")
-        end
-        for place = #known, size - 1 do
-            read[#read + 1] = channel:data(place, 1)
-        end
-    end
-    channel:remove(size, 2)
-    for place, byte in ipairs(reads[1]) do
-        bytes[place] = byte == reads[2][place] and byte or reads[3][place]
-    end
-    return known .. table.concat(bytes)
+    return known .. (bytes(channel, #known, size) or ends("no room"))
 end
 
 -- What the broker gets, what is left, whether that waits, and whether the buffer has other data.

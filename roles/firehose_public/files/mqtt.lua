@@ -1,7 +1,7 @@
 -- SPDX-FileCopyrightText: the opendev.firehose authors
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
--- What clients send: packets of MQTT 3.1, 3.1.1 and 5, and websocket frames. Pure functions, for mqtt-limits.lua.
+-- What clients send: packets of MQTT 3.1, 3.1.1 and 5, and websocket frames. Pure functions, for the filters.
 -- Each fails with a table whose field reason says what is wrong, or with an error of Lua.
 
 -- Bytes of a packet
@@ -86,6 +86,37 @@ local function without_session(packet, body)
     return packet, version & 0x7f
 end
 
+-- Of the body of a CONNECT: the client id, the username if there is one, and whether its session can outlive the connection.
+local function login(body)
+    local _, place = string.unpack(">s2", body)
+    local version, flags = body:byte(place, place + 1)
+    -- Behind the keepalive
+    place = place + 4
+    local function skip_properties()
+        if version & 0x7f == 5 then
+            local size, behind = variable(body, place)
+            place = behind + size
+        end
+    end
+    local function text()
+        local found
+        found, place = string.unpack(">s2", body, place)
+        return found
+    end
+    skip_properties()
+    local client_id = text()
+    if flags & 0x04 ~= 0 then
+        skip_properties()
+        text()
+        text()
+    end
+    return {
+        client_id = client_id,
+        username = flags & 0x80 ~= 0 and text() or nil,
+        is_kept = without_session(body, 1) ~= body,
+    }
+end
+
 -- The topic filters of a SUBSCRIBE or an UNSUBSCRIBE, behind each of which are so many bytes of options.
 local function topic_filters(packet, body, version, options)
     local place, found, topic_filter = body + 2, {}, nil
@@ -158,6 +189,7 @@ return {
     ends = ends,
     packet_at = packet_at,
     without_session = without_session,
+    login = login,
     topic_filters = topic_filters,
     levels = levels,
     frame = frame,

@@ -40,7 +40,8 @@ def run(tmp_path, capsys, monkeypatch):
         systemctl.write_text(SYSTEMCTL.format(state=state, port=port), encoding="utf-8")
         systemctl.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        options = {"variable": "firehose_listeners", "listeners": [*listeners], "units": [*units]}
+        named = [{**listener, "variable": f"variable_{number}"} for number, listener in enumerate(listeners)]
+        options = {"listeners": named, "units": [*units]}
         with patch_module_args({**options, "_ansible_remote_tmp": str(tmp_path)}), pytest.raises(SystemExit):
             ports_validate.main()
         return json.loads(capsys.readouterr().out)
@@ -58,13 +59,13 @@ def test_free_ports_are_fine(run):
 def test_a_port_that_another_program_has_is_named_with_the_program(run, taken):
     result = run({"port": 0}, {"port": taken, "bind_address": "127.0.0.1"})
     assert result["failed"]
-    assert result["msg"].startswith(f"firehose_listeners[1]: port {taken} of 127.0.0.1: Address already in use: ")
+    assert result["msg"].startswith(f"variable_1: port {taken} of 127.0.0.1: Address already in use: ")
     assert f", PID {os.getpid()}. Free the port" in result["msg"]
 
 
 def test_an_address_of_another_host(run):
     result = run({"port": 0, "bind_address": "192.0.2.77"})
-    assert "firehose_listeners[0]: port 0 of 192.0.2.77: Cannot assign requested address" in result["msg"]
+    assert "variable_0: port 0 of 192.0.2.77: Cannot assign requested address" in result["msg"]
 
 
 @pytest.mark.parametrize("state", ["active", "inactive"])

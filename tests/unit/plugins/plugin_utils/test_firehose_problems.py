@@ -124,6 +124,23 @@ def test_these_are_fine_too(problems, change):
         ({"firehose_account_listeners": [{"port": 1883}]}, "firehose_account_listeners[0]", "firehose_listeners[0]"),
         ({"germqtt_source": "pypi"}, "firehose_account_listeners", "port 1883"),
         (
+            {"firehose_account_listeners": [{"port": 1884, "max_qos": 1}]},
+            "firehose_account_listeners[0].max_qos",
+            "remove it",
+        ),
+        (
+            {"firehose_account_listeners": [{"port": 1884, "bind_address": "localhost"}]},
+            "firehose_account_listeners[0].bind_address",
+            "no IP address",
+        ),
+        ({"firehose_account_listeners": [{"port": 800}]}, "firehose_account_listeners[0].port", "600 to 802"),
+        ({"firehose_account_messages": -1}, "firehose_account_messages", "-1 is not between 0"),
+        (
+            {"firehose_publishers": [{**GERMQTT, "bytes": -1}]},
+            "firehose_publishers[0].bytes",
+            "-1 is not between 0",
+        ),
+        (
             {
                 "germqtt_source": "pypi",
                 "firehose_listeners": [{"port": 80}],

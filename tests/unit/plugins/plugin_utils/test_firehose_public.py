@@ -91,7 +91,16 @@ def test_a_listener_becomes_a_frontend():
         {"port": 443, "protocol": "websockets", "tls": TEXTS},
         {"port": 8443, "protocol": "websockets", "tls": TEXTS, "bind_address": "2001:db8::1"},
     ]
-    found = _firehose_public.frontends(listeners, "/etc/x")
+    certificate = {"require_certificate": True, "ca": "/ca.pem"}
+    for_accounts = [{"port": 8884, "max_connections": 5, "tls": {**PATHS, **certificate}}]
+    both = _firehose_public.frontends({"public": listeners, "accounts": for_accounts}, "/etc/x")
+    found, [account] = both["public"], both["accounts"]
+    assert account["tls_options"] == (
+        " ssl crt /etc/x/link-fb6a46de.pem ssl-min-ver TLSv1.2 verify required ca-file /ca.pem"
+    )
+    assert (account["max_connections"], account["wants_certificate"]) == (5, True)
+    assert account["place"] == {"bind_address": "", "port": 8884, "variable": "accounts"}
+    assert not any(one["max_connections"] or one["wants_certificate"] for one in found)
     assert [(one["name"], one["host"], one["port"], one["protocol"], one["tls"]) for one in found] == [
         ("1883", "127.0.0.1", 1883, "mqtt", False),
         ("80-192.0.2.1", "192.0.2.1", 80, "websockets", False),

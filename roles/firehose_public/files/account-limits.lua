@@ -1,0 +1,244 @@
+-- SPDX-FileCopyrightText: the opendev.firehose authors
+-- SPDX-License-Identifier: GPL-3.0-or-later
+--
+-- Keeps one account from taking what others need. The accounts broker holds events for all public brokers in queues that publishers share.
+-- This filter follows the packets that a client sends. An account that goes beyond its limits waits: its packets are read later.
+-- Usage in haproxy.cfg: filter lua.account-limits mqtt|websockets MESSAGES BYTES [USERNAME=MESSAGES:BYTES ...]
+--   MESSAGES, BYTES  a second, for each account. 0 is no limit. An account can use those of BURST seconds at once.
+--   USERNAME         as in URLs, of an account with other limits
+
+local bytes = require("channel").bytes
+local mqtt = require("mqtt")
+local stream = require("mqtt-stream")
+
+local BURST = 50
+-- What packets cost, in messages: others than these cost 1. For each subscription the broker sends retained messages.
+local COSTS = {[1] = 20, [4] = 1 / 16, [5] = 1 / 16, [6] = 1 / 16, [7] = 1 / 16, [8] = 100}
+-- Topic levels that an account can add to the subscriptions of its sessions in a day. A level takes up to 0.7 KiB of the broker's memory.
+-- Those of a session that ends with its connection do not count any more then.
+local LEVELS, DAY, HOUR = 65536, 86400, 3600
+-- For so many bytes of topic filters, another one
+local FILTER_BYTES = 8
+-- Sessions of an account that outlive their connections. For each, the broker holds messages.
+local SESSIONS = 16
+-- Milliseconds until a client that waits is looked at again, for its limits or for the broker's answer to its CONNECT. See mqtt-limits.lua.
+local PAUSE, ANSWER, DAYS = 100, 20, 1 << 30
+
+local NAMES = {messages = "messages", bytes = "bytes", levels = "topic levels"}
+local CONNECT, CONNACK, SUBSCRIBE = 1, 2, 8
+local DISCONNECT = "\xe0\x00"
+
+local function seconds()
+    local now = core.now()
+    return now.sec + now.usec / 1000000
+end
+
+-- ---- accounts ----
+
+local Account = {}
+Account.__index = Account
+-- All that have logged in since HAProxy was started or reloaded, by username
+local accounts = {}
+
+function Account.named(username, limits)
+    local account = accounts[username]
+    if not account then
+        local most = {messages = limits.messages * BURST, bytes = limits.bytes * BURST, levels = LEVELS}
+        account = setmetatable({most = most, credit = {}, since = seconds(), sessions = {}, logged = -HOUR}, Account)
+        for name, credit in pairs(most) do
+            account.credit[name] = credit
+        end
+        accounts[username] = account
+    end
+    return account
+end
+
+-- Take off what was used, and name a limit that is exceeded.
+function Account:pay(used)
+    local now, exceeded = seconds(), nil
+    for name, most in pairs(self.most) do
+        local rate = most / (name == "levels" and DAY or BURST)
+        self.credit[name] = math.min(most, self.credit[name] + (now - self.since) * rate) - used[name]
+        if most > 0 and self.credit[name] < 0 then
+            exceeded = NAMES[name]
+        end
+    end
+    self.since = now
+    return exceeded
+end
+
+-- Whether a session of this client id can outlive its connection
+function Account:has_room(client_id)
+    local now, count = seconds(), 0
+    for id, last in pairs(self.sessions) do
+        if now - last > DAY then
+            self.sessions[id] = nil
+        elseif id ~= client_id then
+            count = count + 1
+        end
+    end
+    return count < SESSIONS
+end
+
+-- ---- connections ----
+
+local Client = {id = "account-limits"}
+Client.__index = Client
+
+function Client:new()
+    local client = setmetatable({framed = self.framed, limits = self.limits, others = self.others}, Client)
+    client.used, client.levels = {messages = 0, bytes = 0, levels = 0}, 0
+    client.sent = {follow = stream.follow(self.framed, function(...) client:on_packet(...) end)}
+    client.answers = {follow = stream.follow(self.framed, function(...) client:on_answer(...) end)}
+    for _, direction in ipairs({client.sent, client.answers}) do
+        direction.skip = direction.follow()
+    end
+    return client
+end
+
+function Client:start_analyze(txn, channel)
+    filter.register_data_filter(self, channel)
+end
+
+function Client:end_analyze(txn, channel)
+    if self.account and not self.is_kept then
+        self.account:pay({messages = 0, bytes = 0, levels = -self.levels})
+        self.levels = 0
+    end
+end
+
+function Client:on_packet(kind, size, read, skip)
+    self.used.bytes = self.used.bytes + size
+    self.used.messages = self.used.messages + (COSTS[kind] or 1)
+    if kind == CONNECT then
+        local login = mqtt.login(read(size))
+        self.username, self.client_id, self.is_kept = login.username or "", login.client_id, login.is_kept
+        local account = accounts[self.username]
+        if account and self.is_kept and not account:has_room(self.client_id) then
+            mqtt.ends("sessions")
+        end
+    elseif kind == SUBSCRIBE then
+        local _, slashes = read(size):gsub("/", "")
+        local levels = slashes + size / FILTER_BYTES
+        self.levels, self.used.levels = self.levels + levels, self.used.levels + levels
+    else
+        skip(size)
+    end
+end
+
+function Client:on_answer(kind, size, read, skip)
+    self.is_accepted = kind == CONNACK and read(size):byte(2) == 0
+    self.is_answered = true
+    skip(math.maxinteger)
+end
+
+-- Follow what has come. How much of it was followed: HAProxy may have no room for a while.
+function Client:follow(channel, direction)
+    local place, size = 0, channel:input()
+    while place < size do
+        if direction.skip > 0 then
+            local step = math.min(direction.skip, size - place)
+            place, direction.skip = place + step, direction.skip - step
+            if direction.skip == 0 then
+                direction.skip = direction.follow()
+            end
+        else
+            local byte
+            if direction.has_forwarded then
+                byte = bytes(channel, place, place + 1)
+            else
+                byte = channel:data(place, 1)
+            end
+            if not byte then
+                break
+            end
+            place, direction.skip = place + 1, direction.follow(byte:byte())
+        end
+    end
+    direction.has_forwarded = true
+    return place
+end
+
+-- The milliseconds that the client has to wait, if it has to.
+function Client:has_to_wait(txn)
+    if not self.username then
+        return nil
+    elseif not self.is_answered then
+        return ANSWER
+    elseif not self.account then
+        self.account = Account.named(self.username, self.others[self.username] or self.limits)
+        if self.is_kept then
+            self.account.sessions[self.client_id] = seconds()
+        end
+    end
+    local exceeded = self.account:pay(self.used)
+    self.used = {messages = 0, bytes = 0, levels = 0}
+    if not exceeded then
+        return nil
+    end
+    txn:set_var("sess.limit", exceeded)
+    if seconds() - self.account.logged > HOUR then
+        self.account.logged = seconds()
+        txn:Warning("account " .. self.username .. " is slowed down: " .. exceeded)
+    end
+    return PAUSE
+end
+
+function Client:is_unlimited()
+    local limits = self.others[self.username]
+    return self.is_accepted and limits and limits.messages == 0 and limits.bytes == 0
+end
+
+-- The broker gets what ends the connection.
+function Client:reject(txn, channel, reason)
+    self.is_over = true
+    txn:set_var("sess.limit", reason)
+    txn:Warning("a client of account " .. tostring(self.username) .. " is rejected: " .. reason)
+    local said = DISCONNECT
+    if self.framed then
+        said = self.sent.has_forwarded and mqtt.frame(2, DISCONNECT) or "\r\n\r\n"
+    end
+    channel:set(said)
+    return #said
+end
+
+function Client:tcp_payload(txn, channel)
+    if channel:is_resp() then
+        local passed = self:follow(channel, self.answers)
+        if self.is_answered then
+            filter.unregister_data_filter(self, channel)
+        end
+        return passed
+    elseif self.is_over or self.is_answered and not self.is_accepted then
+        channel:remove()
+        return 0
+    elseif self:is_unlimited() then
+        filter.unregister_data_filter(self, channel)
+        return channel:input()
+    end
+    local pause = self:has_to_wait(txn)
+    if pause or self.has_waited then
+        filter.wake_time(pause or DAYS)
+        self.has_waited = true
+    end
+    if pause then
+        return 0
+    end
+    local sound, passed = pcall(self.follow, self, channel, self.sent)
+    if not sound then
+        return self:reject(txn, channel, type(passed) == "table" and passed.reason or "malformed packet")
+    end
+    return passed
+end
+
+core.register_filter(Client.id, Client, function(made, arguments)
+    made.framed = arguments[1] == "websockets"
+    made.limits = {messages = tonumber(arguments[2]), bytes = tonumber(arguments[3])}
+    made.others = {}
+    for place = 4, #arguments do
+        local username, messages, size = arguments[place]:match("^(.*)=(%d+):(%d+)$")
+        username = username:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
+        made.others[username] = {messages = tonumber(messages), bytes = tonumber(size)}
+    end
+    return made
+end)

@@ -1,0 +1,103 @@
+-- SPDX-FileCopyrightText: the opendev.firehose authors
+-- SPDX-License-Identifier: GPL-3.0-or-later
+--
+-- Follows the packets of one direction of a connection, in whatever pieces they come. Pure functions, for account-limits.lua.
+
+local mqtt = require("mqtt")
+
+-- Bytes of a packet that is read as a whole
+local LARGEST = 16384
+
+-- The byte that comes next, in a coroutine of follow()
+local function byte()
+    return coroutine.yield(0)
+end
+
+local function skip(count)
+    if count > 0 then
+        coroutine.yield(count)
+    end
+end
+
+-- Of websockets: what follows the HTTP header, without the heads of frames and without control frames.
+local function payload()
+    local last = ""
+    repeat
+        last = (last .. string.char(byte())):sub(-4)
+    until last == "\r\n\r\n"
+    local left, key, place = 0, {0, 0, 0, 0}, 0
+    local function next_frame()
+        local kind, second = byte() & 0x0f, byte()
+        left, place = second & 0x7f, 0
+        if left > 125 then
+            local digits = left == 126 and 2 or 8
+            left = 0
+            for _ = 1, digits do
+                left = left << 8 | byte()
+            end
+        end
+        for each = 1, 4 do
+            key[each] = second & 0x80 ~= 0 and byte() or 0
+        end
+        if left < 0 then
+            mqtt.ends("malformed frame")
+        elseif kind >= 8 then
+            skip(left)
+            left = 0
+        end
+    end
+    local function pass(count)
+        while left == 0 do
+            next_frame()
+        end
+        count = math.min(count, left)
+        left, place = left - count, place + count
+        return count
+    end
+    local function payload_byte()
+        pass(1)
+        return byte() ~ key[(place - 1) % 4 + 1]
+    end
+    local function payload_skip(count)
+        while count > 0 do
+            local passed = pass(count)
+            skip(passed)
+            count = count - passed
+        end
+    end
+    return payload_byte, payload_skip
+end
+
+-- A coroutine. Each time it yields 0 it is resumed with the byte that comes next, and each time it yields another number it skips so many bytes.
+-- For each packet, on_packet gets the kind, the size of its body, a function that reads the body and one that skips so many bytes of it.
+local function follow(framed, on_packet)
+    return coroutine.wrap(function()
+        local next_byte, next_skip = byte, skip
+        if framed then
+            next_byte, next_skip = payload()
+        end
+        local function read(size)
+            if size > LARGEST then
+                mqtt.ends("packet size")
+            end
+            local found = {}
+            for place = 1, size do
+                found[place] = string.char(next_byte())
+            end
+            return table.concat(found)
+        end
+        while true do
+            local kind, size, shift, digit = next_byte() >> 4, 0, 0, nil
+            repeat
+                if shift > 21 then
+                    mqtt.ends("malformed packet")
+                end
+                digit = next_byte()
+                size, shift = size | (digit & 0x7f) << shift, shift + 7
+            until digit < 0x80
+            on_packet(kind, size, read, next_skip)
+        end
+    end)
+end
+
+return {follow = follow}
