@@ -33,6 +33,8 @@ CHECKS: dict[tuple[str, str], t.Callable[..., list[str]]] = {
     ("mosquitto", "main"): _mosquitto.problems,
     ("mosquitto", "account"): _mosquitto.account_problems,
 }
+# What warns of values that are valid.
+WARNINGS = {("firehose_public", "validate"): _firehose_public.memory_warnings}
 
 
 class ActionModule(ActionBase):
@@ -60,10 +62,14 @@ class ActionModule(ActionBase):
             self._warn(role, task_vars or {}, args["replacements"])
         version = [args["mosquitto_version"]] if role == "mosquitto" else []
         problems = self._command_line_problems(role, {*args["replacements"], *args["set_by_role"]})
-        problems += CHECKS[role, entry_point](_types.converted(variables, options), options, *version)
+        converted = _types.converted(variables, options)
+        problems += CHECKS[role, entry_point](converted, options, *version)
         result.update(changed=False, problems=problems)
         if problems:
             result.update(failed=True, msg="\n".join(problems))
+        elif (role, entry_point) in WARNINGS:
+            for warning in WARNINGS[role, entry_point](converted):
+                Display().warning(warning)
         return result
 
     def _values(self, names: t.Iterable[str], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

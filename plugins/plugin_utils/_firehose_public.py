@@ -25,6 +25,10 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
 )
 
 Entry = t.Mapping[str, t.Any]
+# firehose_max_memory, where it is a number of bytes
+MEMORY = re.compile(r"([0-9]+)([KMGT]?)")
+# What a topic level takes of a broker's memory, and how many addresses a broker should bear that take all that they get.
+LEVEL_BYTES, ADDRESSES = 717, 64
 LOG_SIZE = re.compile(r"[1-9]\d*[KMG]?")
 # The smallest and the largest value of each limit. nftables counts in 32 bits.
 RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
@@ -181,6 +185,20 @@ def _public_problems(variables: Entry) -> t.Iterator[str]:
             yield f"firehose_source_unlimited[{index}]: {problem}"
     if not _mosquitto.MEMORY.fullmatch(str(variables["firehose_max_memory"])):
         yield f"firehose_max_memory: {_mosquitto.MEMORY_IS}"
+
+
+def memory_warnings(variables: Entry) -> list[str]:
+    """Warn where addresses that a broker should bear have more of its memory than it may take."""
+    limit = MEMORY.fullmatch(str(variables["firehose_max_memory"]))
+    if not limit:
+        return []
+    address = variables["firehose_source_connections"] * variables["firehose_client_topic_levels"] * LEVEL_BYTES
+    if ADDRESSES * address <= int(limit[1]) * 1024 ** " KMGT".index(limit[2] or " "):
+        return []
+    return [
+        f"firehose_source_connections and firehose_client_topic_levels let {ADDRESSES} addresses take"
+        f" {ADDRESSES * address / 2**30:.1f} GiB of a public broker for topic filters, and firehose_max_memory is {limit[0]}"
+    ]
 
 
 def _core_problems(variables: Entry) -> t.Iterator[str]:

@@ -107,7 +107,7 @@ class Firehose:
         if variant.variables is None:
             self._start_bare()
             return
-        germqtt = {"name": "germqtt", "password": self._password, "topics": ["gerrit/#"]}
+        germqtt = {"name": "germqtt", "password": self._password, "topics": ["gerrit/#"], "messages": 0, "bytes": 0}
         connection = {"ansible_connection": "community.docker.docker", "ansible_user": "root"}
         # A broker that keeps a burst for a slow subscriber, or the fastest publisher would lose by it.
         queue = {"firehose_max_queued_messages": 2 * BURST}

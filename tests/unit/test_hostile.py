@@ -173,7 +173,7 @@ def test_a_target_is_read_from_the_scenarios_variable():
     """An edge host has no accounts of its own, and the watcher may be anonymous."""
     nobody = {"host": "127.0.0.1", "port": 21001, "username": None, "password": None, "client_id": "c"}
     data = {"listeners": [{"port": 1883, "transport": "tcp"}, {"port": 80, "transport": "websockets"}]}
-    data |= {"account_listeners": [], "publisher": nobody, "watcher": nobody, "most_memory": 1}
+    data |= {"account_listeners": [], "publisher": nobody, "watcher": nobody, "most_memory": 1, "insiders": {}}
     data |= {key: ["x"] for key in ("watched", "names", "client_ids", "services")}
     found = target.make_target(data, "192.0.2.1")
     assert [str(listener) for listener in found.doors] == ["tcp 1883", "websockets 80"]

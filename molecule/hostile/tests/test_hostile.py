@@ -34,6 +34,15 @@ def test_an_address_has_its_share_and_no_more(battle: Battle, name: str, address
     assert row.through == addresses * battle.source_connections
 
 
+@pytest.mark.parametrize(
+    ("username", "limit"), [("zuul", "messages"), ("monitor", "messages"), ("archive", "sessions")]
+)
+def test_an_account_that_is_held_back_is_named_in_the_log(battle: Battle, username: str, limit: str) -> None:
+    assert (
+        f"account {username} is {'rejected' if limit == 'sessions' else 'slowed down'}: {limit}" in battle.account_log()
+    )
+
+
 def test_newcomers_are_served(battle: Battle) -> None:
     """In all attacks together, on each transport."""
     by_transport = [row.newcomers for row in battle.rows]

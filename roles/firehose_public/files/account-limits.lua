@@ -4,7 +4,8 @@
 -- Keeps one account from taking what others need. The accounts broker holds events for all public brokers in queues that publishers share.
 -- This filter follows the packets that a client sends. An account that goes beyond its limits waits: its packets are read later.
 -- Usage in haproxy.cfg: filter lua.account-limits mqtt|websockets MESSAGES BYTES [USERNAME=MESSAGES:BYTES ...]
---   MESSAGES, BYTES  a second, for each account. 0 is no limit. An account can use those of BURST seconds at once.
+--   MESSAGES, BYTES  a second, for each account. 0 is no limit, and an account where both are has none at all. An account can use those of BURST
+--                    seconds at once.
 --   USERNAME         as in URLs, of an account with other limits
 
 local bytes = require("channel").bytes
@@ -44,7 +45,7 @@ function Account.named(username, limits)
     local account = accounts[username]
     if not account then
         local most = {messages = limits.messages * BURST, bytes = limits.bytes * BURST, levels = LEVELS}
-        account = setmetatable({most = most, credit = {}, since = seconds(), sessions = {}, logged = -HOUR}, Account)
+        account = setmetatable({most = most, credit = {}, since = seconds(), sessions = {}, logged = {}}, Account)
         for name, credit in pairs(most) do
             account.credit[name] = credit
         end
@@ -107,15 +108,21 @@ function Client:end_analyze(txn, channel)
     end
 end
 
+function Client:find_room(account)
+    if not account:has_room(self.client_id) then
+        mqtt.ends("sessions")
+    end
+end
+
 function Client:on_packet(kind, size, read, skip)
     self.used.bytes = self.used.bytes + size
     self.used.messages = self.used.messages + (COSTS[kind] or 1)
+    self.is_to_pay = kind == CONNECT or kind == SUBSCRIBE
     if kind == CONNECT then
         local login = mqtt.login(read(size))
         self.username, self.client_id, self.is_kept = login.username or "", login.client_id, login.is_kept
-        local account = accounts[self.username]
-        if account and self.is_kept and not account:has_room(self.client_id) then
-            mqtt.ends("sessions")
+        if self.is_kept and accounts[self.username] then
+            self:find_room(accounts[self.username])
         end
     elseif kind == SUBSCRIBE then
         local _, slashes = read(size):gsub("/", "")
@@ -132,10 +139,12 @@ function Client:on_answer(kind, size, read, skip)
     skip(math.maxinteger)
 end
 
--- Follow what has come. How much of it was followed: HAProxy may have no room for a while.
-function Client:follow(channel, direction)
-    local place, size = 0, channel:input()
-    while place < size do
+-- Follow what has come, from a place on. Where it has got to: it stops behind a packet that may exceed a limit by far, and HAProxy may have no
+-- room for a while.
+function Client:follow(channel, direction, place)
+    local size = channel:input()
+    self.is_to_pay = false
+    while place < size and not self.is_to_pay do
         if direction.skip > 0 then
             local step = math.min(direction.skip, size - place)
             place, direction.skip = place + step, direction.skip - step
@@ -155,8 +164,17 @@ function Client:follow(channel, direction)
             place, direction.skip = place + 1, direction.follow(byte:byte())
         end
     end
-    direction.has_forwarded = true
     return place
+end
+
+-- The line at the end of the session has it, and one line an hour for each account.
+function Client:log(txn, what, limit)
+    txn:set_var("sess.limit", limit)
+    local logged = self.account and self.account.logged or {}
+    if seconds() - (logged[what] or 0) > HOUR then
+        logged[what] = seconds()
+        txn:Warning("account " .. tostring(self.username) .. " is " .. what .. ": " .. limit)
+    end
 end
 
 -- The milliseconds that the client has to wait, if it has to.
@@ -166,8 +184,10 @@ function Client:has_to_wait(txn)
     elseif not self.is_answered then
         return ANSWER
     elseif not self.account then
-        self.account = Account.named(self.username, self.others[self.username] or self.limits)
+        self.account = Account.named(self.username, self:own_limits())
         if self.is_kept then
+            -- Others may have been accepted at the same time.
+            self:find_room(self.account)
             self.account.sessions[self.client_id] = seconds()
         end
     end
@@ -176,24 +196,46 @@ function Client:has_to_wait(txn)
     if not exceeded then
         return nil
     end
-    txn:set_var("sess.limit", exceeded)
-    if seconds() - self.account.logged > HOUR then
-        self.account.logged = seconds()
-        txn:Warning("account " .. self.username .. " is slowed down: " .. exceeded)
-    end
+    self:log(txn, "slowed down", exceeded)
     return PAUSE
 end
 
+function Client:own_limits()
+    return self.others[self.username] or self.limits
+end
+
 function Client:is_unlimited()
-    local limits = self.others[self.username]
-    return self.is_accepted and limits and limits.messages == 0 and limits.bytes == 0
+    local limits = self:own_limits()
+    return self.is_accepted and limits.messages == 0 and limits.bytes == 0
+end
+
+function Client:wake(pause)
+    if pause or self.has_waited then
+        filter.wake_time(pause or DAYS)
+        self.has_waited = true
+    end
+end
+
+-- How much of what the client has sent is for the broker now
+function Client:process(txn, channel)
+    local size, place, before = channel:input(), 0, -1
+    while place > before do
+        local pause = self:has_to_wait(txn)
+        self:wake(pause)
+        if pause or place == size then
+            break
+        end
+        before, place = place, self:follow(channel, self.sent, place)
+    end
+    self.sent.has_forwarded = self.sent.has_forwarded or place > 0
+    return place
 end
 
 -- The broker gets what ends the connection.
 function Client:reject(txn, channel, reason)
     self.is_over = true
-    txn:set_var("sess.limit", reason)
-    txn:Warning("a client of account " .. tostring(self.username) .. " is rejected: " .. reason)
+    self:wake(nil)
+    self:log(txn, "rejected", reason)
     local said = DISCONNECT
     if self.framed then
         said = self.sent.has_forwarded and mqtt.frame(2, DISCONNECT) or "\r\n\r\n"
@@ -204,27 +246,26 @@ end
 
 function Client:tcp_payload(txn, channel)
     if channel:is_resp() then
-        local passed = self:follow(channel, self.answers)
+        local passed = self:follow(channel, self.answers, 0)
+        self.answers.has_forwarded = true
         if self.is_answered then
             filter.unregister_data_filter(self, channel)
         end
         return passed
     elseif self.is_over or self.is_answered and not self.is_accepted then
+        self:wake(nil)
         channel:remove()
         return 0
     elseif self:is_unlimited() then
         filter.unregister_data_filter(self, channel)
         return channel:input()
     end
-    local pause = self:has_to_wait(txn)
-    if pause or self.has_waited then
-        filter.wake_time(pause or DAYS)
-        self.has_waited = true
+    local sound, passed = pcall(self.process, self, txn, channel)
+    if self.username and not self.is_named then
+        self.is_named = true
+        txn:set_var("sess.client_id", self.client_id)
+        txn:set_var("sess.username", self.username)
     end
-    if pause then
-        return 0
-    end
-    local sound, passed = pcall(self.follow, self, channel, self.sent)
     if not sound then
         return self:reject(txn, channel, type(passed) == "table" and passed.reason or "malformed packet")
     end

@@ -68,12 +68,14 @@ class Site:
         hosts.in_container(cores[0], "openssl", "req", "-x509", *curve, *about, "-keyout", key, "-out", certificate)
         pem = {path: hosts.in_container(cores[0], "cat", path) + "\n" for path in (key, certificate)}
         tls = {"certificate_pem": pem[certificate], "key_pem": pem[key]}
-        # Nothing of what the public gets, and how much of it, is set.
+        # Nothing of what anonymous clients get, and how much of it, is set. The publisher sends more than a publisher can by default.
         variables = {
             "ansible_connection": "community.docker.docker",
             "ansible_user": "root",
             "firehose_germqtt": False,
-            "firehose_publishers": [{"name": "bench", "password": self._password, "topics": ["#"]}],
+            "firehose_publishers": [
+                {"name": "bench", "password": self._password, "topics": ["#"], "messages": 0, "bytes": 0}
+            ],
             "firehose_account_listeners": [{"port": 1884}, {"port": 8884, "tls": tls}],
             "firehose_tls": tls,
             "firehose_edge_password": secrets.token_urlsafe(24),

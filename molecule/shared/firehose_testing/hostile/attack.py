@@ -63,7 +63,7 @@ def attack(
 
 
 async def _run(told: t.Mapping[str, t.Any]) -> None:
-    target = make_target(told["target"], told["host"])
+    target = make_target(told["target"], told["host"], told["core"])
     field = Field(target, told["sources"], told["seconds"], told["long"], told["seed"])
     await ATTACKS[told["attack"]].run(field)
     report.tell("outcome", tried=field.tried, through=field.through, notes=field.notes, traffic=wire.traffic)

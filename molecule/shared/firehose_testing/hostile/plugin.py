@@ -185,7 +185,7 @@ class Battle:
         # Each begins with another address, whose limits are not used up.
         first = list(ATTACKS).index(attack.name) % len(sources)
         sources = (sources[first:] + sources[:first])[: attack.sources]
-        order = {"attack": attack.name, "sources": sources, "host": host}
+        order = {"attack": attack.name, "sources": sources, "host": host, "core": str(network(self._core).ip)}
         order |= {"seconds": seconds, "long": LONG, "seed": SEED}
         attacking = self._part(self._attacker, "", limit=4 * seconds + 60, **order)
         attacking.wait()
@@ -215,6 +215,12 @@ class Battle:
                 f"{who} gets events again",
             )
         time.sleep(3)
+
+    def account_log(self) -> str:
+        """What HAProxy for accounts has logged at the core host."""
+        return in_container(
+            self._core, "journalctl", "--namespace=firehose", "--unit=firehose-accounts", "--output=cat"
+        )
 
     def control(self) -> Row:
         """Publish with the right to, which everybody has to notice."""

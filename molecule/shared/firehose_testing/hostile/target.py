@@ -39,6 +39,7 @@ class Target:
     account_listeners: tuple[Listener, ...]
     publisher: Login
     watcher: Login
+    insiders: t.Mapping[str, Login]
     watched: tuple[str, ...]
     names: tuple[str, ...]
     client_ids: tuple[str, ...]
@@ -60,13 +61,14 @@ def _login(data: t.Mapping[str, t.Any]) -> Login:
     return Login(Listener(data["host"], data["port"], "tcp", data.get("tls", False)), **own)
 
 
-def make_target(data: t.Mapping[str, t.Any], host: str) -> Target:
-    """Read the scenario's variable, for whoever reaches the firehose at this address."""
+def make_target(data: t.Mapping[str, t.Any], host: str, core: str = "") -> Target:
+    """Read the scenario's variable, for whoever reaches the firehose at this address, and the accounts of its core host at that one."""
     return Target(
         listeners=tuple(Listener(host, **listener) for listener in data["listeners"]),
         account_listeners=tuple(Listener(host, **listener) for listener in data["account_listeners"]),
         publisher=_login(data["publisher"]),
         watcher=_login(data["watcher"]),
+        insiders={name: _login({"host": core, **login}) for name, login in data["insiders"].items()},
         watched=tuple(data["watched"]),
         names=tuple(data["names"]),
         client_ids=tuple(data["client_ids"]),

@@ -83,6 +83,18 @@ def test_what_is_refused(change, said):
     assert "hunter2" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("memory", "connections", "warned"),
+    [("1G", 32, False), ("1G", 1000, True), ("512M", 32, True), ("50%", 1000, False), ("infinity", 1000, False)],
+)
+def test_limits_of_addresses_that_exceed_the_memory_of_a_broker(roles, memory, connections, warned):
+    changed = {"firehose_max_memory": memory, "firehose_source_connections": connections}
+    found = _firehose_public.memory_warnings({**roles["firehose_public"].defaults, **changed})
+    assert bool(found) is warned
+    if warned:
+        assert f"GiB of a public broker for topic filters, and firehose_max_memory is {memory}" in found[0]
+
+
 def test_a_listener_becomes_a_frontend():
     listeners = [
         {"port": 1883},

@@ -3,6 +3,6 @@
 """All attacks, in the order in which they are made."""
 
 from ..attack import ATTACKS, main  # noqa: I001
-from . import publishing, names, sessions, reading, floods, subscriptions, sizes, costs, http, fuzz  # noqa: F401
+from . import publishing, names, sessions, reading, floods, subscriptions, sizes, costs, insiders, http, fuzz  # noqa: F401
 
 __all__ = ["ATTACKS", "main"]

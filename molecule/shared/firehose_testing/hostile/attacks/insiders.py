@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What accounts can do to each other: they log in, and then take all that they get."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import typing as t
+
+from .. import events, packets, wire
+from ..attack import attack
+from ..field import Field
+from ..packets import V3
+from ..target import Login
+from .costs import chains
+from .floods import KEEPALIVE
+
+CONNECTIONS = 8
+# PUBLISH that are on their way on each connection
+IN_FLIGHT = 100
+Do = t.Callable[[wire.Connection], t.Awaitable[None]]
+
+
+async def logged_in(field: Field, login: Login, do: Do, client_id: str = "", *, reads: bool = True) -> None:
+    """Do something on a connection, and on another one when it has ended."""
+    while field.left:
+        try:
+            connection = await field.connect(login.listener, timeout=5)
+        except wire.FAILURES:
+            await asyncio.sleep(0.2)
+            continue
+        hello = packets.connect(
+            V3, client_id, username=login.username, password=login.password, keepalive=KEEPALIVE, clean=not client_id
+        )
+        with contextlib.suppress(*wire.FAILURES):
+            await wire.log_in(connection, V3, hello)
+            reading = asyncio.create_task(connection.drain(field.left) if reads else field.hold())
+            try:
+                await asyncio.wait_for(do(connection), max(field.left, 0.1))
+            finally:
+                reading.cancel()
+        connection.vanish()
+
+
+@attack("a publisher in a loop")
+async def publisher_in_a_loop(field: Field) -> None:
+    """At QoS 1, as fast as it gets acknowledgements. What got through are acknowledged."""
+    login = field.target.insiders["publisher"]
+    payload = events.KEPT.ljust(64, b"x")
+
+    async def publish(connection: wire.Connection) -> None:
+        for number in itertools.count():
+            batch = b"".join(
+                packets.publish(V3, "zuul/loop", payload, qos=1, number=1 + (number * IN_FLIGHT + each) % 65535)
+                for each in range(IN_FLIGHT)
+            )
+            await connection.send(batch)
+            field.tried += IN_FLIGHT
+            for _each in range(IN_FLIGHT):
+                await connection.packet()
+                field.through += 1
+
+    await asyncio.gather(*(logged_in(field, login, publish, reads=False) for _each in range(CONNECTIONS)))
+
+
+@attack("a reader that subscribes", sources=1, retained=2000)
+async def reader_that_subscribes(field: Field) -> None:
+    """To all that is retained, and to topic filters that share nothing."""
+    login = field.target.insiders["reader"]
+
+    async def subscribe(connection: wire.Connection) -> None:
+        for topic in itertools.chain(["#"] * 20, chains(field.random.randrange(2**30), 60)):
+            field.tried += 1
+            await connection.send(packets.subscribe(V3, [topic], qos=1))
+
+    await asyncio.gather(*(logged_in(field, login, subscribe) for _each in range(CONNECTIONS)))
+
+
+@attack("a reader that takes nothing", sources=1)
+async def reader_that_takes_nothing(field: Field) -> None:
+    """In as many sessions as it can have. What got through are sessions."""
+    login = field.target.insiders["hoarder"]
+
+    def holding(number: int) -> t.Awaitable[None]:
+        async def subscribe(connection: wire.Connection) -> None:
+            field.tried += 1
+            connection.pause()
+            await connection.send(packets.subscribe(V3, ["#"], qos=1))
+            await field.hold()
+
+        return logged_in(field, login, subscribe, f"hoarder-{number}", reads=False)
+
+    await asyncio.gather(*(holding(number) for number in range(30)))
