@@ -116,7 +116,7 @@ class Client:
         self._socket, self._websockets, self._timeout = connection, websockets, timeout
         self._frames, self._data = bytearray(), bytearray()
         self._packets: collections.deque[Packet] = collections.deque()
-        self._number = 0
+        self._number, self._ended = 0, False
 
     def log_in(self, name: str | None = None, password: str | None = None, client_id: str = "") -> int:
         """Say who this is; return 0, or the code with which the broker refuses that. A session that it had is gone then."""
@@ -190,6 +190,8 @@ class Client:
 
     def _fill(self, deadline: float) -> bool:
         """Receive something; return False if nothing comes in time."""
+        if self._ended:
+            raise _handshake.NoAnswer("it ended the connection")
         left = deadline - time.monotonic()
         if left <= 0:
             return False
@@ -214,8 +216,9 @@ class Client:
                 return
             kind, content = frame
             if kind == CLOSE:
-                raise _handshake.NoAnswer("it ended the connection")
-            if kind == PING:
+                # What came before it may be the answer.
+                self._ended = True
+            elif kind == PING:
                 _handshake.say(self._socket, _handshake.frame(content, PONG))
             elif kind in (_handshake.BINARY, CONTINUED):
                 self._data += content

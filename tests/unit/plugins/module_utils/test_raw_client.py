@@ -248,3 +248,15 @@ def test_behind_tls(certificate, websockets):
 def test_an_answer_that_is_cut_short_is_no_mqtt(kind):
     with pytest.raises(_handshake.NoAnswer, match="does not speak MQTT"):
         _raw_client.split(bytearray([kind << 4, 0]))
+
+
+def test_an_answer_that_comes_together_with_the_end_of_a_websocket():
+    """A proxy joins what the broker has sent in two pieces."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        client = _raw_client.Client(ours, websockets=True, timeout=5)
+        rejected = _raw_client.packet(_raw_client.CONNACK, b"\0\5")
+        theirs.sendall(bytes([0x82, len(rejected)]) + rejected + bytes([0x88, 2]) + b"\x03\xe8")
+        assert client.log_in() == 5
+        with pytest.raises(_handshake.NoAnswer, match="ended the connection"):
+            client.ping()
