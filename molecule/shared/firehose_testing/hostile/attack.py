@@ -34,7 +34,7 @@ class Attack:
 
 
 # In the long form ten newcomers come during each attack, on each transport.
-LONG_SECONDS = 51
+LONG_SECONDS = 26
 ATTACKS: dict[str, Attack] = {}
 
 

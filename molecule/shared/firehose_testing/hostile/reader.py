@@ -13,7 +13,7 @@ from . import events, packets, report, wire
 from .target import Listener, Login, Target, make_target
 
 VERSION = packets.V3
-NEWCOMER_EVERY, NEWCOMER_PATIENCE = 5.0, 15.0
+NEWCOMER_EVERY, NEWCOMER_PATIENCE = 2.5, 15.0
 
 
 class Reader:
