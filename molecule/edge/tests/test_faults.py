@@ -198,6 +198,25 @@ def test_clients_of_a_broker_that_hangs_are_sent_to_another(edges: Firehoses) ->
     edges.each(hangs)
 
 
+def test_a_broker_that_the_kernel_ends_takes_only_its_own_clients_along(edges: Firehoses) -> None:
+    """As it does at the memory limit. That signal is sent here, since containers have no memory controller."""
+
+    def is_killed(edge: Firehose) -> float:
+        broker, *others = public_units(edge.host)
+        with contextlib.ExitStack() as stack:
+            there = [stack.enter_context(PahoSubscriber(edge.address, WAYS[0])) for _number in range(6)]
+            edge.host.check_output("systemctl kill --signal KILL %s", broker)
+            start = time.monotonic()
+            served(edge)
+            seconds = time.monotonic() - start
+            count = len(there) // len([broker, *others])
+            wait_until(lambda: sum(one.ended is not None for one in there) == count, "those of one are disconnected")
+        assert "code=killed" in edge.host.check_output("journalctl --unit %s --since -1min", broker)
+        return seconds
+
+    assert max(edges.each(is_killed).values()) < 5
+
+
 def test_new_clients_are_served_while_a_broker_restarts(edges: Firehoses) -> None:
     def restarts(edge: Firehose) -> list[str]:
         """Restart each broker while new clients connect; return the errors of those that were not served."""

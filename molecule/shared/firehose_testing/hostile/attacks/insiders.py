@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What accounts can do to each other: they log in, and then take all that they get."""
+"""What happens at the ports for accounts: clients that log in, and then take all that they get."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ async def logged_in(field: Field, login: Login, do: Do, client_id: str = "", *, 
             finally:
                 reading.cancel()
         connection.vanish()
+
+
+@attack("TLS handshakes", sources=1)
+async def tls_handshakes(field: Field) -> None:
+    """As many as one address gets. What got through are handshakes."""
+    listener = field.target.insiders["tls"].listener
+
+    async def shake(_number: int) -> None:
+        field.tried += 1
+        connection = await field.connect(listener, timeout=5)
+        field.through += 1
+        connection.vanish()
+
+    await field.each(range(16), shake, at_once=16, again=True)
 
 
 @attack("a publisher in a loop")
