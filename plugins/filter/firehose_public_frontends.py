@@ -39,7 +39,7 @@ _value:
   description:
     - For each variable a list with an entry for each listener. It has the C(name), the C(protocol), which is C(mqtt) or C(websockets), the
       C(tls_options) of the line C(bind), what systemd is told to C(listen) on, the C(place) with address, port and variable, C(max_connections), or
-      C(0) if there is none, and the C(host) and C(port) where the host itself reaches it, with or without C(tls), or where it C(wants_certificate).
+      C(0) if there is none, and where it C(answers) the host itself, as M(opendev.firehose.mqtt_wait_for) takes it.
   type: dict
 """
 

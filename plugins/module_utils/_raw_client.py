@@ -229,3 +229,17 @@ def connected(listener: dict[str, t.Any], timeout: float) -> t.Iterator[Client]:
     """A connection to a listener. It has to be there, and each answer to come, within so many seconds."""
     with _handshake.opened(listener, time.monotonic() + timeout) as connection:
         yield Client(connection, websockets=listener.get("protocol") == "websockets", timeout=timeout)
+
+
+def try_login(
+    listener: dict[str, t.Any],
+    timeout: float,
+    username: str | None = None,
+    password: str | None = None,
+    client_id: str = "",
+) -> int:
+    """The code with which the broker answers a login, 0 if it accepts the client. Fails if it does not answer."""
+    with connected(listener, timeout) as client:
+        code = client.log_in(username, password, client_id)
+        client.leave()
+    return code

@@ -77,11 +77,6 @@ seconds:
   returned: success
   type: float
   sample: 0.012
-code:
-  description: The return code with which the broker has rejected the client, as MQTT 3.1.1 has it.
-  returned: when the broker has answered, and has rejected the client
-  type: int
-  sample: 5
 """
 
 import time
@@ -89,14 +84,6 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt, _raw_client
-
-
-def answer(listener: dict[str, t.Any], login: tuple[str | None, str | None, str], timeout: float) -> int:
-    """The code with which the broker answers. Fails if it does not answer."""
-    with _raw_client.connected(listener, timeout) as client:
-        code = client.log_in(*login)
-        client.leave()
-    return code
 
 
 def main() -> t.NoReturn:
@@ -126,11 +113,11 @@ def main() -> t.NoReturn:
     who = f"as {params['username']!r}" if params["username"] is not None else "without a name"
     place = f"{params['host']} port {params['port']}, {who}"
     try:
-        code = answer(listener, login, params["timeout"])
+        code = _raw_client.try_login(listener, params["timeout"], *login)
     except _handshake.NoAnswer as exc:
         module.fail_json(msg=f"{place}: {exc}")
     if code:
-        module.fail_json(msg=f"{place}: it does not let this client in: {_mqtt.return_code(code)}", code=code)
+        module.fail_json(msg=f"{place}: it does not let this client in: {_mqtt.return_code(code)}")
     module.exit_json(changed=False, seconds=round(time.monotonic() - start, 3))
 
 

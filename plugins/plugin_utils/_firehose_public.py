@@ -102,11 +102,14 @@ def _frontend(variable: str, listener: Entry, certificates: t.Sequence[Entry], d
         "tls_options": options,
         "max_connections": max(listener.get("max_connections") or 0, 0),
         "place": {"bind_address": address, "port": port, "variable": variable},
-        "host": _handshake.own_address(address),
-        "port": port,
         "protocol": protocol,
-        "tls": bool(tls),
-        "wants_certificate": bool(tls.get("require_certificate")),
+        # Where the host itself gets an answer
+        "answers": {
+            "host": _handshake.own_address(address),
+            "port": port,
+            "protocol": protocol,
+            "tls": bool(tls),
+        },
     }
 
 

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from firehose_testing.fixtures import Firehose, Firehoses
-from firehose_testing.public import HAPROXY, PUBLIC_BROKERS, open_ports
+from firehose_testing.public import ACCOUNTS, HAPROXY, PUBLIC_BROKERS, open_ports
 from firehose_testing.runs import try_playbook
 from firehose_testing.waiting import wait_until
 
@@ -17,7 +17,7 @@ STATE = (
     "sha256sum /etc/mosquitto*/passwd /etc/mosquitto*/acl /etc/firehose-haproxy/* /etc/germqtt/germqtt.conf;"
     " sha256sum /etc/systemd/system/*.service /etc/systemd/system/*.socket; readlink /etc/mosquitto*/live;"
     " systemctl show --property MainPID,ActiveEnterTimestamp,StateChangeTimestamp"
-    f" mosquitto.service '{PUBLIC_BROKERS}' {HAPROXY}.service {HAPROXY}.socket germqtt.service;"
+    f" mosquitto.service '{PUBLIC_BROKERS}' {HAPROXY}.service {HAPROXY}.socket {ACCOUNTS}.service {ACCOUNTS}.socket germqtt.service;"
     # The limits may have been changed and put back.
     " nft --stateless list chain inet firehose_limits connect"
 )
@@ -36,12 +36,16 @@ CASES: dict[str, tuple[dict[str, t.Any], str]] = {
     ),
     "a public port that another program has": (
         {"firehose_listeners": [{"port": 1883}, {"port": PORT, "tls": "{{ firehose_tls }}"}]},
-        rf"firehose_listeners\[1\]: port {PORT}: Address already in use: \S+, PID \d+\. Free the port, or use another",
+        rf"firehose_listeners: port {PORT}: Address already in use: \S+, PID \d+\. Free the port, or use another",
     ),
-    # Which no check can tell before the accounts broker is tried.
     "a port for accounts that another program has": (
         {"firehose_account_listeners": [{"port": 1884}, {"port": PORT}]},
-        rf"port {PORT} \(mqtt\): Address already in use: \S+, PID \d+\. Free the port, or use another",
+        rf"firehose_account_listeners: port {PORT}: Address already in use: \S+, PID \d+\. Free the port, or use another",
+    ),
+    # Which no check can tell before the accounts broker is tried.
+    "a unix socket that cannot be": (
+        {"firehose_account_listeners": [{"port": 1884}, {"socket": "/srv/nowhere/broker.sock"}]},
+        r"/srv/nowhere",
     ),
 }
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 import itertools
 
 from firehose_testing.fixtures import Firehoses
-from firehose_testing.public import HAPROXY, PUBLIC_PORTS, open_ports, public_units
+from firehose_testing.public import ACCOUNTS, HAPROXY, PUBLIC_PORTS, open_ports, public_units
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://firehose"]
 
 CAP_NET_BIND_SERVICE = 1 << 10
+HAPROXIES = (HAPROXY, ACCOUNTS)
 
 
 def brokers(host: Host) -> dict[str, str]:
@@ -46,8 +47,8 @@ def test_there_is_one_public_broker_for_each_cpu(host: Host) -> None:
 
 
 def test_services_run_now_and_after_a_boot(host: Host) -> None:
-    services = [*brokers(host), HAPROXY, "germqtt"]
-    for unit in [*services, f"{HAPROXY}.socket"]:
+    services = [*brokers(host), *HAPROXIES, "germqtt"]
+    for unit in [*services, *(f"{unit}.socket" for unit in HAPROXIES)]:
         service = host.service(unit)
         assert service.is_running, host.run("journalctl --namespace=* --no-pager --lines 50 --unit %s", unit).stdout
         assert service.is_enabled, unit
@@ -60,24 +61,26 @@ def test_no_unit_has_failed(host: Host) -> None:
 
 
 def test_which_ports_are_open(host: Host) -> None:
-    """systemd, which is root, has those of anonymous clients. The accounts broker has its own."""
-    owners = dict.fromkeys(PUBLIC_PORTS, "0") | dict.fromkeys([1884, 8084], uid(host, "mosquitto"))
-    assert open_ports(host) == {port: {owner} for port, owner in owners.items()}
+    """systemd, which is root, has them."""
+    assert open_ports(host) == dict.fromkeys([*PUBLIC_PORTS, 1884, 8084], {"0"})
 
 
 def test_passwords_pass_through_a_port_that_local_users_cannot_bind(host: Host) -> None:
-    """germqtt and the public brokers connect to it. A local user cannot bind it while the accounts broker restarts."""
+    """germqtt connects to HAProxy, and HAProxy and the public brokers to the accounts broker. While that restarts, a local user cannot bind it."""
     ss = "ss --no-header --tcp --numeric --extended state established dst 127.0.0.1:%s"
-    listeners = host.check_output("ss --no-header --listening --tcp --numeric --extended 'sport = :884'").splitlines()
-    assert [line for line in listeners if "127.0.0.1:884 " not in line] == []
-    assert f" uid:{uid(host, 'mosquitto')} " in "".join(listeners)
-    connected = {port: host.check_output(ss, port) for port in ("884", "1884")}
+    for port in ("800", "884"):
+        listeners = host.check_output("ss --no-header --listening --tcp --numeric 'sport = :%s'", port).splitlines()
+        assert [line for line in listeners if f"127.0.0.1:{port} " not in line] == []
+    connected = {port: host.check_output(ss, port) for port in ("800", "884", "1884")}
     _accounts_broker, *public = brokers(host).values()
-    for user in ("germqtt", *public):
-        assert f" uid:{uid(host, user)} " in connected["884"], user
-        assert f" uid:{uid(host, user)} " not in connected["1884"], user
+    users = {"germqtt": "884", ACCOUNTS: "800", **dict.fromkeys(public, "800")}
+    for user, port in users.items():
+        assert [each for each, lines in connected.items() if f" uid:{uid(host, user)} " in lines] == [port], user
     bind = "import socket, sys; socket.socket().bind(('127.0.0.2', int(sys.argv[1])))"
-    tried = {port: host.run("runuser --user nobody -- python3 -c %s %s", bind, port) for port in ("884", "41884")}
+    tried = {
+        port: host.run("runuser --user nobody -- python3 -c %s %s", bind, port) for port in ("800", "884", "41884")
+    }
+    assert "Permission denied" in tried["800"].stderr
     assert "Permission denied" in tried["884"].stderr
     assert tried["41884"].succeeded, tried["41884"].stderr
 
@@ -93,13 +96,14 @@ def test_brokers_have_a_user_of_their_own_and_one_capability(host: Host) -> None
 
 def test_haproxy_serves_as_a_user_of_its_own_without_capabilities(host: Host) -> None:
     """Its main process stays root, to read keys. The one that serves is its child."""
-    children = host.check_output("pgrep --parent %s", main_process(host, HAPROXY)).split()
-    assert children
-    for status in (status_of(host, child) for child in children):
-        assert set(status["Uid"].split()) == {uid(host, HAPROXY)}
-        assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
-        assert status["NoNewPrivs"] == "1"
-    assert host.run("runuser --user nobody -- ls /run/firehose-haproxy/empty").failed
+    for unit in HAPROXIES:
+        children = host.check_output("pgrep --parent %s", main_process(host, unit)).split()
+        assert children
+        for status in (status_of(host, child) for child in children):
+            assert set(status["Uid"].split()) == {uid(host, unit)}
+            assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
+            assert status["NoNewPrivs"] == "1"
+        assert host.run("runuser --user nobody -- ls /run/%s/empty", unit).failed
 
 
 def test_germqtt_has_no_capability(host: Host) -> None:
@@ -111,7 +115,7 @@ def test_germqtt_has_no_capability(host: Host) -> None:
 
 
 def test_services_are_confined_while_they_work(host: Host) -> None:
-    most = dict.fromkeys(brokers(host), 1.7) | {HAPROXY: 2.7, "germqtt": 1.2}
+    most = dict.fromkeys(brokers(host), 1.7) | dict.fromkeys(HAPROXIES, 2.7) | {"germqtt": 1.2}
     for unit, limit in most.items():
         report = host.check_output("systemd-analyze security --no-pager %s.service", unit).splitlines()
         assert "Overall exposure level" in report[-1]
@@ -131,7 +135,7 @@ def test_secrets_are_for_their_services_alone(host: Host) -> None:
         copies = f"live/files/etc/{user}"
         files = ("mosquitto.conf", "live/mosquitto.conf", f"{copies}/passwd", f"{copies}/acl")
         secrets |= {f"/etc/{user}/{name}": user for name in files}
-    users = {*secrets.values(), HAPROXY, "nobody"}
+    users = {*secrets.values(), *HAPROXIES, "nobody"}
     for path, reader in secrets.items():
         assert {user for user in users if host.run("runuser --user %s -- cat %s", user, path).succeeded} == {reader}
 

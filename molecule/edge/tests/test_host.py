@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import pytest
-from firehose_testing.clients import PahoSubscriber, Way
+from firehose_testing.clients import ACCOUNT_TLS_PORTS, TLS_PORTS, PahoSubscriber, Way
 from firehose_testing.fixtures import Firehose, Firehoses
-from firehose_testing.public import public_units
 from firehose_testing.runs import try_playbook
+from firehose_testing.tls import spoken
+from firehose_testing.waiting import wait_until
 
 PASSWORD = "only-for-tests-edge: 100% 'quoted'"
 
@@ -23,16 +24,22 @@ def test_as_many_brokers_run_as_the_variable_says(edges: Firehoses) -> None:
     assert edges.each(running) == {name: {"mosquitto@1.service", "mosquitto@2.service"} for name in edges}
 
 
-def test_certbots_hook_brings_a_certificate_to_the_broker_that_has_it(core: Firehose) -> None:
-    """And is nothing to the others."""
-    certificate, hook = "/srv/certificates/good.pem", "systemctl reload firehose-haproxy && mosquitto-apply --all"
-    core.host.check_output("cp -a %s /root/kept.pem && echo >>%s", certificate, certificate)
+def test_one_command_renews_the_certificates_of_all_ports(core: Firehose) -> None:
+    """As certbot's hook does: also where accounts connect."""
+    ports, place = (TLS_PORTS["tcp"], ACCOUNT_TLS_PORTS["tcp"]), "/srv/certificates"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=renewed"
+
+    def served() -> list[set[bytes]]:
+        return [spoken(core.address, port)[1] for port in ports]
+
+    before = served()
+    core.host.check_output(f"cp -a {place} /root/kept && {make} -keyout {place}/good-key.pem -out {place}/good.pem")
     try:
-        said = core.host.check_output(hook).splitlines()
+        core.host.check_output("systemctl reload firehose-haproxy")
+        wait_until(lambda: not any(one & old for one, old in zip(served(), before)), "others are served")
     finally:
-        core.host.check_output(f"mv /root/kept.pem {certificate} && {hook}")
-    in_step = [f"{unit}.service: in step" for unit in public_units(core.host)]
-    assert said == ["mosquitto.service: reload", *in_step]
+        core.host.check_output(f"cp -a /root/kept/. {place} && rm -r /root/kept && systemctl reload firehose-haproxy")
+    wait_until(lambda: served() == before, "the first ones are served again")
 
 
 def test_the_password_is_for_root_and_the_service_alone(edges: Firehoses) -> None:

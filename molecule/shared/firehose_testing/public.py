@@ -13,7 +13,8 @@ import testinfra.host
 from .clients import PORTS, TLS_PORTS, PahoSubscriber, Way
 from .fixtures import Firehose
 
-HAPROXY = "firehose-haproxy"
+# HAProxy for anonymous clients, and for accounts
+HAPROXY, ACCOUNTS = "firehose-haproxy", "firehose-accounts"
 # All of them, for commands that work on units that run.
 PUBLIC_BROKERS = "mosquitto@*.service"
 # What anonymous clients reach where there is a certificate.

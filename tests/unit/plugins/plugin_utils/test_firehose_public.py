@@ -105,15 +105,15 @@ def test_a_listener_becomes_a_frontend():
     ]
     certificate = {"require_certificate": True, "ca": "/ca.pem"}
     for_accounts = [{"port": 8884, "max_connections": 5, "tls": {**PATHS, **certificate}}]
-    both = _firehose_public.frontends({"public": listeners, "accounts": for_accounts}, "/etc/x")
-    found, [account] = both["public"], both["accounts"]
+    variables = {"firehose_listeners": listeners, "accounts": for_accounts}
+    found, [account] = _firehose_public.frontends(variables, "/etc/x").values()
     assert account["tls_options"] == (
         " ssl crt /etc/x/link-fb6a46de.pem ssl-min-ver TLSv1.2 verify required ca-file /ca.pem"
     )
-    assert (account["max_connections"], account["wants_certificate"]) == (5, True)
+    assert account["max_connections"] == 5
     assert account["place"] == {"bind_address": "", "port": 8884, "variable": "accounts"}
-    assert not any(one["max_connections"] or one["wants_certificate"] for one in found)
-    assert [(one["name"], one["host"], one["port"], one["protocol"], one["tls"]) for one in found] == [
+    assert not any(one["max_connections"] for one in found)
+    assert [(one["name"], *one["answers"].values()) for one in found] == [
         ("1883", "127.0.0.1", 1883, "mqtt", False),
         ("80-192.0.2.1", "192.0.2.1", 80, "websockets", False),
         ("8883", "127.0.0.1", 8883, "mqtt", True),
