@@ -62,7 +62,7 @@ def test_no_unit_has_failed(host: Host) -> None:
 
 def test_which_ports_are_open(host: Host) -> None:
     """systemd, which is root, has them."""
-    assert open_ports(host) == dict.fromkeys([*PUBLIC_PORTS, 1884, 8084], {"0"})
+    assert open_ports(host) == {port: {"0"} for port in [*PUBLIC_PORTS, 1884, 8084]}
 
 
 def test_passwords_pass_through_a_port_that_local_users_cannot_bind(host: Host) -> None:

@@ -9,7 +9,8 @@
 --   SUBSCRIPTIONS          of an address in a minute. sc0 tracks it, in a table that stores gpc0 and gpc0_rate(1m), and gpc1 and
 --                          gpc1_rate(1h) to count how often a client of the address was held back.
 --   NETWORK_SUBSCRIPTIONS  of its network in a minute, which sc1 tracks.
--- A client that goes beyond a limit of its own is disconnected. One whose address has subscribed too often waits. With the variable
+-- A client that goes beyond a limit of its own is disconnected. One whose address has subscribed too often waits, and so does one while others
+-- subscribe. With the variable
 -- sess.unlimited it is not limited.
 
 local bytes = require("channel").bytes
@@ -20,9 +21,12 @@ local ends, frame = mqtt.ends, mqtt.frame
 local LARGEST_FILTERS = 8192
 -- A packet costs 1, and 1 more for each UNIT of bytes. A client can spend BURST at once, and PER_SECOND for ever.
 local UNIT, BURST, PER_SECOND = 128, 256, 4
+-- Of its address, so many subscriptions in a minute pass at once. Others, of all addresses together, take turns of so many seconds: for each, a
+-- broker can be busy for some milliseconds with retained messages.
+local AT_ONCE, TURN = 2, 0.04
 -- Milliseconds until a client that waits is looked at again. The moment has to be set anew each time, or HAProxy would go on without a pause
 -- when it has passed: for clients that wait no more, it is days away.
-local PAUSE, DAYS = 500, 1 << 30
+local PAUSE, TURN_PAUSE, DAYS = 500, 50, 1 << 30
 
 local CONNECT, SUBSCRIBE, UNSUBSCRIBE = 1, 8, 10
 -- PUBLISH and what acknowledges it, PINGREQ, DISCONNECT, AUTH
@@ -36,10 +40,12 @@ end
 
 local Client = {id = "mqtt-limits"}
 Client.__index = Client
+-- When the next turn is
+local next_turn = 0
 
 function Client:new()
     local client = {most_levels = self.most_levels, most_subscriptions = self.most_subscriptions, framed = self.framed}
-    client.waits, client.left = false, ""
+    client.left = ""
     client.filters, client.bytes = {}, 0
     -- A tree of levels, each with the number of filters that go through it, and how many levels it has
     client.tree, client.levels = {}, 0
@@ -111,8 +117,16 @@ function Client:may_subscribe(txn, count)
     for counter, most in ipairs(self.most_subscriptions) do
         -- An address that no table has room for is not counted.
         if (txn.f:sc_gpc0_rate(counter - 1) or 0) >= most then
+            self.pause = PAUSE
             return false
         end
+    end
+    self.pause = TURN_PAUSE
+    if (txn.f:sc_gpc0_rate(0) or AT_ONCE) >= AT_ONCE then
+        if seconds() < next_turn then
+            return false
+        end
+        next_turn = seconds() + TURN * count
     end
     for counter = 0, 1 do
         for _ = 1, count do
@@ -299,14 +313,15 @@ function Client:tcp_payload(txn, channel)
     if changed and channel:set(out .. left) < 0 then
         error("no room")
     end
-    if waits and not self.waits then
+    if waits and self.pause == PAUSE and not self.is_held_back then
         self:held_back(txn, "subscriptions")
     end
+    self.is_held_back = waits and self.pause == PAUSE
     if waits or self.has_waited then
-        filter.wake_time(waits and PAUSE or DAYS)
+        filter.wake_time(waits and self.pause or DAYS)
         self.has_waited = true
     end
-    self.waits, self.left, self.has_forwarded = waits, left, self.has_forwarded or #out > 0
+    self.left, self.has_forwarded = left, self.has_forwarded or #out > 0
     return #out
 end
 
