@@ -38,7 +38,8 @@ ROWS: dict[str, list[Row]] = {}
 
 def in_container(name: str, *command: str) -> str:
     """Run a command in a container, and return what it says."""
-    return subprocess.run(["docker", "exec", name, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
+    command = ("docker", "exec", name, *command)
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, errors="replace", check=True).stdout
 
 
 @functools.cache
@@ -132,8 +133,7 @@ class Battle:
         self._sources6 = add_addresses(
             self._attacker, [IPV6.format(network=1, host=number) for number in range(1, 65)], 48
         )
-        [newcomers] = last_addresses(self._public, 80, 1)
-        public, watch = {"watch": False, "source": newcomers}, {"watch": True}
+        public, watch = {"watch": False, "sources": last_addresses(self._public, 80, 64)}, {"watch": True}
         self._parts = [
             self._part(self._firehose, ".observer"),
             self._part(self._core, ".publisher"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 import typing as t
 
@@ -104,12 +105,12 @@ async def newcomer(listener: Listener, source: str | None) -> None:
             connection.vanish()
 
 
-async def newcomers(listener: Listener, source: str | None, delay: float) -> None:
-    """One after the other begins, whether the one before has been served or not."""
+async def newcomers(listener: Listener, sources: t.Iterator[str], delay: float) -> None:
+    """One after the other begins, from an address of its own, whether the one before has been served or not."""
     tasks: set[asyncio.Task[None]] = set()
     await asyncio.sleep(delay)
     while True:
-        tasks.add(task := asyncio.create_task(newcomer(listener, source)))
+        tasks.add(task := asyncio.create_task(newcomer(listener, next(sources))))
         task.add_done_callback(tasks.discard)
         await asyncio.sleep(NEWCOMER_EVERY)
 
@@ -121,8 +122,9 @@ def parts(told: t.Mapping[str, t.Any]) -> list[t.Coroutine[t.Any, t.Any, None]]:
         login = target.watcher
         return [Reader("watcher", login.listener, target.watched, login).run()]
     found = [Reader(str(listener), listener, ["#"]).run() for listener in target.listeners]
+    sources = itertools.cycle(told["sources"])
     for place, listener in enumerate(target.listeners):
-        found.append(newcomers(listener, told["source"], NEWCOMER_EVERY * (place + 1) / (len(target.listeners) + 1)))
+        found.append(newcomers(listener, sources, NEWCOMER_EVERY * (place + 1) / (len(target.listeners) + 1)))
     return found
 
 
