@@ -26,7 +26,7 @@ local UNIT, BURST, PER_SECOND = 128, 256, 4
 local AT_ONCE, TURN = 2, 0.04
 -- Milliseconds until a client that waits is looked at again. The moment has to be set anew each time, or HAProxy would go on without a pause
 -- when it has passed: for clients that wait no more, it is days away.
-local PAUSE, TURN_PAUSE, DAYS = 500, 50, 1 << 30
+local PAUSE, TURN_PAUSE, DAYS = 500, 200, 1 << 30
 
 local CONNECT, SUBSCRIBE, UNSUBSCRIBE = 1, 8, 10
 -- PUBLISH and what acknowledges it, PINGREQ, DISCONNECT, AUTH
@@ -45,7 +45,7 @@ local next_turn = 0
 
 function Client:new()
     local client = {most_levels = self.most_levels, most_subscriptions = self.most_subscriptions, framed = self.framed}
-    client.left = ""
+    client.left, client.forwarded = "", 0
     client.filters, client.bytes = {}, 0
     -- A tree of levels, each with the number of filters that go through it, and how many levels it has
     client.tree, client.levels = {}, 0
@@ -280,10 +280,10 @@ function Client:read(channel)
     if (size - #known) // UNIT > BURST and not self.unlimited then
         ends("packets")
     end
-    if not self.has_forwarded then
+    if self.forwarded == 0 then
         return channel:data()
     end
-    return known .. (bytes(channel, #known, size) or ends("no room"))
+    return known .. (bytes(channel, #known, size, self.forwarded) or ends("no room"))
 end
 
 -- What the broker gets, what is left, whether that waits, and whether the buffer has other data.
@@ -321,7 +321,7 @@ function Client:tcp_payload(txn, channel)
         filter.wake_time(waits and self.pause or DAYS)
         self.has_waited = true
     end
-    self.left, self.has_forwarded = left, self.has_forwarded or #out > 0
+    self.left, self.forwarded = left, self.forwarded + #out
     return #out
 end
 
