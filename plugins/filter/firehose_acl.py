@@ -11,7 +11,7 @@ version_added: 1.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - A publisher writes its own topics, a reader and the public read theirs and their leaves of C($SYS).
-positional: readers, public_topics, public_sys
+positional: readers, public_topics, public_sys, private
 options:
   _input:
     description: The publishers of a firehose.
@@ -33,6 +33,11 @@ options:
     type: list
     elements: str
     default: []
+    version_added: 3.0.0
+  private:
+    description: The topic that a publisher both writes and reads, by the publisher's name.
+    type: dict
+    default: {}
     version_added: 3.0.0
 """
 

@@ -171,6 +171,8 @@ def main() -> t.NoReturn:
         if "problem" in answer:
             told = put_back(module, instances[number + 1 :])
             module.fail_json(msg="\n".join([answer["problem"], *told]), changed=any(map(is_changed, brokers)))
+        for warning in answer.pop("warnings", []):
+            module.warn(warning)
         # Programs of earlier versions do not tell the first two.
         answer = {"reasons": [], "daemon_reload": False, **answer}
         brokers.append({"instance": instance, **answer, "problem": pending(answer)})

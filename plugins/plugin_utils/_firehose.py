@@ -33,8 +33,11 @@ def accounts(entries: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
     return [{key: entry[key] for key in ACCOUNT_KEYS if entry.get(key) is not None} for entry in entries]
 
 
-def _user(entry: Entry, access: str, topics: t.Iterable[str]) -> dict[str, t.Any]:
-    rules = [{"topic": topic, "access": access} for topic in topics]
+def _rules(access: str, topics: t.Iterable[str]) -> list[dict[str, str]]:
+    return [{"topic": topic, "access": access} for topic in topics]
+
+
+def _user(entry: Entry, rules: list[dict[str, str]]) -> dict[str, t.Any]:
     return {"name": entry["name"], "state": entry.get("state", "present"), "rules": rules}
 
 
@@ -47,14 +50,22 @@ def acl(
     readers: t.Iterable[Entry],
     public_topics: t.Sequence[str] = (),
     public_sys: t.Sequence[str] = (),
+    private: t.Mapping[str, str] | None = None,
 ) -> dict[str, t.Any]:
-    """The rules: a publisher writes its own topics, a reader and the public read theirs and their leaves of $SYS."""
+    """The rules: a publisher writes its own topics, a reader and the public read theirs and their leaves of $SYS.
+
+    A publisher may have a private topic, which it reads as well.
+    """
+    own = {name: _rules("readwrite", [topic]) for name, topic in (private or {}).items()}
     readable_by_all = _readable({"topics": public_topics, "sys": public_sys})
     return {
-        "anonymous": [{"topic": topic, "access": "read"} for topic in readable_by_all],
+        "anonymous": _rules("read", readable_by_all),
         "users": [
-            *(_user(publisher, "write", publisher.get("topics") or []) for publisher in publishers),
-            *(_user(reader, "read", _readable(reader)) for reader in readers),
+            *(
+                _user(one, [*_rules("write", one.get("topics") or []), *own.get(str(one["name"]), [])])
+                for one in publishers
+            ),
+            *(_user(reader, _rules("read", _readable(reader))) for reader in readers),
         ],
         # A pattern would be a right of everybody.
         "patterns": [],

@@ -18,12 +18,14 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _private_k
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
 LEAST = {
     "germqtt_max_payload": 0,
+    "germqtt_republish_max": 0,
     "germqtt_store_max_mib": 1,
     "germqtt_store_max_days": 0.0001,
     "germqtt_connect_timeout": 0,
     "germqtt_settle": 0,
 }
 LARGEST_PACKET = 268435455  # of MQTT
+MOST_REPUBLISHED = 100_000
 
 
 def host_key_problem(host_key: str) -> str | None:
@@ -100,6 +102,8 @@ def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield f"{name}: {variables[name]} is less than {least}"
     if variables["germqtt_max_payload"] > LARGEST_PACKET:
         yield f"germqtt_max_payload: {variables['germqtt_max_payload']} is more than {LARGEST_PACKET}"
+    if variables["germqtt_republish_max"] > MOST_REPUBLISHED:
+        yield f"germqtt_republish_max: {variables['germqtt_republish_max']} is more than {MOST_REPUBLISHED}"
 
 
 def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> list[str]:

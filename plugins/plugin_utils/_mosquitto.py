@@ -37,6 +37,7 @@ MEMORY_IS = "has to be a number of bytes, with K, M, G or T behind it or a perce
 LEAST_KEEPALIVE = 10
 # The smallest and the largest value of each variable that is a number; None is no limit.
 RANGES: dict[str, tuple[int, int | None]] = {
+    "mosquitto_autosave_changes": (1, None),
     "mosquitto_autosave_interval": (0, None),
     "mosquitto_hash_iterations": (1, _accounts.MAX_ITERATIONS),
     "mosquitto_limit_nofile": (64, None),
@@ -56,6 +57,7 @@ ROLE_OPTIONS = {
     "allow_anonymous",
     "allow_duplicate_messages",
     "autosave_interval",
+    "autosave_on_changes",
     "bind_address",
     "connection",
     "connection_messages",
@@ -79,6 +81,9 @@ ROLE_OPTIONS = {
     "persistence_file",
     "persistence_location",
     "persistent_client_expiration",
+    "plugin_opt_db_file",
+    "plugin_opt_flush_period",
+    "plugin_opt_sync",
     "port",
     "protocol",
     "queue_qos0_messages",
@@ -372,6 +377,15 @@ def value_problems(variables: Variables) -> t.Iterator[str]:
         yield "mosquitto_umask: has to be four octal digits in quotes, such as '0027'"
 
 
+def persistence_problems(variables: Variables, version: tuple[int, ...]) -> t.Iterator[str]:
+    """A way to store messages that the installed broker does not have."""
+    if variables["mosquitto_persistence_method"] == "sqlite" and version and version < (2, 1):
+        yield (
+            f"mosquitto_persistence_method: Mosquitto {'.'.join(map(str, version))} has no SQLite plugin; that is part of 2.1."
+            " Use periodic or changes"
+        )
+
+
 def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
     """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
 
@@ -400,6 +414,7 @@ def _broker_problems(variables: Variables, number: tuple[int, ...]) -> list[str]
     users = variables["mosquitto_users"]
     return [
         *value_problems(variables),
+        *persistence_problems(variables, number),
         *listener_problems(variables["mosquitto_listeners"], number),
         *_accounts.user_problems(users, "mosquitto_users"),
         *hash_problems(users, "mosquitto_users", number),

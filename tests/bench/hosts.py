@@ -77,7 +77,9 @@ def containers(names: t.Sequence[str], gerrit: bool = True) -> t.Iterator[None]:
             image = "opendev-firehose/gerrit" if name == "gerrit" else IMAGE
             start(name, image, "/lib/systemd/systemd", options=LIKE_A_HOST)
         for name in booted:
-            in_container(name, "systemctl", "is-system-running", "--wait")  # fails unless it is "running"
+            # systemd opens this socket some moments after the container's start. The command fails unless it is "running".
+            wait = "until test -S /run/systemd/private; do sleep 0.1; done; exec systemctl is-system-running --wait"
+            in_container(name, "sh", "-c", wait)
         yield
     finally:
         say("removing the containers")

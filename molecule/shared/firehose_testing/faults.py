@@ -95,6 +95,15 @@ class EventReader:
                     time.sleep(0.2)
             self._client.loop_start()
 
+    @contextlib.contextmanager
+    def hanging(self) -> t.Iterator[None]:
+        """Stay connected and read nothing, so that events are on their way until the broker or this ends."""
+        self._client.loop_stop()
+        try:
+            yield
+        finally:
+            self._client.loop_start()
+
     def _on_message(self, _client: t.Any, _data: t.Any, message: paho.MQTTMessage) -> None:
         with self._lock:
             self._messages.append((time.time(), message.topic, json.loads(message.payload)))
@@ -144,6 +153,35 @@ class Bench:
         """
         numbers = {name: int(number) for number, name in re.findall(r"(\d+) ([a-z]+)", self.status())}
         return {"stored": numbers["stored"] - numbers["unusable"], "acknowledged": numbers["acknowledged"]}
+
+    def repeated(self) -> int:
+        """How many events germqtt has published again since the broker had lost them."""
+        return int(re.findall(r"(\d+) repeated", self.status())[0])
+
+    def connections(self) -> int:
+        """How often germqtt has connected to the broker."""
+        return int(
+            self.host.check_output("journalctl --unit germqtt --output cat | grep --count 'broker .* connected$'")
+        )
+
+    def wait_for_end_of(self, connection: int) -> None:
+        """Wait until germqtt has lost a connection to the broker, and perhaps has the next one."""
+        self.wait_until(
+            lambda: "broker connected" not in self.status() or self.connections() > connection,
+            f"the end of connection {connection}",
+            20,
+        )
+
+    def crash(self, *units: str) -> None:
+        """Kill services, and wait until germqtt is connected again."""
+        before = self.host.check_output("systemctl show --property MainPID --value mosquitto")
+        self.host.check_output(f"systemctl kill --signal KILL {' '.join(units)}")
+        self.wait_until(
+            lambda: self.host.check_output("systemctl show --property MainPID --value mosquitto") not in (before, "0"),
+            "the broker is back",
+            30,
+        )
+        self.wait_until(lambda: self.status().startswith("Gerrit connected; broker connected;"), "germqtt is back", 30)
 
     def wait_until(self, done: t.Callable[[], bool], what: str, timeout: float = SETTLE_TIMEOUT) -> None:
         wait_until(done, what, timeout, lambda: f"germqtt: {self.status()}; {self.journal()}")

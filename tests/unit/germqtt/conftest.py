@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import json
 import sqlite3
@@ -77,6 +78,17 @@ class Session:
     unacknowledged: int = 0
     most_unacknowledged: int = 0
     polite: bool = False
+    clean: bool = True
+    writer: asyncio.StreamWriter | None = None
+
+
+@dataclasses.dataclass
+class Memory:
+    """What a broker saves: the events for subscribers, and of each client that comes back what it has not acknowledged."""
+
+    events: list[Published] = dataclasses.field(default_factory=list)
+    filters: dict[str, str] = dataclasses.field(default_factory=dict)
+    queues: dict[str, dict[int, tuple[str, bytes]]] = dataclasses.field(default_factory=dict)
 
 
 class Packet:
@@ -116,10 +128,14 @@ class Broker:
     pings = True
     # Bytes that it says after CONNACK of its own accord.
     nonsense = b""
+    # Whether clients may publish and read below $germqtt/.
+    allows_markers = allows_reading = True
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self.sessions: list[Session] = []
+        self.memory = Memory()
+        self._saved = Memory()
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Broker:
@@ -144,8 +160,27 @@ class Broker:
             await asyncio.sleep(0.01)
         await self.stop()
 
+    def save(self) -> None:
+        self._saved = copy.deepcopy(self.memory)
+
+    async def crash(self) -> None:
+        """Go away, and come back with what is saved."""
+        await self.stop()
+        self.memory = copy.deepcopy(self._saved)
+        await self.start(self.port)
+
+    async def restart(self) -> None:
+        """Save, go away and come back."""
+        self.save()
+        await self.crash()
+
+    def cut(self) -> None:
+        """End all connections."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session = Session()
+        session = Session(writer=writer)
         self._writers.add(writer)
         try:
             while await self._packet(session, reader, writer):
@@ -171,9 +206,14 @@ class Broker:
             answer = self.welcome[session.version]
             if answer is not None:
                 writer.write(answer + self.nonsense)
+                self._resume(session)
             return answer is None or (answer != b"" and answer[3:4] in (b"\0", b""))
         if kind == 3:
             return self._publish(session, header, packet, size, writer)
+        if kind == 4:
+            self.memory.queues[session.client_id].pop(packet.number(), None)
+        if kind == 8:
+            self._subscribe(session, packet, writer)
         if kind == 12 and self.pings:
             writer.write(b"\xd0\x00")
         session.polite = session.polite or kind == 14
@@ -185,6 +225,7 @@ class Broker:
         if session.version == 5:
             packet.properties()
         session.client_id = packet.field().decode()
+        session.clean = bool(flags & 2)
         if flags & 4:
             if session.version == 5:
                 packet.properties()
@@ -192,6 +233,40 @@ class Broker:
         session.username = packet.field().decode() if flags & 0x80 else None
         session.password = packet.field().decode() if flags & 0x40 else None
         self.sessions.append(session)
+
+    def _resume(self, session: Session) -> None:
+        """A new session begins, or an old one goes on: send what its client has not acknowledged."""
+        if session.clean:
+            self.memory.filters.pop(session.client_id, None)
+            self.memory.queues.pop(session.client_id, None)
+        queue = self.memory.queues.setdefault(session.client_id, {})
+        for number, (topic, payload) in queue.items():
+            self._send(session, number, topic, payload)
+
+    def _subscribe(self, session: Session, packet: Packet, writer: asyncio.StreamWriter) -> None:
+        number = packet.bytes(2)
+        if session.version == 5:
+            packet.properties()
+        self.memory.filters[session.client_id] = packet.field().decode()
+        writer.write(bytes([0x90, 3]) + number + b"\1" if session.version == 4 else bytes([0x90, 4]) + number + b"\0\1")
+
+    @staticmethod
+    def _send(session: Session, number: int, topic: str, payload: bytes) -> None:
+        body = len(topic).to_bytes(2, "big") + topic.encode() + number.to_bytes(2, "big")
+        body += (b"\0" if session.version == 5 else b"") + payload
+        assert len(body) < 128
+        assert session.writer
+        session.writer.write(bytes([0x32, len(body)]) + body)
+
+    def _route(self, session: Session, message: Published) -> None:
+        """Remember a message for those who get it, and send it to the client itself if it has subscribed."""
+        if not message.topic.startswith("$"):
+            self.memory.events.append(message)
+        elif self.allows_reading and message.topic == self.memory.filters.get(session.client_id):
+            queue = self.memory.queues[session.client_id]
+            number = max(queue, default=0) + 1
+            queue[number] = message.topic, message.payload
+            self._send(session, number, message.topic, message.payload)
 
     def _publish(self, session: Session, header: int, packet: Packet, size: int, writer: asyncio.StreamWriter) -> bool:
         topic, qos = packet.field().decode(), header >> 1 & 3
@@ -202,9 +277,11 @@ class Broker:
         session.published.append(message)
         session.unacknowledged += 1
         session.most_unacknowledged = max(session.most_unacknowledged, session.unacknowledged)
-        code = self.answer(message)
+        code = self.answer(message) if self.allows_markers or not topic.startswith("$") else 0x87
         if code == "hang up":
             return False
+        if isinstance(code, int) and code < 0x80:
+            self._route(session, message)
         if isinstance(code, int):
             self.acknowledge(session, writer, number, code)
         return True
@@ -220,8 +297,21 @@ class Broker:
         return [message for session in self.sessions for message in session.published]
 
     def events(self) -> list[t.Any]:
-        """What came on other topics than the status."""
-        return [json.loads(message.payload) for message in self.all if not message.topic.endswith("/germqtt/status")]
+        """What came on other topics than the status, without the markers."""
+        own = ("$", "/germqtt/status")
+        return [
+            json.loads(one.payload)
+            for one in self.all
+            if not (one.topic.startswith(own[0]) or one.topic.endswith(own[1]))
+        ]
+
+    def remembered(self) -> list[int]:
+        """The numbers of the events that subscribers get, in their order, each as often as they get it."""
+        return [
+            json.loads(one.payload)["number"]
+            for one in self.memory.events
+            if not one.topic.startswith("gerrit/germqtt/")
+        ]
 
     def statuses(self) -> list[dict[str, t.Any]]:
         return [json.loads(message.payload) for message in self.all if message.topic.endswith("/germqtt/status")]
@@ -233,7 +323,7 @@ def broker() -> Broker:
     return Broker()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def broker_kind() -> type[Broker]:
     """For others than that."""
     return Broker

@@ -88,13 +88,14 @@ def test_all_options(read):
     found = read(
         text(
             gerrit={"port": "22", "known_hosts": "/hosts"},
-            mqtt={"port": "8883", "tls": "Yes", "ca_file": "/ca", "max_payload": "262144", "project_topics": "yes"},
+            mqtt={"port": "8883", "tls": "Yes", "ca_file": "/ca", "max_payload": "262144", "project_topics": "yes"}
+            | {"republish_max": "7"},
             store={"path": "/store", "max_mib": "1", "max_days": "0.5", "fsync": "on"},
         )
     )
     assert (found.gerrit.port, found.gerrit.known_hosts) == (22, pathlib.Path("/hosts"))
     assert (found.mqtt.port, found.mqtt.tls, found.mqtt.ca_file) == (8883, True, pathlib.Path("/ca"))
-    assert (found.mqtt.max_payload, found.mqtt.project_topics) == (262144, True)
+    assert (found.mqtt.max_payload, found.mqtt.project_topics, found.mqtt.republish_max) == (262144, True, 7)
     assert found.store == config.Store(path=pathlib.Path("/store"), max_mib=1, max_days=0.5, fsync=True)
 
 
@@ -123,6 +124,7 @@ def test_the_qos_of_later_versions_of_germqtt_is_accepted(read, qos):
         ({"mqtt": {"qos": "3"}}, "[mqtt] qos: this has to be between 0 and 2"),
         ({"mqtt": {"qos": "exactly once"}}, "[mqtt] qos: this has to be a whole number"),
         ({"mqtt": {"max_payload": "-1"}}, "[mqtt] max_payload: this has to be between 0 and 2.68435e+08"),
+        ({"mqtt": {"republish_max": "-1"}}, "[mqtt] republish_max: this has to be between 0 and 100000"),
         ({"mqtt": {"tls": SECRET}}, "[mqtt] tls: this has to be yes or no"),
         ({"store": {"fsync": "2"}}, "[store] fsync: this has to be yes or no"),
         ({"store": {"max_mib": "0"}}, "[store] max_mib: this has to be between 1 and 1e+06"),

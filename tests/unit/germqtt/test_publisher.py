@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
+import logging
+import pathlib
 import sqlite3
+import tempfile
 import time
 
 import pytest
-from germqtt import config, publisher, status, store
+from germqtt import config, marker, publisher, status, store
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 NOW = 1_800_000_000.0
 WELCOME_WITH_MAXIMUM = b"\x20\x06\x00\x00\x03\x21\x00"  # and the maximum as a byte
@@ -33,13 +39,16 @@ def quick(monkeypatch):
     """Short delays."""
     for name, value in {"FIRST_DELAY": 0.01, "LONGEST_DELAY": 0.05, "END_TIMEOUT": 0.3, "STATUS_INTERVAL": 0.1}.items():
         monkeypatch.setattr(publisher, name, value)
+    monkeypatch.setattr(marker, "ECHO_TIMEOUT", 0.1)
 
 
 class Running:
     """A publisher at work, with a tick that is not a second."""
 
     def __init__(self, kept: store.Store, broker, **changed) -> None:
-        options = config.Mqtt(**{"hostname": "127.0.0.1", "port": broker.port, "topic": "gerrit", **changed})
+        options = config.Mqtt(
+            **{"hostname": "127.0.0.1", "port": broker.port, "topic": "gerrit", "republish_max": 0, **changed}
+        )
         self.kept, self.status = kept, status.Status(kept)
         self.publisher = publisher.Publisher(options, kept, self.status)
 
@@ -555,3 +564,287 @@ def test_a_full_disk_stops_nothing(kept, broker, full_disk):
         assert [event["number"] for event in broker.events()] == list(range(300))
 
     play(scenario)
+
+
+# ---- what the broker had acknowledged and lost ------------------------------------------------------------------------
+
+MOST = 40
+
+
+def running(kept: store.Store, broker, **changed) -> Running:
+    return Running(kept, broker, **{"republish_max": MOST, **changed})
+
+
+async def publish(run: Running, broker, *numbers: int) -> None:
+    """Publish events, and wait until the broker remembers them, and that they came."""
+    run.kept.add(lines(*numbers), NOW)
+    run.publisher.pump()
+    await remembered(run, broker)
+
+
+async def remembered(run: Running, broker) -> None:
+    def done() -> bool:
+        queue = broker.memory.queues.get(run.kept.client_id(), {})
+        markers = [payload for _topic, payload in queue.values()]
+        return not run.kept.waiting and markers == [f"{run.kept.client_id()} {run.kept.number}".encode()]
+
+    await run.until(done)
+
+
+def came(broker) -> list[int]:
+    """The numbers of all events that came, lost ones too."""
+    return [
+        found for one in broker.all if (found := number(one) if not one.topic.startswith("$") else None) is not None
+    ]
+
+
+@pytest.mark.parametrize("version", [5, 4])
+def test_what_a_crash_lost_comes_again_before_anything_newer(kept, broker, caplog, version):
+    if version == 4:
+        broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
+
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            await publish(run, broker, *range(10))
+            broker.save()
+            await publish(run, broker, *range(10, 15))
+            await publish(run, broker, *range(15, 20))
+            kept.add(lines(20, 21), NOW)
+            await broker.crash()
+            await remembered(run, broker)
+        assert broker.remembered() == list(range(22))
+        assert sorted(came(broker)) == sorted([*range(22), *range(10, 20)])
+        assert (kept.count("acknowledged"), kept.count("repeated")) == (22, 10)
+
+    play(scenario)
+    assert "the broker may have lost events that it had acknowledged: 10 are published again" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["restart", "cut", "cut and restart"])
+def test_after_a_restart_or_a_cut_network_nothing_comes_twice(kept, broker, fault):
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            for start in range(0, 30, 10):
+                await publish(run, broker, *range(start, start + 10))
+                sessions = len(broker.sessions)
+                if "cut" in fault:
+                    broker.cut()
+                if "restart" in fault:
+                    await broker.restart()
+                await run.until(lambda before=sessions: len(broker.sessions) > before and run.publisher._connection)
+        assert came(broker) == broker.remembered() == list(range(30))
+        assert kept.count("repeated") == 0
+
+    play(scenario)
+
+
+def test_a_crash_that_lost_nothing_repeats_nothing(kept, broker):
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            await publish(run, broker, *range(10))
+            broker.save()
+            await broker.crash()
+            await publish(run, broker, 10)
+        assert came(broker) == list(range(11))
+
+    play(scenario)
+
+
+def test_what_came_again_and_is_saved_does_not_come_a_third_time(kept, broker):
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            await publish(run, broker, *range(5))
+            await broker.crash()
+            await remembered(run, broker)
+            broker.save()
+            await broker.crash()
+            await publish(run, broker, 5)
+        assert came(broker) == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("most", [2, 3, MOST, 500])
+def test_no_more_than_so_many_come_again(kept, broker, most):
+    """Those in flight as well, and the last ones."""
+    broker.answer = lambda one: None if one.topic == "gerrit/p/x" and number(one) >= 400 else 0
+
+    async def scenario():
+        kept.add(lines(*range(600)), NOW)
+        async with broker, running(kept, broker, republish_max=most) as run:
+            window = run.publisher._window
+            await run.until(lambda: len(came(broker)) == 400 + window)
+            await run.until(lambda: kept.count("acknowledged") == 400)
+            broker.answer = lambda _message: 0
+            await broker.crash()
+            await remembered(run, broker)
+        again = came(broker)[400 + window :]
+        assert again == list(range(400 + window - min(most, 400 + window), 600))
+        assert broker.remembered() == again
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("how", ["germqtt", "both"])
+def test_a_germqtt_that_ends_knows_it_too(kept, broker, how):
+    path = pathlib.Path(kept._db.execute("PRAGMA database_list").fetchone()[2])
+
+    async def scenario():
+        async with broker:
+            async with running(kept, broker) as run:
+                await publish(run, broker, *range(10))
+            kept.close()
+            if how == "both":
+                await broker.crash()
+            again = store.Store(config.Store(path=path))
+            async with running(again, broker) as run:
+                await publish(run, broker, 10)
+            again.close()
+        assert came(broker) == [*range(10), *(range(10) if how == "both" else []), 10]
+
+    play(scenario)
+
+
+def test_an_answer_that_stays_away_is_not_waited_for_at_the_end(kept, broker):
+    broker.answer = lambda _message: None
+
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            await run.until(lambda: broker.all)
+        assert run.took < 1
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("right", ["allows_markers", "allows_reading"])
+@pytest.mark.parametrize("version", [5, 4])
+def test_without_rights_it_works_as_without_markers_and_says_so_once(kept, broker, caplog, right, version):
+    if version == 4:
+        broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
+    setattr(broker, right, False)
+
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            for start in range(0, 30, 10):
+                kept.add(lines(*range(start, start + 10)), NOW)
+                await run.until(lambda: not kept.waiting)
+                broker.cut()
+                await run.until(lambda: run.status.broker != "connected")
+        assert came(broker) == list(range(30))
+        assert kept._db.execute("SELECT count(*) FROM waiting").fetchone() == (0,)
+
+    play(scenario)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == [
+        "the broker does not let germqtt publish and read $germqtt/gerrit: what a crash of it loses is lost"
+    ]
+
+
+def test_it_can_be_turned_off(kept, broker):
+    async def scenario():
+        async with broker, running(kept, broker, republish_max=0) as run:
+            kept.add(lines(1), NOW)
+            await run.until(lambda: not kept.waiting)
+        assert not any(one.topic.startswith("$") for one in broker.all)
+        assert broker.sessions[0].clean
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("waiting", [1, 100])
+def test_a_marker_comes_right_behind_events(kept, broker, waiting):
+    """It does not wait for their acknowledgements: what the broker has got by then shall not come twice. It has no more than it wants."""
+    broker.welcome = {5: WELCOME_WITH_MAXIMUM + bytes([20])}
+    broker.answer = lambda one: None if one.topic == "gerrit/p/x" else 0
+
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            await run.until(lambda: broker.statuses() and not run.publisher._sent)
+            run._ticking.cancel()
+            kept.add(lines(*range(waiting)), NOW)
+            run.publisher.pump()
+            await asyncio.sleep(0.1)
+            assert len(came(broker)) == min(waiting, 20)
+            assert broker.all[-1].topic == ("$germqtt/gerrit" if waiting == 1 else "gerrit/p/x")
+            assert broker.sessions[0].most_unacknowledged <= 20
+
+    play(scenario)
+
+
+def test_markers_of_others_and_nonsense_are_of_no_concern(kept, broker):
+    """Another germqtt may have the same topic."""
+
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            await publish(run, broker, *range(5))
+            queue = broker.memory.queues[kept.client_id()]
+            for index, payload in enumerate([b"another 99", b"\xff", b"", kept.client_id().encode(), b"another probe"]):
+                queue[100 + index] = "$germqtt/gerrit", payload
+            broker.save()
+            for index in range(5):
+                del queue[100 + index]
+            await publish(run, broker, 5)
+            await broker.crash()
+            await remembered(run, broker)
+        assert broker.remembered() == list(range(6))
+
+    play(scenario)
+
+
+def test_a_status_makes_mosquitto_2_0_save_in_time(kept, broker):
+    """It saves for a retained message: so one comes before more is at stake than is kept."""
+
+    async def scenario():
+        async with broker, running(kept, broker, republish_max=200) as run:
+            kept.add(lines(*range(1000)), NOW)
+            await run.until(lambda: not kept.waiting)
+        retained = [one.topic.endswith("/status") for one in broker.all if not one.topic.startswith("$")]
+        between = [len(list(run)) for is_status, run in itertools.groupby(retained) if not is_status]
+        assert max(between) <= 200
+        assert len(between) >= 5
+
+    play(scenario)
+
+
+FAULTS = st.lists(st.sampled_from(["add", "add", "save", "crash", "restart", "cut", "kill"]), max_size=12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(faults=FAULTS)
+def test_whatever_happens_nothing_is_lost_and_little_comes_twice(broker_kind, faults):
+    """The order of what subscribers get is kept but for what comes again."""
+
+    async def scenario(path: pathlib.Path):
+        broker, numbers, allowed = broker_kind(), itertools.count(), 0
+        options = config.Store(path=path)
+        async with broker:
+            kept = store.Store(options)
+            run = await running(kept, broker).__aenter__()
+            for fault in [*faults, "add"]:
+                if fault == "add":
+                    await publish(run, broker, *itertools.islice(numbers, 7))
+                elif fault == "save":
+                    broker.save()
+                elif fault == "kill":
+                    await run.__aexit__()
+                    kept.close()
+                    kept = store.Store(options)
+                    run = await running(kept, broker).__aenter__()
+                elif fault == "cut":
+                    broker.cut()
+                else:
+                    allowed += MOST * (fault == "crash")
+                    await getattr(broker, fault)()
+            await remembered(run, broker)
+            await run.__aexit__()
+            kept.close()
+        total = next(numbers)
+        # Only the last MOST can come again, so what is at stake must not be more.
+        if faults.count("add") * 7 <= MOST - run.publisher._window:
+            assert sorted(set(broker.remembered())) == list(range(total))
+        assert len(came(broker)) - len(set(came(broker))) <= allowed
+        firsts = list(dict.fromkeys(broker.remembered()))
+        assert firsts == sorted(firsts)
+
+    with tempfile.TemporaryDirectory() as folder:
+        play(lambda: scenario(pathlib.Path(folder) / "events.sqlite"))

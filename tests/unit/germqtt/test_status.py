@@ -35,6 +35,7 @@ def test_subscribers_are_told_how_it_does(shown, kept):
         "waiting": 1,
         "stored": 3,
         "acknowledged": 1,
+        "repeated": 0,
         "dropped": 0,
         "unusable": 1,
         "refused": 0,
@@ -54,7 +55,7 @@ def test_systemd_is_told_the_same_in_a_line(shown, kept):
     shown.gerrit, shown.broker = "refuses germqtt: why", status.CONNECTED
     assert shown.line() == (
         "Gerrit refuses germqtt: why; broker connected; last event 2027-01-15T08:00:00Z; "
-        "1 waiting, 1 stored, 0 acknowledged, 0 dropped, 0 unusable, 0 refused, 0 gaps"
+        "1 waiting, 1 stored, 0 acknowledged, 0 repeated, 0 dropped, 0 unusable, 0 refused, 0 gaps"
     )
 
 

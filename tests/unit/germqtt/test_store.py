@@ -121,7 +121,7 @@ def test_a_restart_continues_where_it_was(options, kept):
     again = store.Store(options)
     assert numbers(again) == [2, 3, 4]
     assert (again.waiting, again.last_event, again.client_id()) == (3, NOW, client_id)
-    counts = {"stored": 5, "acknowledged": 1, "dropped": 0, "unusable": 1, "refused": 0, "gaps": 0}
+    counts = {"stored": 5, "acknowledged": 1, "repeated": 0, "dropped": 0, "unusable": 1, "refused": 0, "gaps": 0}
     assert {name: again.count(name) for name in store.COUNTERS} == counts
     again.close()
 
@@ -171,6 +171,102 @@ def test_a_gap_that_the_broker_does_not_take_stays_a_gap(kept):
     kept.put_away(row, "refused")
     assert [gap[:2] for gap in gaps(kept)] == [(NOW, NOW + 1001)]
     assert kept.count("refused") == 0
+
+
+# ---- what the broker may lose ----------------------------------------------------------------------------------------
+
+
+def published(kept: store.Store, *numbers: int, keep: int = 10) -> None:
+    """Events that the broker has acknowledged."""
+    kept.keep = keep
+    kept.add([line(number) for number in numbers], NOW)
+    kept.acknowledge(row.id for row in take_all(kept))
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_what_the_broker_does_not_remember_waits_again_before_anything_newer(options, kept, killed, restart):
+    published(kept, 1, 2, 3)
+    remembered = kept.number
+    published(kept, 4, 5)
+    kept.add([line(6)], NOW)
+    assert (kept.waiting, kept.count("acknowledged"), numbers(kept)) == (1, 5, [6])
+    again = killed(options) if restart else kept
+    assert again.resume(remembered) == 2
+    assert (again.waiting, again.count("acknowledged"), again.count("repeated")) == (3, 3, 2)
+    assert numbers(again) == [4, 5, 6]
+    again.acknowledge(row.id for row in (again.rewind(), take_all(again))[1])
+    assert (again.waiting, again.count("acknowledged")) == (0, 6)
+
+
+def test_nothing_older_than_what_the_broker_remembers_comes_again(kept):
+    published(kept, 1, 2, 3)
+    assert kept.resume(kept.number) == 0
+    assert kept.resume(kept.number - 1) == 1
+    assert numbers(kept) == [3]
+
+
+def test_the_last_ones_are_kept(kept):
+    for number in range(100):
+        published(kept, number, keep=7)
+    assert kept._db.execute("SELECT count(*) FROM waiting").fetchone() == (7,)
+    assert kept.resume(None) == 7
+    assert numbers(kept) == list(range(93, 100))
+
+
+def test_with_nothing_to_keep_the_acknowledged_are_removed(kept):
+    published(kept, 1, 2, keep=5)
+    published(kept, 3, keep=0)
+    assert kept.resume(None) == 0
+    assert kept._db.execute("SELECT count(*) FROM waiting").fetchone() == (0,)
+
+
+def test_what_is_kept_takes_at_most_half_of_the_store(options):
+    kept = small(options)
+    for number in range(20):
+        kept.keep = 1000
+        kept.add([line(number, size=100_000)], NOW)
+        kept.acknowledge(row.id for row in take_all(kept))
+    assert kept.resume(None) == 5
+    kept.close()
+
+
+def test_an_expired_session_is_no_loss(kept, monkeypatch):
+    published(kept, 1, 2)
+    later = store.time.time() + store.FORGOTTEN_AFTER + 1
+    monkeypatch.setattr(store.time, "time", lambda: later)
+    assert kept.resume(None) == 0
+    assert kept.resume(1) == 1
+
+
+def test_numbers_go_on_behind_what_the_broker_remembers(kept):
+    """Also if the store has forgotten them: a marker must never be older than what it is to prove."""
+    kept.resume(50)
+    published(kept, 1)
+    assert kept.number == 51
+
+
+def test_the_gap_in_the_place_of_an_event_has_a_number_of_its_own(kept):
+    kept.keep = 10
+    kept.add([line(1), line(2)], NOW)
+    first, second = kept.take(2)
+    remembered = kept.number
+    gap = kept.put_away(first, "refused")
+    kept.acknowledge([gap.id, second.id])
+    assert kept.resume(remembered) == 1
+    assert numbers(kept) == ["gap"]
+
+
+def test_what_is_kept_is_not_dropped_for_what_waits(options, killed):
+    kept = small(options)
+    published(kept, 1, 2)
+    killed(dataclasses.replace(options, max_days=1.0)).tick(NOW + 86_401)
+    kept.add([line(3)], NOW)
+    again = killed(dataclasses.replace(options, max_days=1.0))
+    again.tick(NOW + 86_401)
+    assert again.count("dropped") == 1
+    assert again.resume(None) == 2
+    assert numbers(again) == [1, 2, "gap"]
+    kept.close()
 
 
 # ---- gaps ------------------------------------------------------------------------------------------------------------
@@ -410,6 +506,18 @@ def test_what_could_not_be_removed_is_not_sent_again(kept, unwritable):
     assert numbers(kept) == list(range(10, 20))
 
 
+def test_what_could_not_be_removed_is_sent_again_if_the_broker_has_lost_it(kept, unwritable):
+    kept.add([line(number) for number in range(20)], NOW)
+    rows = kept.take(10)
+    unwritable.on = True
+    with pytest.raises(sqlite3.OperationalError):
+        kept.acknowledge(row.id for row in rows)
+    kept.resume(kept.number - 3)
+    unwritable.on = False
+    kept.tick(NOW)
+    assert numbers(kept) == list(range(7, 20))
+
+
 def test_a_client_id_is_there_also_on_a_full_disk(kept, unwritable):
     unwritable.on = True
     assert kept.client_id().startswith("germqtt-")
@@ -515,11 +623,22 @@ class Model(RuleBasedStateMachine):
         self.options = config.Store(path=pathlib.Path(self.folder.name) / "events.sqlite")
         self.kept = store.Store(self.options)
         self.number = 0
-        self.waiting: list[bytes] = []
+        # What waits, with the order in which it came.
+        self.came = 0
+        self.waiting: list[tuple[int, bytes]] = []
         self.with_broker: list[store.Row] = []
         self.stored = self.acknowledged = self.gaps = 0
+        # Acknowledged rows with the numbers of their publishing.
+        self.kept.keep = 5
+        self.published: list[tuple[tuple[int, bytes], int]] = []
+        self.numbers: dict[int, int] = {}
         self.heard = False
         self.told = False
+
+    def wait(self, *lines: bytes) -> None:
+        for one in lines:
+            self.came += 1
+            self.waiting.append((self.came, one))
 
     @rule(count=st.integers(0, 3))
     def add(self, count):
@@ -527,7 +646,7 @@ class Model(RuleBasedStateMachine):
         self.number += count
         if lines:
             self.kept.add(lines, NOW + self.number)
-            self.waiting += lines
+            self.wait(*lines)
             self.stored += count
             self.heard = True
 
@@ -545,7 +664,7 @@ class Model(RuleBasedStateMachine):
         if self.told:
             assert self.kept.waiting == before + 1
             self.gaps += 1
-            self.waiting.append(b"gap")
+            self.wait(b"gap")
         self.heard = self.told = True
 
     @rule(most=st.integers(1, 4))
@@ -555,10 +674,11 @@ class Model(RuleBasedStateMachine):
         begin = len(self.with_broker)
         assert there == self.unsent()[:most]
         self.with_broker += rows
+        self.numbers.update({row.id: self.kept.number - len(rows) + index + 1 for index, row in enumerate(rows)})
         assert len(self.with_broker) == begin + len(there)
 
     def unsent(self) -> list[bytes]:
-        return self.waiting[len(self.with_broker) :]
+        return [one for _order, one in self.waiting[len(self.with_broker) :]]
 
     @rule(data=st.data())
     def acknowledge(self, data):
@@ -566,8 +686,21 @@ class Model(RuleBasedStateMachine):
             some = data.draw(st.lists(st.sampled_from(range(len(self.with_broker))), unique=True))
             self.kept.acknowledge([self.with_broker[index].id for index in some])
             self.acknowledged += sum(not self.with_broker[index].gap for index in some)
+            self.published += [(self.waiting[index], self.numbers[self.with_broker[index].id]) for index in some]
+            self.published = self.published[-self.kept.keep :]
             for index in sorted(some, reverse=True):
                 del self.with_broker[index], self.waiting[index]
+
+    @rule(back=st.integers(0, 8))
+    def resume(self, back):
+        """The broker remembers all but the last ones."""
+        self.rewind()
+        found = max(self.kept.number - back, 0)
+        again = [one for one in self.published if one[1] > found]
+        assert self.kept.resume(found) == len(again)
+        self.published = [one for one in self.published if one[1] <= found]
+        self.waiting = sorted(self.waiting + [one[0] for one in again])
+        self.acknowledged -= sum(one[0][1] != b"gap" for one in again)
 
     @rule()
     def rewind(self):
@@ -582,6 +715,7 @@ class Model(RuleBasedStateMachine):
     def reopen(self):
         self.kept.close()
         self.kept = store.Store(self.options)
+        self.kept.keep = 5
         self.with_broker = []
         self.told = self.heard
 
@@ -594,7 +728,9 @@ class Model(RuleBasedStateMachine):
     def teardown(self):
         if hasattr(self, "kept"):
             self.kept.rewind()
-            assert [row.line if not row.gap else b"gap" for row in take_all(self.kept)] == self.waiting
+            assert [row.line if not row.gap else b"gap" for row in take_all(self.kept)] == [
+                one for _, one in self.waiting
+            ]
             self.kept.close()
             self.folder.cleanup()
 

@@ -112,6 +112,56 @@ def test_systemd_reads_a_unit_that_was_put_back(instance, monkeypatch):
     assert read == [before]
 
 
+PLUGIN = "plugin /usr/lib/mosquitto_persist_sqlite.so\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "converts"), [("", PLUGIN, True), (PLUGIN, "", True), (PLUGIN, PLUGIN, False)]
+)
+def test_what_was_stored_meanwhile_goes_back_too(instance, monkeypatch, before, after, converts):
+    """The unit that is put back may be of a version that converts nothing."""
+    text = instance.config.read_text(encoding="utf-8")
+    instance.config.write_text(before + text, encoding="utf-8")
+    give(instance)
+    change = Transaction(instance, 1)
+    kept = change.sets.live()
+    instance.config.write_text(after + text, encoding="utf-8")
+    wanted = sets.find(instance)
+    told = []
+    monkeypatch.setattr(change.service, "convert_store", lambda: told.append("convert"))
+    monkeypatch.setattr(change, "_do", lambda action, *_arguments: told.append(action))
+    assert change._go_back(kept, "restart", wanted) == "It serves with its previous configuration again."
+    assert told == ["convert"] * converts + ["restart"]
+
+
+def test_a_store_that_cannot_be_converted_back_is_told(instance, monkeypatch):
+    give(instance)
+    change = Transaction(instance, 1)
+    found = sets.find(instance)
+    wanted = changed(found, instance.config, f"{PLUGIN}{found.text}".encode())
+
+    def fail():
+        raise Problem("No space left on device")
+
+    monkeypatch.setattr(change.service, "convert_store", fail)
+    monkeypatch.setattr(change, "_do", lambda *_arguments: None)
+    said = change._go_back(change.sets.live(), "restart", wanted)
+    assert said == "Nor does it serve with its previous configuration: No space left on device"
+
+
+def test_a_damaged_file_is_warned_of_until_somebody_removes_it(instance, monkeypatch, tmp_path):
+    text = instance.config.read_text(encoding="utf-8")
+    instance.config.write_text(f"persistence true\npersistence_location {tmp_path}/\n{text}", encoding="utf-8")
+    give(instance)
+    change = undisturbed(instance, monkeypatch)
+    monkeypatch.setattr(change, "_action", lambda *_arguments: "")
+    assert change.run(check=True).warnings == []
+    file = tmp_path / "mosquitto.db.damaged-20300101T000000Z"
+    file.touch()
+    [warning] = change.run(check=True).warnings
+    assert warning.startswith(str(file))
+
+
 def test_check_mode_touches_nothing(instance, monkeypatch):
     give(instance)
     change = undisturbed(instance, monkeypatch)

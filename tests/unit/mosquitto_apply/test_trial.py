@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from mosquitto_apply import trial
+import pytest
+from mosquitto_apply import sets, trial
 
 
 def test_names_of_the_host_in_any_encoding(tmp_path, monkeypatch):
@@ -19,3 +20,11 @@ def test_names_of_the_host_in_any_encoding(tmp_path, monkeypatch):
     assert told == [("mount", "--bind", str(tmp_path / "trial"), str(tmp_path / "etc"))]
     trial._names({"localhost": ["127.0.0.1"]})
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("line", ["persistence_location {}/", "plugin_opt_db_file {}/mosquitto.sqlite3"])
+def test_what_a_broker_stores_is_hidden_from_a_trial(instance, tmp_path, line):
+    folder = tmp_path / "stored"
+    folder.mkdir()
+    instance.config.write_text(f"persistence true\n{line.format(folder)}\n", encoding="utf-8")
+    assert folder in trial._writable_folders(sets.find(instance))

@@ -24,7 +24,6 @@ GOOD = [
     Change("no word of connections", {"mosquitto_connection_messages": False}, action=RELOAD),
     Change("another interval of $SYS", {"mosquitto_sys_interval": 5}, action=RELOAD),
     Change("sessions that end sooner", {"mosquitto_persistent_client_expiration": "2h"}, action=RELOAD),
-    Change("another interval of saving", {"mosquitto_autosave_interval": 60}, action=RELOAD),
     Change(
         "a renewed certificate",
         before=f"{KEEP} && {RENEW}",

@@ -41,6 +41,19 @@ def test_acl():
     }
 
 
+def test_a_private_topic_is_of_its_publisher_alone():
+    other = {"name": "other", "topics": ["#"]}
+    rules = _firehose.acl([GERMQTT, other], [{"name": "monitor"}], ["#"], private={"germqtt": "$germqtt/gerrit"})
+    assert {user["name"]: user["rules"] for user in rules["users"]} == {
+        "germqtt": [
+            {"topic": "gerrit/#", "access": "write"},
+            {"topic": "$germqtt/gerrit", "access": "readwrite"},
+        ],
+        "other": [{"topic": "#", "access": "write"}],
+        "monitor": [{"topic": "#", "access": "read"}],
+    }
+
+
 def test_acl_of_the_public():
     assert _firehose.acl([], [], ["#"], ["broker/clients/connected"]) == {
         "anonymous": [

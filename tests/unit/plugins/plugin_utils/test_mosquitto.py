@@ -341,3 +341,25 @@ def test_a_line_break_is_refused_wherever_it_is_and_not_quoted(problems, line_br
     (problem,) = problems(mosquitto_bridges=[bridge])
     assert problem.startswith("mosquitto_bridges[0].password: ")
     assert "secret" not in problem
+
+
+@pytest.mark.parametrize(("version", "wrong"), [("2.0.21-1", True), ("2.1.2-3", False), ("", False)])
+def test_the_sqlite_plugin_is_part_of_2_1(problems, version, wrong):
+    found = problems(version, mosquitto_persistence_method="sqlite")
+    assert [problem.partition(":")[0] for problem in found] == ["mosquitto_persistence_method"] * wrong
+    assert problems(version, mosquitto_persistence_method="auto") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mosquitto_persistence_method", "wal"), ("mosquitto_persistence_sync", "off"), ("mosquitto_autosave_changes", 0)],
+)
+def test_values_of_persistence_that_do_not_exist(problems, name, value):
+    (problem,) = problems(**{name: value})
+    assert problem.startswith(name)
+
+
+@pytest.mark.parametrize("option", ["plugin_opt_db_file", "plugin_opt_sync", "plugin_opt_flush_period"])
+def test_options_of_the_sqlite_plugin_are_the_roles(problems, option):
+    (problem,) = problems("2.1.2-3", mosquitto_options={option: "1"})
+    assert problem.startswith(f"mosquitto_options.{option}: ")

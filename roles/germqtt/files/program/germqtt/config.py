@@ -21,6 +21,7 @@ BOUNDS = {
     "keepalive": (5, 65535),
     "qos": (0, 2),
     "max_payload": (0, 268_435_455),
+    "republish_max": (0, 100_000),
     "max_mib": (1, 1_000_000),
     "max_days": (0.0001, 36500),
 }
@@ -60,6 +61,8 @@ class Mqtt:
     qos: int = 1
     # The largest payload in bytes, where the broker accepts less than it announces. 0 is no limit.
     max_payload: int = 0
+    # How many events at most come again after a crash of the broker. 0: none, and what it lost is lost.
+    republish_max: int = 1000
     # Also look for an event's project where germqtt 0.1.0 does not.
     project_topics: bool = False
 

@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import socket
 import ssl
 import typing as t
 
 import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from . import config
 
@@ -29,6 +33,9 @@ PUBACK_REASONS = {
     0x97: "Quota exceeded",
     0x99: "Payload format invalid",
 }
+FIRST_FAILURE = 0x80
+# Seconds that the broker keeps germqtt's session for, with its marker.
+SESSION_EXPIRY = 24 * 60 * 60
 LARGEST_PACKET = 268435455 + 5  # MQTT's longest body and its header
 
 
@@ -41,9 +48,18 @@ class RefusedError(Exception):
 
 
 class _Client(paho.Client):
-    """Reads the reason code of PUBACK itself: paho 1.6 does not pass it on, and paho 2 fails at 0x95."""
+    """Reads the reason code of PUBACK itself: paho 1.6 does not pass it on, and paho 2 fails at 0x95.
+
+    It acknowledges a message when it is told to, which paho 1.6 cannot.
+    """
 
     puback_code = 0
+
+    def _send_puback(self, mid: int) -> t.Any:
+        return paho.MQTT_ERR_SUCCESS
+
+    def acknowledge(self, mid: int) -> None:
+        super()._send_puback(mid)
 
     def _handle_pubackcomp(self, cmd: t.Any) -> t.Any:
         packet = self._in_packet
@@ -71,6 +87,9 @@ class Connection:
     def __init__(self, options: config.Mqtt, client_id: str, protocol: int) -> None:
         self._options = options
         made = {"client_id": client_id, "protocol": protocol, "reconnect_on_failure": False}
+        self._has_properties = protocol == paho.MQTTv5
+        if not self._has_properties:
+            made["clean_session"] = not options.republish_max
         if hasattr(paho, "CallbackAPIVersion"):
             self._client = _Client(paho.CallbackAPIVersion.VERSION2, **made)
         else:
@@ -88,8 +107,9 @@ class Connection:
         self.receive_maximum = 65535
         # The largest packet in bytes that the broker accepts, as far as it announces that.
         self.maximum_packet = LARGEST_PACKET
-        self._has_properties = protocol == paho.MQTTv5
         self.on_acknowledged: t.Callable[[int, int, str], None] = lambda _number, _code, _reason: None
+        self.on_message: t.Callable[[int, bytes], None] = lambda _number, _payload: None
+        self._client.on_message = lambda _client, _data, message: self.on_message(message.mid, message.payload)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = lambda _client, _data, *about: self.end(f"hung up: {_why(about)}")
         self._client.on_publish = self._on_publish
@@ -100,6 +120,8 @@ class Connection:
         if self._closed:
             sock.close()
             raise ConnectionAbortedError
+        # Else an event waits until the broker has confirmed the packet before it, which it does late if it has no answer.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(self, _client: t.Any, _data: t.Any, _flags: t.Any, reason: t.Any, properties: t.Any = None) -> None:
         self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
@@ -115,8 +137,12 @@ class Connection:
         client, loop = self._client, asyncio.get_running_loop()
         client.will_set(will_topic, will, qos=1, retain=True)
         where = self._options.hostname, self._options.port, self._options.keepalive
+        session: dict[str, t.Any] = {}
+        if self._options.republish_max and self._has_properties:
+            session = {"clean_start": False, "properties": Properties(PacketTypes.CONNECT)}
+            session["properties"].SessionExpiryInterval = SESSION_EXPIRY
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            await loop.run_in_executor(None, client.connect, *where)
+            await loop.run_in_executor(None, functools.partial(client.connect, *where, **session))
             self._serve()
             await asyncio.wait([self._answer, self.ended], return_when=asyncio.FIRST_COMPLETED)
         if not self._answer.done():
@@ -161,6 +187,13 @@ class Connection:
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
         """Send at QoS 1; return the number by which the broker will acknowledge the message."""
         return self._client.publish(topic, payload, qos=1, retain=retain).mid
+
+    def subscribe(self, topic: str) -> None:
+        """Have messages at QoS 1, which on_message gets and acknowledge() acknowledges."""
+        self._client.subscribe(topic, 1)
+
+    def acknowledge(self, number: int) -> None:
+        self._client.acknowledge(number)
 
     def flush(self) -> None:
         """Write what is there to be written, without waiting for the loop's next turn."""

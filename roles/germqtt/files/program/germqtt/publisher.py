@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Publishes what the store holds, in its order, and removes it when the broker has acknowledged it."""
+"""Publishes what the store holds, in its order, until the broker has acknowledged it; again what the broker lost then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 
 import paho.mqtt.client as paho
 
-from . import backoff, config, connection, events, status, store
+from . import backoff, config, connection, events, marker, status, store
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ ACKNOWLEDGE_TIMEOUT, END_TIMEOUT = 30, 2
 STATUS_INTERVAL = 10
 # So many connections that end with the same event unacknowledged, and it is the event that ends them.
 MOST_STRIKES = 5
-FIRST_FAILURE, NOT_AUTHORIZED, QUOTA_EXCEEDED = 0x80, 0x87, 0x97
+NOT_AUTHORIZED, QUOTA_EXCEEDED = 0x87, 0x97
 # An event that the broker rejects with one of these is rejected at every attempt: topic name, packet size, payload format.
 PERMANENT_FAILURES = (0x90, 0x95, 0x99)
 
@@ -38,9 +38,13 @@ class Publisher:
         self._own = f"{options.topic}/germqtt"
         self._protocol = paho.MQTTv5
         self._connection: connection.Connection | None = None
+        # Part of what may come twice is with the broker unacknowledged; the rest is what the store keeps.
+        self._window = min(WINDOW, max(options.republish_max // 2, 1)) if options.republish_max else WINDOW
+        self._marker: marker.Marker | None = None
+        self._has_complained = False
         self._stopping = asyncio.Event()
-        # What is with the broker, by the number of the message, where None is a status; what it has acknowledged and is
-        # still in the store.
+        # What is with the broker, by the number of the message, where None is a status or a marker; what it has acknowledged
+        # and the store does not know of yet.
         self._sent: dict[int, store.Row | None] = {}
         self._acknowledged: list[int] = []
         self._progress = 0.0
@@ -48,6 +52,7 @@ class Publisher:
         # Whether this connection was of any use.
         self._advanced = False
         self._told, self._last_status, self._untold = 0.0, b"", False
+        self._told_number = 0
 
     async def run(self) -> None:
         """Publish until stop() is called."""
@@ -59,6 +64,8 @@ class Publisher:
                 problem = f"refuses germqtt: {exc}"
                 if exc.speaks_older:
                     self._protocol = paho.MQTTv311
+            except sqlite3.OperationalError as exc:
+                problem = f"has to wait for the store: {exc}"
             except (OSError, ValueError) as exc:
                 problem = f"cannot be reached: {str(exc) or 'there is no answer'}"
             self._status.broker = problem
@@ -73,17 +80,21 @@ class Publisher:
     async def _connected(self, delays: backoff.Backoff) -> str:
         """Connect, and publish until the connection ends; return why it did."""
         current = connection.Connection(self._options, self._store.client_id(), self._protocol)
-        current.on_acknowledged = self._on_acknowledged
+        one = marker.Marker(current, self._options.topic, self._store.client_id())
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
             await current.open(f"{self._own}/status", self._status.will())
             log.info("broker %s:%d connected", self._options.hostname, self._options.port)
-            self._begin(current)
-            stopping = asyncio.create_task(self._stopping.wait())
-            await asyncio.wait([current.ended, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
+            finding = asyncio.create_task(self._find(current, one))
+            await asyncio.wait([finding, current.ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if finding.done():
+                self._begin(current, finding.result())
+                await asyncio.wait([current.ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+            finding.cancel()
             if self._stopping.is_set():
                 await self._end(current)
         finally:
+            stopping.cancel()
             self._connection = None
             current.close(politely=self._stopping.is_set())
         problem = current.ended.result() if current.ended.done() else "disconnected"
@@ -92,8 +103,25 @@ class Publisher:
             delays.reset()
         return problem
 
-    def _begin(self, current: connection.Connection) -> None:
-        self._connection = current
+    async def _find(self, current: connection.Connection, one: marker.Marker) -> marker.Marker | None:
+        """The marker, if this broker lets us have one."""
+        if not self._options.republish_max:
+            return None
+        if await one.find():
+            return one
+        if not self._has_complained and not current.ended.done():
+            log.warning(
+                "the broker does not let germqtt publish and read %s: what a crash of it loses is lost", one.topic
+            )
+            self._has_complained = True
+        return None
+
+    def _begin(self, current: connection.Connection, found: marker.Marker | None) -> None:
+        self._store.keep = self._options.republish_max - self._window if found else 0
+        if found and (again := self._store.resume(found.found)):
+            log.error("the broker may have lost events that it had acknowledged: %d are published again", again)
+        self._connection, self._marker = current, found
+        current.on_acknowledged = self._on_acknowledged
         self._advanced = False
         self._sent.clear()
         self._store.rewind()
@@ -124,14 +152,26 @@ class Publisher:
         current = self._connection
         if not current or current.ended.done() or self._stopping.is_set():
             return
+        self._mark(current)
         while (room := self._room(current)) > 0 and (rows := self._store.take(room)):
             for row in rows:
                 self._publish(current, row)
+        self._mark(current)
         current.flush()
+
+    def _mark(self, current: connection.Connection) -> None:
+        """Publish a marker behind what has been published, as soon as the broker has acknowledged the one before."""
+        one, number = self._marker, self._store.number
+        if one and number > one.sent and self._may_send_own(current):
+            one.sent = number
+            self._send(current, None, one.topic, one.payload(number))
+
+    def _may_send_own(self, current: connection.Connection) -> bool:
+        return None not in self._sent.values() and len(self._sent) < current.receive_maximum
 
     def _room(self, current: connection.Connection) -> int:
         """How many more events the broker may have now. One that is suspected of ending connections goes alone."""
-        window = 1 if self._suspect else min(WINDOW, current.receive_maximum)
+        window = 1 if self._suspect else min(self._window, current.receive_maximum)
         full = sum(len(row.line) for row in self._sent.values() if row) >= WINDOW_BYTES
         return 0 if full else window - len(self._sent)
 
@@ -190,7 +230,7 @@ class Publisher:
             self._refuse(self._connection, row, *self._message(row), reason)
             asyncio.get_running_loop().call_soon(self._flush_and_pump)
             return
-        if code >= FIRST_FAILURE:
+        if code >= connection.FIRST_FAILURE:
             # Rights and quotas may be put right, and nothing is lost until then. Anything else is the event's own fault.
             if code in (NOT_AUTHORIZED, QUOTA_EXCEEDED):
                 self._sent.clear()
@@ -204,7 +244,8 @@ class Publisher:
 
     def _flush_and_pump(self) -> None:
         self._flush()
-        if self._untold:
+        # Mosquitto 2.0 does not save for what is on its way to a client, but for a retained message, with all the rest.
+        if self._untold or (self._marker and self._store.number - self._told_number > self._store.keep // 2):
             self.tell()
         self.pump()
 
@@ -248,8 +289,9 @@ class Publisher:
         current = self._connection
         if not current or current.ended.done() or self._stopping.is_set():
             return
-        self._untold = None in self._sent.values() or len(self._sent) >= current.receive_maximum
+        self._untold = not self._may_send_own(current)
         if not self._untold:
+            self._told_number = self._store.number
             self._told, self._last_status = time.monotonic(), self._status.online()
             self._send(current, None, f"{self._own}/status", self._last_status, retain=True)
             current.flush()

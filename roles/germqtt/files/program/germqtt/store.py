@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The store: every line of the stream waits here, in its order, until the broker has acknowledged it."""
+"""The store: every line of the stream waits here, in its order, until the broker has acknowledged it.
+
+The last ones that it has acknowledged are kept, in case it loses them.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +28,20 @@ DROPPED_TO = 0.95
 TAKEN_BYTES = MIB
 # Pages of 4 KiB that are given back to the file system at a time, once nothing waits.
 FREED_PAGES = 4096
-COUNTERS = ("stored", "acknowledged", "dropped", "unusable", "refused", "gaps")
-# `made` is when Gerrit made the event, as far as the line says so; `gap` tells messages of our own from Gerrit's lines, and
-# theirs are from `made` to `received`.
+COUNTERS = ("stored", "acknowledged", "repeated", "dropped", "unusable", "refused", "gaps")
+# Seconds after which an expired session is no sign that the broker has lost anything.
+FORGOTTEN_AFTER = 24 * 60 * 60
+# `published` has the rows that are acknowledged and kept, with the number of their publishing. `made` is when Gerrit made the event,
+# as far as the line says so; `gap` tells messages of our own from Gerrit's lines, and theirs are from `made` to `received`.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS waiting (
     id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, received REAL NOT NULL, gap INTEGER NOT NULL,
     line BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS published (id INTEGER PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value NOT NULL);
 """
+WAITS = "id NOT IN (SELECT id FROM published)"
 INSERT = "INSERT INTO waiting VALUES (?, ?, ?, ?, ?)"
 
 
@@ -65,11 +72,20 @@ class Store:
         if problem != "ok":
             raise sqlite3.DatabaseError(problem)
         self._db.executescript(SCHEMA)
-        self.waiting, self._bytes = self._db.execute("SELECT count(*), total(length(line)) FROM waiting").fetchone()
+        query = f"SELECT count(*), total(length(line)) FROM waiting WHERE {WAITS}"
+        self.waiting, self._bytes = self._db.execute(query).fetchone()
         self._kept: dict[str, t.Any] = dict(self._db.execute("SELECT name, value FROM kept"))
-        # Rows up to here are with the broker; those that it has acknowledged but that could not be removed yet.
+        # How many acknowledged rows to keep, and these in the order of their numbers, with their sizes.
+        self.keep = 0
+        query = "SELECT id, number, length(line) FROM published JOIN waiting USING (id) ORDER BY number"
+        self._published = {id: (number, size) for id, number, size in self._db.execute(query)}
+        # The number of the row that was published last.
+        self.number = max((number for number, _size in self._published.values()), default=0)
+        # Rows up to here are with the broker, under these numbers; those that it has acknowledged but that could not be
+        # written down yet.
         self._position = 0
-        self._acknowledged: set[int] = set()
+        self._numbers: dict[int, int] = {}
+        self._acknowledged: dict[int, int] = {}
         self.open_gap()
 
     def close(self) -> None:
@@ -178,24 +194,71 @@ class Store:
         with contextlib.closing(self._db.execute(query, [self._position])) as found:
             for row in map(Row._make, found):
                 self._position = row.id
-                if row.id not in self._acknowledged:
+                if row.id not in self._acknowledged and row.id not in self._published:
+                    self._count_as_published(row.id)
                     rows.append(row)
                     size += len(row.line)
                 if len(rows) == most or size >= TAKEN_BYTES:
                     break
         return rows
 
+    def _count_as_published(self, id: int) -> None:
+        self.number += 1
+        self._numbers[id] = self.number
+
     def rewind(self) -> None:
         """What is not acknowledged is not with the broker any more."""
         self._position = 0
+        self._numbers.clear()
 
     def acknowledge(self, ids: t.Iterable[int] = ()) -> None:
-        """The broker has these rows: remove them, and those that could not be removed before."""
-        self._acknowledged.update(ids)
-        if self._acknowledged:
+        """The broker has these rows, and those that could not be written down before: keep the last ones."""
+        self._acknowledged.update((id, self._numbers.pop(id, self.number)) for id in ids)
+        if not self._acknowledged:
+            return
+        published = dict(self._published)
+        with self._transaction():
+            for id, number in self._acknowledged.items():
+                published[id] = number, self._leave(id, "acknowledged")
+            old = self._pop_oldest(published)
+            added = [(id, number) for id, number in self._acknowledged.items() if id in published]
+            self._db.executemany("INSERT INTO published VALUES (?, ?)", added)
+            for table in ("published", "waiting"):
+                self._db.executemany(f"DELETE FROM {table} WHERE id = ?", old)
+            self._kept["acknowledged_at"] = time.time()
+        self._published, self._acknowledged = published, {}
+
+    def _pop_oldest(self, published: dict[int, tuple[int, int]]) -> list[tuple[int]]:
+        """Take the oldest of the published rows away, if they are too many or too large."""
+        size = sum(size for _number, size in published.values())
+        old = []
+        while len(published) > self.keep or size > self._most_bytes // 2:
+            id = next(iter(published))
+            size -= published.pop(id)[1]
+            old.append((id,))
+        return old
+
+    def resume(self, found: int | None) -> int:
+        """The broker remembers what was published up to a number, or nothing: what it had acknowledged since waits again.
+
+        Returns how many rows that are.
+        """
+        self.number = max(self.number, found or 0)
+        if found is None:
+            # The session has expired, or the broker has lost it.
+            expired = time.time() - self._kept.get("acknowledged_at", 0) > FORGOTTEN_AFTER
+            found = self.number if expired else 0
+        again = [id for id, (number, _size) in self._published.items() if number > found]
+        if again:
             with self._transaction():
-                self._remove(self._acknowledged, "acknowledged")
-            self._acknowledged = set()
+                for id in again:
+                    self._db.execute("DELETE FROM published WHERE id = ?", [id])
+                    self._leave(id, "acknowledged", -1)
+                self._add_to("repeated", len(again))
+        for id in again:
+            del self._published[id]
+        self._acknowledged = {id: number for id, number in self._acknowledged.items() if number <= found}
+        return len(again)
 
     def put_away(self, row: Row, counter: str) -> Row | None:
         """Remove a row that is not published, and count it as unusable or refused.
@@ -204,18 +267,26 @@ class Store:
         """
         with self._transaction():
             [(made, received)] = self._db.execute("SELECT made, received FROM waiting WHERE id = ?", [row.id])
-            self._remove([row.id], counter)
-            if counter == "unusable":
-                return None
-            line = self._insert_gap(row.id, made, received, "the broker does not take it", 1)
-            return Row(row.id, True, line)
+            self._leave(row.id, counter)
+            self._db.execute("DELETE FROM waiting WHERE id = ?", [row.id])
+            line = (
+                self._insert_gap(row.id, made, received, "the broker does not take it", 1)
+                if counter == "refused"
+                else b""
+            )
+        if not line:
+            return None
+        self._count_as_published(row.id)
+        return Row(row.id, True, line)
 
-    def _remove(self, ids: t.Collection[int], counter: str) -> None:
-        for id in ids:
-            [(size, gap)] = self._db.execute("DELETE FROM waiting WHERE id = ? RETURNING length(line), gap", [id])
-            self.waiting -= 1
-            self._bytes -= size
-            self._add_to(counter, not gap)
+    def _leave(self, id: int, counter: str, number: int = 1) -> int:
+        """Count a row as one that does not wait any more, or with -1 as one that waits again. Returns its size."""
+        [(size, gap)] = self._db.execute("SELECT length(line), gap FROM waiting WHERE id = ?", [id])
+        self.waiting -= number
+        self._bytes -= number * size
+        if not gap:
+            self._add_to(counter, number)
+        return size
 
     # ---- what is too much -------------------------------------------------------------------------------------------
 
@@ -231,7 +302,7 @@ class Store:
         last = self._last_excess(now)
         if last is None:
             return
-        span = "FROM waiting WHERE id > ? AND id <= ? AND gap = 0"
+        span = f"FROM waiting WHERE id > ? AND id <= ? AND gap = 0 AND {WAITS}"
         where = [self._position, last]
         with self._transaction():
             query = f"SELECT count(*), sum(length(line)), min(min(made, received)), max(max(made, received)) {span}"
@@ -249,7 +320,7 @@ class Store:
         excess = self._bytes - DROPPED_TO * self._most_bytes if self._bytes > self._most_bytes else 0
         limit = now - self._longest_wait
         last = None
-        query = "SELECT id, received, length(line) FROM waiting WHERE id > ? AND gap = 0 ORDER BY id"
+        query = f"SELECT id, received, length(line) FROM waiting WHERE id > ? AND gap = 0 AND {WAITS} ORDER BY id"
         with contextlib.closing(self._db.execute(query, [self._position])) as rows:
             for id, received, size in rows:
                 if received < limit:

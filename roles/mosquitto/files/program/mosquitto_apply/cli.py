@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 
-from mosquitto_apply import command, trial
+from mosquitto_apply import command, store, trial
 from mosquitto_apply.instance import Instance, every
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.service import Service
@@ -40,6 +40,12 @@ def _parser() -> argparse.ArgumentParser:
         help="replace the files by those that the broker has, and do nothing else",
     )
     parser.add_argument("--reload", action="store_true", help="for ExecReload=: reload in any case, and never restart")
+    parser.add_argument(
+        "--prepare-store",
+        action="store_true",
+        help="for ExecStartPre=, as the broker's user: set damaged files with sessions and messages aside, and convert them to the"
+        " format that mosquitto.conf names",
+    )
     parser.add_argument("--json", action="store_true", help="say it as JSON")
     parser.add_argument(
         "--timeout", type=float, default=10, metavar="SECONDS", help="until all listeners have to answer (10)"
@@ -63,7 +69,7 @@ def _apply(instance: Instance, options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(dataclasses.asdict(outcome)))
     else:
-        print(f"{instance.unit}: {outcome.summary}")
+        print("\n".join(f"{instance.unit}: {text}" for text in (outcome.summary, *outcome.warnings)))
 
 
 def _apply_all(options: argparse.Namespace) -> None:
@@ -84,14 +90,20 @@ def main() -> int:
     """Run the command; return its exit status."""
     parser = _parser()
     options = parser.parse_args()
-    if options.all and (options.instance or options.json or options.reload or options.only_put_back):
-        parser.error("--all goes neither with an instance nor with --json, --reload or --only-put-back")
+    if options.all and (
+        options.instance or options.json or options.reload or options.only_put_back or options.prepare_store
+    ):
+        parser.error(
+            "--all goes neither with an instance nor with --json, --reload, --only-put-back or --prepare-store"
+        )
     # What the sets hold is nobody else's.
     os.umask(0o077)
     try:
         instance = Instance(options.instance)
         if options.inside_trial:
             print(json.dumps(trial.inside(instance, pathlib.Path(options.inside_trial), options.timeout)))
+        elif options.prepare_store:
+            store.prepare(instance)
         elif options.all:
             _apply_all(options)
         else:

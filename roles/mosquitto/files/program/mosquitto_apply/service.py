@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
@@ -14,8 +15,8 @@ from mosquitto_apply import command
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 
-# A unit gets 90 s to stop, and as long to start. A process can ask systemd for more, as often as it likes.
-RESTART_TIMEOUT = 200.0
+# A unit gets 90 s to stop, and 15 min to check and restore what it stored. A process can ask systemd for more, as often as it likes.
+RESTART_TIMEOUT = 1000.0
 
 
 class State(t.NamedTuple):
@@ -110,6 +111,18 @@ class Service:
                 self._tell("restart", timeout=RESTART_TIMEOUT)
             except subprocess.TimeoutExpired:
                 raise Problem(f"{self.name} did not restart within {2 * RESTART_TIMEOUT:g} s") from None
+
+    def convert_store(self) -> None:
+        """Stop the process, and have what it stored in the format that the configuration on disk names."""
+        self.reload_units()
+        self._tell("stop")
+        user = self.instance.user
+        as_broker = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--no-new-privs"]
+        result = command.run(
+            *as_broker, sys.executable, sys.argv[0], "--prepare-store", *filter(None, [self.instance.name])
+        )
+        if result.returncode:
+            raise Problem(result.stderr.strip())
 
     def reload(self) -> None:
         """Have the process read its files. It does so before it looks at anything that clients send from now on."""

@@ -10,7 +10,7 @@ import pathlib
 import re
 import typing as t
 
-from mosquitto_apply import command, config, ports, probe, rights, sets, trial
+from mosquitto_apply import command, config, ports, probe, rights, sets, store, trial
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.service import Service, State
@@ -36,6 +36,8 @@ class Outcome:
     daemon_reload: bool = False
     # Why the broker is restarted, apart from its files
     reasons: list[str] = dataclasses.field(default_factory=list)
+    # What an operator should know of, whatever was done
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -124,9 +126,9 @@ class Transaction:
                 state = self.service.look_without_obsolete(check=check)
                 action = self._action(wanted, state)
                 outcome = Outcome(action, wanted != live, not state.is_enabled, state.is_stale, state.reasons)
-                if check or not outcome.changed:
-                    return outcome
-                self._bring(wanted, live, outcome)
+                if outcome.changed and not check:
+                    self._bring(wanted, live, outcome)
+                outcome.warnings = _losses(wanted)
             except FAULTS as exc:
                 if check or not (put_back and kept):
                     raise Problem(_words(exc)) from exc
@@ -179,7 +181,7 @@ class Transaction:
         try:
             self._do(outcome.action, wanted, folder, silent)
         except FAULTS as exc:
-            raise Problem(f"{_words(exc)}\n{self._go_back(previous, outcome.action)}") from exc
+            raise Problem(f"{_words(exc)}\n{self._go_back(previous, outcome.action, wanted)}") from exc
         if outcome.enabled:
             self.service.enable()
 
@@ -221,7 +223,7 @@ class Transaction:
         if problems:
             raise Problem("; ".join(problems))
 
-    def _go_back(self, previous: pathlib.Path | None, action: str) -> str:
+    def _go_back(self, previous: pathlib.Path | None, action: str, wanted: Files) -> str:
         """Give the broker its previous set again; say in one sentence how that went."""
         kept = sets.kept(self.instance, previous)
         if previous is None:
@@ -233,6 +235,9 @@ class Transaction:
         unit = str(self.instance.unit_file)
         sets.put_back(dataclasses.replace(kept, by_path={unit: kept.by_path[unit]}))
         try:
+            if store.uses_plugin(kept.lines) != store.uses_plugin(wanted.lines):
+                # The unit that was put back may be of an earlier version, which converts nothing.
+                self.service.convert_store()
             try:
                 self._do("reload" if action == "reload" else "restart", kept, folder, ())
             except FAULTS:
@@ -252,6 +257,16 @@ class Transaction:
             "It runs with its previous configuration again. An earlier version of mosquitto-apply wrote that, so that"
             f" the unit and the files below {self.instance.folder} were not put back."
         )
+
+
+def _losses(files: Files) -> list[str]:
+    """Damaged files that a broker was started without, until somebody removes them."""
+    folder = store.location(files.lines)
+    return [
+        f"{folder / name} was damaged, and the broker was started without it. Sessions and messages were lost. Its log of that"
+        " time says which. Remove the file when you do not need it any more."
+        for name in (store.damaged(folder) if folder else [])
+    ]
 
 
 def _told(paths: t.Sequence[str]) -> str:

@@ -38,6 +38,8 @@ ETC_HOSTS = pathlib.Path("/etc/hosts")
 CAPABILITY = "-all,+net_bind_service"
 # What the unit's sandbox hides from the broker, or makes a new one for it.
 HIDDEN = ("/tmp", "/var/tmp", "/home", "/root")
+# Options that name a file that the broker writes. The database of the SQLite plugin is one where no persistence_location is given.
+WRITTEN_FILES = ("pid_file", "persistence_file", "plugin_opt_db_file")
 # of mount_setattr(2)
 AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = -100, 0x8000, 1
 WORDS = 800
@@ -127,7 +129,7 @@ def _is_known(name: str) -> bool:
 def _writable_folders(files: Files) -> dict[pathlib.Path, os.stat_result]:
     """Where the broker could write, as far as it is there."""
     named = {listener.socket for listener in files.listeners if listener.socket}
-    named |= {value for option in ("pid_file", "persistence_file") for value in config.values(files.lines, option)}
+    named |= {value for option in WRITTEN_FILES for value in config.values(files.lines, option)}
     named |= {line.value.partition(" ")[2] for line in files.lines if line.option == "log_dest"}
     folders = {pathlib.Path(path).parent for path in named if path.startswith("/")}
     folders |= {pathlib.Path(path) for path in config.values(files.lines, "persistence_location")}

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Before a broker starts, as its user: see that it can read what it stored, and bring that into the format that it is to use.
+
+A damaged file is set aside, so that the broker starts without it. So is the file of the format that it does not use any more,
+once that is in the other format. All else that is wrong with a file keeps the broker from starting: it would start without what
+it stored, and write over it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import sys
+import time
+import typing as t
+
+from mosquitto_apply import config, database, snapshot
+from mosquitto_apply.instance import Instance
+from mosquitto_apply.problem import Problem
+from mosquitto_apply.records import Damaged, UnknownVersion
+from mosquitto_apply.sets import CONFIG
+
+SNAPSHOT, DATABASE = "mosquitto.db", "mosquitto.sqlite3"
+# What belongs to a database
+BESIDE = ("", "-wal", "-shm")
+PLUGIN = "mosquitto_persist_sqlite.so"
+DAMAGED, CONVERTED = "damaged", "converted"
+ASIDE = re.compile(rf"(.+\.({DAMAGED}|{CONVERTED})-[0-9TZ]+)(-wal|-shm)?")
+KEPT = 3
+# of sd-daemon(3)
+WARNING, NOTICE = "<4>", "<5>"
+
+
+def _tell(level: str, text: str) -> None:
+    print(f"{level}{text}", file=sys.stderr, flush=True)
+
+
+def _sync(folder: pathlib.Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _aside(folder: pathlib.Path, why: str) -> list[str]:
+    """The names that files were set aside under, the oldest first."""
+    found = {match[1] for path in folder.iterdir() if (match := ASIDE.fullmatch(path.name)) and match[2] == why}
+    return sorted(found, key=lambda name: name.rpartition("-")[2])
+
+
+def set_aside(path: pathlib.Path, why: str, parts: t.Iterable[str] = BESIDE) -> str:
+    """Rename a file and what belongs to it. Of earlier ones the newest stay."""
+    folder = path.parent
+    name = f"{path.name}.{why}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    for part in parts:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / f"{path.name}{part}").rename(folder / f"{name}{part}")
+    for old in _aside(folder, why)[:-KEPT]:
+        for part in BESIDE:
+            (folder / f"{old}{part}").unlink(missing_ok=True)
+    _sync(folder)
+    return name
+
+
+def damaged(folder: pathlib.Path) -> list[str]:
+    """Names of damaged files that nobody has removed."""
+    try:
+        return _aside(folder, DAMAGED)
+    except OSError:
+        return []
+
+
+def _check(path: pathlib.Path) -> None:
+    if path.name == DATABASE:
+        database.check(path)
+        return
+    with path.open("rb") as file:
+        for _record in snapshot.read(file):
+            pass
+
+
+def _usable(path: pathlib.Path) -> bool:
+    """Whether there is a file that the broker can read. A damaged one is set aside."""
+    try:
+        _check(path)
+    except FileNotFoundError:
+        return False
+    except Damaged as exc:
+        _tell(
+            WARNING,
+            f"{path} is damaged: {exc}. It is now {set_aside(path, DAMAGED)}. The broker starts without it: sessions, messages"
+            " that waited for clients and retained messages are lost.",
+        )
+        return False
+    except UnknownVersion as exc:
+        raise Problem(f"{path} is of {exc}, which this version cannot read. It stays as it is.") from None
+    except OSError as exc:
+        raise Problem(f"{path} cannot be read: {exc.strerror}. It stays as it is.") from None
+    if path.name == DATABASE and database.wal_is_damaged(path):
+        name = set_aside(path, DAMAGED, ["-wal"])
+        _tell(
+            WARNING,
+            f"{database.wal(path)} is damaged. It is now {name}-wal. The latest changes are lost; the database goes on as it was"
+            " before them, and may send again what was delivered since.",
+        )
+    return True
+
+
+def _convert(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Bring what one file holds into another of the other format. A host that dies meanwhile comes up with the first one."""
+    new = target.with_name(f"{target.name}.new")
+    for part in (*BESIDE, "-journal"):
+        new.with_name(f"{new.name}{part}").unlink(missing_ok=True)
+    try:
+        if target.name == DATABASE:
+            with source.open("rb") as file:
+                database.write(new, snapshot.read(file))
+        else:
+            with new.open("xb") as file:
+                snapshot.write(file, database.read(source), database.last_store_id(source))
+                file.flush()
+                os.fsync(file.fileno())
+    except (OSError, LookupError, ValueError) as exc:
+        new.unlink(missing_ok=True)
+        raise Problem(f"{source} cannot be converted to {target}: {exc}. It stays as it is.") from None
+    if target.exists():
+        # Left from before the broker went over to the other format.
+        set_aside(target, CONVERTED)
+    new.rename(target)
+    _sync(target.parent)
+    _tell(NOTICE, f"{source} is converted to {target}. It is now {set_aside(source, CONVERTED)}.")
+
+
+def location(lines: t.Iterable[config.Line]) -> pathlib.Path | None:
+    """The directory that a broker stores in, None if it stores nothing."""
+    lines = [*lines]
+    stores = config.values(lines, "persistence")[-1:] == ["true"] or uses_plugin(lines)
+    folders = config.values(lines, "persistence_location")
+    return pathlib.Path(folders[-1]) if stores and folders else None
+
+
+def uses_plugin(lines: t.Iterable[config.Line]) -> bool:
+    """Whether Mosquitto's SQLite plugin stores for it."""
+    return any(value.endswith(f"/{PLUGIN}") for value in config.values(lines, "plugin"))
+
+
+def prepare(instance: Instance) -> None:
+    """Do what has to be done before the broker starts."""
+    os.umask(0o077)
+    lines = config.parse((instance.live / CONFIG).read_text(encoding="utf-8"))
+    folder = location(lines)
+    if folder is None:
+        return
+    used, other = folder / SNAPSHOT, folder / DATABASE
+    if uses_plugin(lines):
+        used, other = other, used
+    if _usable(other):
+        _convert(other, used)
+    else:
+        _usable(used)
