@@ -12,6 +12,7 @@ import subprocess
 import time
 import typing as t
 
+import pytest
 from firehose_testing.accounting import Account
 from firehose_testing.faults import LONG, LONG_EVENTS, Bench, undone
 from firehose_testing.hostile import packets
