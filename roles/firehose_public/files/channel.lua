@@ -11,8 +11,12 @@
 -- tune.bufsize
 local BUFFER = 32768
 
+-- Lua 5.3 of Debian 12 does not do it by itself.
+math.randomseed((string.unpack("i4", io.open("/dev/urandom", "rb"):read(4))))
+
 local function all_at_once(channel, place, size)
-    local mark = string.pack("I8", math.random(0))
+    -- Another one each time: HAProxy's memory may still have those before.
+    local mark = string.pack("I4I4", math.random(0, 0x7fffffff), math.random(0, 0x7fffffff))
     if channel:insert(mark, size) < #mark then
         return nil
     end
