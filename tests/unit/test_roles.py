@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role says of its variables in three places is the same: argument specs, defaults, README."""
+"""What a role says of its variables in three places is the same: argument specs, defaults, README. And no result has such a name."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import typing as t
@@ -71,3 +72,19 @@ def test_variables_that_the_roles_set_for_other_roles_are_rejected_on_the_comman
     germqtt = {name for name in own["__firehose_replacements"] if name.startswith("germqtt_")}
     # Brokers have the others under keys of mosquitto_instances, which the command line does not reach.
     assert names == set_by_role | germqtt
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_no_result_takes_the_place_of_a_variable(role):
+    """A registered result wins over a variable of the role, from its task on."""
+    variables = set()
+    for folder in ("vars", "defaults"):
+        for path in (ROLES / role / folder).rglob("*.yml"):
+            variables |= set(re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE))
+    registered = {
+        name
+        for path in (ROLES / role / "tasks").glob("*.yml")
+        for name in re.findall(r"^\s*register: (\w+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert registered
+    assert registered & variables == set()
