@@ -74,7 +74,7 @@ def many(field: Field, short: int, long: int) -> int:
     return long if field.long else short
 
 
-@attack("flood of connections")
+@attack("flood of connections", seconds=6)
 async def flood_of_connections(field: Field) -> None:
     """Clients that log in, want nothing, and stay."""
 
