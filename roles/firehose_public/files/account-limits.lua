@@ -14,7 +14,12 @@ local stream = require("mqtt-stream")
 
 local BURST = 50
 -- What packets cost, in messages: others than these cost 1. For each subscription the broker sends retained messages.
-local COSTS = {[1] = 20, [4] = 1 / 16, [5] = 1 / 16, [6] = 1 / 16, [7] = 1 / 16, [8] = 100}
+local COSTS = {[1] = 20, [4] = 1 / 16, [5] = 1 / 16, [6] = 1 / 16, [7] = 1 / 16, [8] = 0}
+local SUBSCRIPTION, FRAME = 100, 1 / 16
+-- Topic filters of a SUBSCRIBE
+local FILTERS = 100
+-- Bytes of a CONNECT, and of all that comes before its end. Whoever sends it has not logged in yet.
+local LARGEST_CONNECT, LARGEST_LOGIN = 4096, 16384
 -- Topic levels that an account can add to the subscriptions of its sessions in a day. A level takes up to 0.7 KiB of the broker's memory.
 -- Those of a session that ends with its connection do not count any more then.
 local LEVELS, DAY, HOUR = 65536, 86400, 3600
@@ -88,8 +93,8 @@ Client.__index = Client
 
 function Client:new()
     local client = setmetatable({framed = self.framed, limits = self.limits, others = self.others}, Client)
-    client.used, client.levels = {messages = 0, bytes = 0, levels = 0}, 0
-    client.sent = {follow = stream.follow(self.framed, function(...) client:on_packet(...) end)}
+    client.used, client.levels, client.seen = {messages = 0, bytes = 0, levels = 0}, 0, 0
+    client.sent = {follow = stream.follow(self.framed, function(...) client:on_packet(...) end, function() client:on_frame() end)}
     client.answers = {follow = stream.follow(self.framed, function(...) client:on_answer(...) end)}
     for _, direction in ipairs({client.sent, client.answers}) do
         direction.skip = direction.follow()
@@ -109,9 +114,13 @@ function Client:end_analyze(txn, channel)
 end
 
 function Client:find_room(account)
-    if not account:has_room(self.client_id) then
+    if not account:has_room(self.session) then
         mqtt.ends("sessions")
     end
+end
+
+function Client:on_frame()
+    self.used.messages = self.used.messages + FRAME
 end
 
 function Client:on_packet(kind, size, read, skip)
@@ -119,13 +128,24 @@ function Client:on_packet(kind, size, read, skip)
     self.used.messages = self.used.messages + (COSTS[kind] or 1)
     self.is_to_pay = kind == CONNECT or kind == SUBSCRIBE
     if kind == CONNECT then
+        if self.username or size > LARGEST_CONNECT then
+            mqtt.ends("malformed packet")
+        end
         local login = mqtt.login(read(size))
-        self.username, self.client_id, self.is_kept = login.username or "", login.client_id, login.is_kept
+        self.version, self.username, self.client_id, self.is_kept = login.version, login.username or "", login.client_id, login.is_kept
+        -- Without a client id, each connection has a session of its own.
+        self.session = login.client_id ~= "" and login.client_id or {}
         if self.is_kept and accounts[self.username] then
             self:find_room(accounts[self.username])
         end
     elseif kind == SUBSCRIBE then
-        local _, slashes = read(size):gsub("/", "")
+        local packet = read(size)
+        local count = #mqtt.topic_filters(packet, 1, self.version, 1)
+        if count > FILTERS then
+            mqtt.ends("topic filters")
+        end
+        self.used.messages = self.used.messages + count * SUBSCRIPTION
+        local _, slashes = packet:gsub("/", "")
         local levels = slashes + size / FILTER_BYTES
         self.levels, self.used.levels = self.levels + levels, self.used.levels + levels
     else
@@ -170,10 +190,10 @@ end
 -- The line at the end of the session has it, and one line an hour for each account.
 function Client:log(txn, what, limit)
     txn:set_var("sess.limit", limit)
-    local logged = self.account and self.account.logged or {}
-    if seconds() - (logged[what] or 0) > HOUR then
-        logged[what] = seconds()
-        txn:Warning("account " .. tostring(self.username) .. " is " .. what .. ": " .. limit)
+    local account = accounts[self.username]
+    if account and seconds() - (account.logged[what] or 0) > HOUR then
+        account.logged[what] = seconds()
+        txn:Warning("account " .. self.username .. " is " .. what .. ": " .. limit)
     end
 end
 
@@ -188,7 +208,7 @@ function Client:has_to_wait(txn)
         if self.is_kept then
             -- Others may have been accepted at the same time.
             self:find_room(self.account)
-            self.account.sessions[self.client_id] = seconds()
+            self.account.sessions[self.session] = seconds()
         end
     end
     local exceeded = self.account:pay(self.used)
@@ -226,6 +246,10 @@ function Client:process(txn, channel)
             break
         end
         before, place = place, self:follow(channel, self.sent, place)
+        self.seen = self.seen + place - before
+        if not self.username and self.seen > LARGEST_LOGIN then
+            mqtt.ends("no CONNECT")
+        end
     end
     self.sent.has_forwarded = self.sent.has_forwarded or place > 0
     return place
@@ -244,6 +268,17 @@ function Client:reject(txn, channel, reason)
     return #said
 end
 
+-- What comes after the end, as slowly as it comes from a client that waits.
+function Client:drop(channel)
+    local now = seconds()
+    if now >= (self.drops_at or 0) then
+        self.drops_at = now + PAUSE / 1000
+        channel:remove()
+    end
+    self:wake(channel:input() > 0 and PAUSE or nil)
+    return 0
+end
+
 function Client:tcp_payload(txn, channel)
     if channel:is_resp() then
         local passed = self:follow(channel, self.answers, 0)
@@ -253,9 +288,7 @@ function Client:tcp_payload(txn, channel)
         end
         return passed
     elseif self.is_over or self.is_answered and not self.is_accepted then
-        self:wake(nil)
-        channel:remove()
-        return 0
+        return self:drop(channel)
     elseif self:is_unlimited() then
         filter.unregister_data_filter(self, channel)
         return channel:input()

@@ -19,15 +19,20 @@ local function skip(count)
     end
 end
 
--- Of websockets: what follows the HTTP header, without the heads of frames and without control frames.
-local function payload()
+-- Of websockets: what follows the HTTP header, without the heads of frames and without control frames. on_frame is nil for those of a broker.
+local function payload(on_frame)
     local last = ""
     repeat
         last = (last .. string.char(byte())):sub(-4)
+        -- Brokers also take a line that ends without \r: they would take a part of what is a header here for frames.
+        if last:find("[^\r]\n$") then
+            mqtt.ends("HTTP header")
+        end
     until last == "\r\n\r\n"
     local left, key, place = 0, {0, 0, 0, 0}, 0
     local function next_frame()
-        local kind, second = byte() & 0x0f, byte()
+        local first, second = byte(), byte()
+        local kind = first & 0x0f
         left, place = second & 0x7f, 0
         if left > 125 then
             local digits = left == 126 and 2 or 8
@@ -39,9 +44,15 @@ local function payload()
         for each = 1, 4 do
             key[each] = second & 0x80 ~= 0 and byte() or 0
         end
-        if left < 0 then
+        -- Mosquitto 2.1 unmasks a frame without a key with the key of the one before, and reads the payload of a PONG as packets.
+        local is_sound = first & 0x70 == 0 and second & 0x80 ~= 0 and (kind < 8 or left <= 125) and (kind ~= 10 or left == 0)
+        if left < 0 or on_frame and not is_sound then
             mqtt.ends("malformed frame")
-        elseif kind >= 8 then
+        end
+        if on_frame then
+            on_frame()
+        end
+        if kind >= 8 then
             skip(left)
             left = 0
         end
@@ -70,11 +81,11 @@ end
 
 -- A coroutine. Each time it yields 0 it is resumed with the byte that comes next, and each time it yields another number it skips so many bytes.
 -- For each packet, on_packet gets the kind, the size of its body, a function that reads the body and one that skips so many bytes of it.
-local function follow(framed, on_packet)
+local function follow(framed, on_packet, on_frame)
     return coroutine.wrap(function()
         local next_byte, next_skip = byte, skip
         if framed then
-            next_byte, next_skip = payload()
+            next_byte, next_skip = payload(on_frame)
         end
         local function read(size)
             if size > LARGEST then

@@ -75,6 +75,10 @@ end
 local function without_session(packet, body)
     local _, place = string.unpack(">s2", packet, body)
     local version, flags = packet:byte(place, place + 1)
+    -- Brokers take it for version 5, but for properties of the CONNECT, which they do not look for.
+    if version == 0x85 then
+        ends("malformed packet")
+    end
     packet = packet:sub(1, place) .. string.char(flags | 0x02) .. packet:sub(place + 2)
     if version & 0x7f == 5 then
         packet, place = without(packet, place + 4, SESSION_EXPIRY)
@@ -111,6 +115,7 @@ local function login(body)
         text()
     end
     return {
+        version = version,
         client_id = client_id,
         username = flags & 0x80 ~= 0 and text() or nil,
         is_kept = without_session(body, 1) ~= body,

