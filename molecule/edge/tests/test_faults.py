@@ -180,16 +180,22 @@ def test_a_catch_up_is_more_than_a_queue_holds(core: Firehose, edges: Firehoses,
             assert [*dict.fromkeys(got)] == [str(number) for number in range(MANY)]
 
 
+@contextlib.contextmanager
+def clients_at_each_broker(edge: Firehose) -> t.Iterator[tuple[str, t.Callable[[], bool]]]:
+    """As many at each. Gives one broker, and what tells whether as many are disconnected as it had."""
+    broker, *others = public_units(edge.host)
+    with contextlib.ExitStack() as stack:
+        there = [stack.enter_context(PahoSubscriber(edge.address, WAYS[0])) for _number in range(6)]
+        count = len(there) // len([broker, *others])
+        yield broker, lambda: sum(one.ended is not None for one in there) == count
+
+
 def test_clients_of_a_broker_that_hangs_are_sent_to_another(edges: Firehoses) -> None:
     def hangs(edge: Firehose) -> None:
-        broker, *others = public_units(edge.host)
-        with contextlib.ExitStack() as stack:
-            # As many at each broker
-            there = [stack.enter_context(PahoSubscriber(edge.address, WAYS[0])) for _number in range(6)]
+        with clients_at_each_broker(edge) as (broker, are_disconnected):
             edge.host.check_output("systemctl kill --signal STOP %s", broker)
             try:
-                count = len(there) // len([broker, *others])
-                wait_until(lambda: sum(one.ended is not None for one in there) == count, "those of one are sent away")
+                wait_until(are_disconnected, "those of one are sent away")
                 served(edge)
             finally:
                 edge.host.check_output("systemctl kill --signal CONT %s", broker)
@@ -202,15 +208,12 @@ def test_a_broker_that_the_kernel_ends_takes_only_its_own_clients_along(edges: F
     """As it does at the memory limit. That signal is sent here, since containers have no memory controller."""
 
     def is_killed(edge: Firehose) -> float:
-        broker, *others = public_units(edge.host)
-        with contextlib.ExitStack() as stack:
-            there = [stack.enter_context(PahoSubscriber(edge.address, WAYS[0])) for _number in range(6)]
+        with clients_at_each_broker(edge) as (broker, are_disconnected):
             edge.host.check_output("systemctl kill --signal KILL %s", broker)
             start = time.monotonic()
             served(edge)
             seconds = time.monotonic() - start
-            count = len(there) // len([broker, *others])
-            wait_until(lambda: sum(one.ended is not None for one in there) == count, "those of one are disconnected")
+            wait_until(are_disconnected, "those of one are disconnected")
         assert "code=killed" in edge.host.check_output("journalctl --unit %s --since -1min", broker)
         return seconds
 

@@ -8,9 +8,10 @@
 --                    seconds at once.
 --   USERNAME         as in URLs, of an account with other limits
 
-local bytes = require("channel").bytes
+local haproxy = require("haproxy")
 local mqtt = require("mqtt")
 local stream = require("mqtt-stream")
+local bytes, seconds, wake = haproxy.bytes, haproxy.seconds, haproxy.wake
 
 local BURST = 50
 -- What packets cost, in messages: others than these cost 1. For each subscription the broker sends retained messages.
@@ -27,17 +28,12 @@ local LEVELS, DAY, HOUR = 65536, 86400, 3600
 local FILTER_BYTES = 8
 -- Sessions of an account that outlive their connections. For each, the broker holds messages.
 local SESSIONS = 16
--- Milliseconds until a client that waits is looked at again, for its limits or for the broker's answer to its CONNECT. See mqtt-limits.lua.
-local PAUSE, ANSWER, DAYS = 100, 20, 1 << 30
+-- Milliseconds until a client that waits is looked at again, for its limits or for the broker's answer to its CONNECT
+local PAUSE, ANSWER = 100, 20
 
 local NAMES = {messages = "messages", bytes = "bytes", levels = "topic levels"}
 local CONNECT, CONNACK, SUBSCRIBE = 1, 2, 8
 local DISCONNECT = "\xe0\x00"
-
-local function seconds()
-    local now = core.now()
-    return now.sec + now.usec / 1000000
-end
 
 -- ---- accounts ----
 
@@ -229,19 +225,12 @@ function Client:is_unlimited()
     return self.is_accepted and limits.messages == 0 and limits.bytes == 0
 end
 
-function Client:wake(pause)
-    if pause or self.has_waited then
-        filter.wake_time(pause or DAYS)
-        self.has_waited = true
-    end
-end
-
 -- How much of what the client has sent is for the broker now
 function Client:process(txn, channel)
     local size, place, before = channel:input(), 0, -1
     while place > before do
         local pause = self:has_to_wait(txn)
-        self:wake(pause)
+        wake(self, pause)
         if pause or place == size then
             break
         end
@@ -258,7 +247,7 @@ end
 -- The broker gets what ends the connection.
 function Client:reject(txn, channel, reason)
     self.is_over = true
-    self:wake(nil)
+    wake(self, nil)
     self:log(txn, "rejected", reason)
     local said = DISCONNECT
     if self.framed then
@@ -275,7 +264,7 @@ function Client:drop(channel)
         self.drops_at = now + PAUSE / 1000
         channel:remove()
     end
-    self:wake(channel:input() > 0 and PAUSE or nil)
+    wake(self, channel:input() > 0 and PAUSE or nil)
     return 0
 end
 

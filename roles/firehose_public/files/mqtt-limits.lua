@@ -10,11 +10,11 @@
 --                          gpc1_rate(1h) to count how often a client of the address was held back.
 --   NETWORK_SUBSCRIPTIONS  of its network in a minute, which sc1 tracks.
 -- A client that goes beyond a limit of its own is disconnected. One whose address has subscribed too often waits, and so does one while others
--- subscribe. With the variable
--- sess.unlimited it is not limited.
+-- subscribe. With the variable sess.unlimited it is not limited.
 
-local bytes = require("channel").bytes
+local haproxy = require("haproxy")
 local mqtt = require("mqtt")
+local bytes, seconds, wake = haproxy.bytes, haproxy.seconds, haproxy.wake
 local ends, frame = mqtt.ends, mqtt.frame
 
 -- Bytes of all topic filters of a client
@@ -24,19 +24,13 @@ local UNIT, BURST, PER_SECOND = 128, 256, 4
 -- Of its address, so many subscriptions in a minute pass at once. Others, of all addresses together, take turns of so many seconds: for each, a
 -- broker can be busy for some milliseconds with retained messages.
 local AT_ONCE, TURN = 2, 0.04
--- Milliseconds until a client that waits is looked at again. The moment has to be set anew each time, or HAProxy would go on without a pause
--- when it has passed: for clients that wait no more, it is days away.
-local PAUSE, TURN_PAUSE, DAYS = 500, 200, 1 << 30
+-- Milliseconds until a client that waits is looked at again, for the limit of its address or for its turn
+local PAUSE, TURN_PAUSE = 500, 200
 
 local CONNECT, SUBSCRIBE, UNSUBSCRIBE = 1, 8, 10
 -- PUBLISH and what acknowledges it, PINGREQ, DISCONNECT, AUTH
 local OTHERS = {[3] = true, [4] = true, [5] = true, [6] = true, [7] = true, [12] = true, [14] = true, [15] = true}
 local PINGREQ, DISCONNECT = "\xc0\x00", "\xe0\x00"
-
-local function seconds()
-    local now = core.now()
-    return now.sec + now.usec / 1000000
-end
 
 local Client = {id = "mqtt-limits"}
 Client.__index = Client
@@ -317,10 +311,7 @@ function Client:tcp_payload(txn, channel)
         self:held_back(txn, "subscriptions")
     end
     self.is_held_back = waits and self.pause == PAUSE
-    if waits or self.has_waited then
-        filter.wake_time(waits and self.pause or DAYS)
-        self.has_waited = true
-    end
+    wake(self, waits and self.pause or nil)
     self.left, self.forwarded = left, self.forwarded + #out
     return #out
 end

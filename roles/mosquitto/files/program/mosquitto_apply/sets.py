@@ -186,7 +186,8 @@ def _write(path: pathlib.Path, content: bytes, uid: int, gid: int, mode: int) ->
         os.fsync(descriptor)
 
 
-def _sync(folder: pathlib.Path) -> None:
+def sync(folder: pathlib.Path) -> None:
+    """Have the names of files in a directory on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -263,11 +264,11 @@ class Sets:
             _write(folder / KEPT, _packed(files), 0, 0, 0o400)
             for parent in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
                 self._make_ours(parent)
-                _sync(parent)
+                sync(parent)
             # Only the broker can read its set. The user of an earlier version needs this path until the broker restarts.
             os.chown(self.instance.sets, 0, 0)
             self.instance.sets.chmod(0o711)
-            _sync(self.instance.sets)
+            sync(self.instance.sets)
         except OSError as exc:
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -287,7 +288,7 @@ class Sets:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(folder.relative_to(self.instance.folder))
         temporary.rename(link)
-        _sync(link.parent)
+        sync(link.parent)
 
     def prune(self, *keep: pathlib.Path | None) -> None:
         """Remove all sets but these: they hold what accounts and keys were."""

@@ -21,7 +21,7 @@ from mosquitto_apply import config, database, snapshot
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.records import Damaged, UnknownVersion
-from mosquitto_apply.sets import CONFIG
+from mosquitto_apply.sets import CONFIG, sync
 
 SNAPSHOT, DATABASE = "mosquitto.db", "mosquitto.sqlite3"
 # What belongs to a database
@@ -36,14 +36,6 @@ WARNING, NOTICE = "<4>", "<5>"
 
 def _tell(level: str, text: str) -> None:
     print(f"{level}{text}", file=sys.stderr, flush=True)
-
-
-def _sync(folder: pathlib.Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _aside(folder: pathlib.Path, why: str) -> list[str]:
@@ -62,7 +54,7 @@ def set_aside(path: pathlib.Path, why: str, parts: t.Iterable[str] = BESIDE) -> 
     for old in _aside(folder, why)[:-KEPT]:
         for part in BESIDE:
             (folder / f"{old}{part}").unlink(missing_ok=True)
-    _sync(folder)
+    sync(folder)
     return name
 
 
@@ -131,7 +123,7 @@ def _convert(source: pathlib.Path, target: pathlib.Path) -> None:
         # Left from before the broker went over to the other format.
         set_aside(target, CONVERTED)
     new.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     _tell(NOTICE, f"{source} is converted to {target}. It is now {set_aside(source, CONVERTED)}.")
 
 

@@ -260,7 +260,7 @@ class Transaction:
 
 
 def _losses(files: Files) -> list[str]:
-    """Damaged files that a broker was started without, until somebody removes them."""
+    """Damaged files that a broker was started without, until an operator removes them."""
     folder = store.location(files.lines)
     return [
         f"{folder / name} was damaged, and the broker was started without it. Sessions and messages were lost. Its log of that"

@@ -1,7 +1,29 @@
 -- SPDX-FileCopyrightText: the opendev.firehose authors
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
--- Reads bytes that a filter has not forwarded yet.
+-- What filters need of HAProxy: the time, a call at a later time, and the bytes that they have not forwarded yet.
+
+-- ---- time ----
+
+local function seconds()
+    local now = core.now()
+    return now.sec + now.usec / 1000000
+end
+
+-- Milliseconds, for a client that does not wait any more
+local DAYS = 1 << 30
+
+-- Have HAProxy call a filter again after so many milliseconds, if its client has to wait. Once a client has waited, a call that lets it pass or
+-- ends it has to come here too: HAProxy would go on without a pause when the moment has passed, until its watchdog ends it.
+local function wake(client, pause)
+    if pause or client.has_waited then
+        filter.wake_time(pause or DAYS)
+        client.has_waited = true
+    end
+end
+
+-- ---- bytes ----
+
 -- Where HAProxy has forwarded something and something is left, channel:data() gives old bytes in place of the last ones
 -- (_hlua_channel_dup in hlua.c of HAProxy 2.6 to 3.2). Of bytes that are read one by one, one is wrong, and another one if there is more data.
 -- So each byte is read three times, with up to two bytes more behind it, and what two of them say is right. That takes a microsecond for each.
@@ -51,4 +73,4 @@ local function bytes(channel, place, behind, forwarded)
     return table.concat(found)
 end
 
-return {bytes = bytes}
+return {bytes = bytes, seconds = seconds, wake = wake}
