@@ -729,7 +729,7 @@ class Model(RuleBasedStateMachine):
         if hasattr(self, "kept"):
             self.kept.rewind()
             assert [row.line if not row.gap else b"gap" for row in take_all(self.kept)] == [
-                one for _, one in self.waiting
+                one for _number, one in self.waiting
             ]
             self.kept.close()
             self.folder.cleanup()
