@@ -9,7 +9,7 @@ SCENARIOS := $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*
 LONG_ONLY := molecule-cluster molecule-upgrade
 SCENARIOS := $(filter-out $(LONG_ONLY),$(SCENARIOS))
 SCENARIOS := $(filter $(SLOWEST),$(SCENARIOS)) $(filter-out $(SLOWEST),$(SCENARIOS))
-.PHONY: help setup demo test lint units docs ansible-test tarball molecule tables faults hostile change edge cluster upgrade bench-converge bench-fanout bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
+.PHONY: help setup demo check test test-long lint units docs ansible-test tarball molecule tables faults hostile change edge cluster upgrade bench-converge bench-fanout bench-germqtt lock clean ansible-test-oldest ansible-test-newest $(SCENARIOS)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 # Molecule keeps a scenario's state below this, by the name of the checkout's folder, which another checkout may have too.
@@ -37,6 +37,12 @@ test: setup units ## everything: what CI runs
 	@echo "two at once; each is shown when it is done"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=recurse lint docs tarball ansible-test-oldest ansible-test-newest
 	@$(MAKE) --no-print-directory molecule
+
+check: setup ## before each commit: linters, unit tests, docs, and one firehose on Debian 13, in 10 minutes
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=recurse molecule-faults lint docs units
+
+test-long: setup ## before a release, for a night: the long forms, two scenarios that `make test` does not run, and the benchmarks
+	@$(MAKE) --no-print-directory --keep-going faults change edge hostile cluster upgrade bench-converge bench-fanout bench-germqtt
 
 lint: ## the linters
 	ruff check

@@ -25,6 +25,13 @@ listener.listen()
 """
 
 
+# A service with the user and the capability of a public broker
+IMPOSTOR = (
+    "systemd-run --quiet --unit=impostor-%s --property=User=mosquitto-1 --property=AmbientCapabilities=CAP_NET_BIND_SERVICE"
+    " python3 -c %s %s"
+)
+
+
 @contextlib.contextmanager
 def listening(firehoses: Firehoses) -> t.Iterator[list[PahoSubscriber]]:
     """Subscribe to all hosts."""
@@ -59,6 +66,25 @@ def test_haproxy_is_away(firehoses: Firehoses) -> None:
         assert firehose.host.run("systemctl is-active %s.service", HAPROXY).stdout.strip() == "inactive"
         with PahoSubscriber(firehose.address, TCP):
             pass
+
+    firehoses.each(away)
+
+
+def test_the_accounts_broker_is_away(firehoses: Firehoses) -> None:
+    """A public broker that was taken over can open its ports, but accepts no connection there, and so gets no password."""
+
+    def away(firehose: Firehose) -> None:
+        host = firehose.host
+        connected = {}
+        host.check_output("systemctl stop mosquitto")
+        for port in (800, 801, 803):
+            host.check_output(IMPOSTOR, str(port), LISTEN + "import time; time.sleep(60)", str(port))
+            wait_until(lambda port=port: f":{port} " in host.check_output("ss -Htln"), f"port {port} is open", 10)
+            connected[port] = host.run(f"timeout 2 bash -c ': </dev/tcp/127.0.0.1/{port}'").succeeded
+            host.check_output(f"systemctl stop impostor-{port}")
+        host.check_output("systemctl start mosquitto")
+        # The last one belongs to no broker.
+        assert connected == {800: False, 801: False, 803: True}
 
     firehoses.each(away)
 

@@ -182,8 +182,9 @@ class Battle:
         sources, host = (self._sources6, self._host6) if attack.ipv6 else (self._sources, self._host)
         self._retain(attack.retained, present=True)
         start = time.time()
-        # Each begins with another address, whose limits are not used up.
-        first = list(ATTACKS).index(attack.name) % len(sources)
+        # Each begins with addresses that the attacks just before it have not used: their limits are not used up, and none of their connections
+        # is left, with data that the limits keep back.
+        first = 8 * list(ATTACKS).index(attack.name) % len(sources)
         sources = (sources[first:] + sources[:first])[: attack.sources]
         order = {"attack": attack.name, "sources": sources, "host": host, "core": str(network(self._core).ip)}
         order |= {"seconds": seconds, "long": LONG, "seed": SEED}
