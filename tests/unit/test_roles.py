@@ -41,6 +41,45 @@ def test_all_roles_are_looked_at(roles):
     assert sorted(roles) == ["firehose", "firehose_public", "germqtt", "mosquitto"]
 
 
+TASKS = {
+    path: path.read_text(encoding="utf-8")
+    for path in (*ROLES.glob("*/tasks/*.yml"), *ROLES.parent.glob("playbooks/*.yml"))
+}
+
+
+def test_no_task_file_is_chosen_by_a_variable():
+    """So that a search for its name finds where it is included."""
+    found = re.compile(
+        r"(?:tasks_from|(?:include|import)_tasks|file|name): .*\{\{.*\.yml|(?:tasks_from|(?:include|import)_tasks): .*\{\{"
+    )
+    assert [str(path) for path, text in TASKS.items() if found.search(text)] == []
+
+
+def test_entry_points_that_roles_and_playbooks_use_are_documented(roles):
+    used = set()
+    for text in TASKS.values():
+        for role, more in re.findall(r"name: opendev\.firehose\.(\w+)\n(\s+tasks_from: \w+)?", text):
+            if role in roles:
+                used.add((role, more.partition("tasks_from: ")[2] or "main"))
+    assert ("firehose", "main") in used
+    assert [(role, entry) for role, entry in sorted(used) if entry not in roles[role].specs] == []
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_private_variables_stay_in_their_role(role):
+    others = [f"__{path.name}_" for path in ROLES.iterdir() if path.name != role]
+    # The longest name first: __firehose_public_ is none of role firehose.
+    names = sorted([f"__{role}_", *others], key=len, reverse=True)
+    found = set()
+    for path in (ROLES / role).rglob("*"):
+        if path.suffix in {".yml", ".j2"}:
+            for name in re.findall(r"\b__\w+", path.read_text(encoding="utf-8")):
+                owner = next((prefix for prefix in names if name.startswith(prefix)), None)
+                if owner in others:
+                    found.add(f"{path.name}: {name}")
+    assert found == set()
+
+
 def test_variables_that_role_firehose_sets_itself_are_listed(roles):
     def read(path: str) -> t.Any:
         return yaml.safe_load((ROLES / "firehose" / path).read_text(encoding="utf-8"))
