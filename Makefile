@@ -110,7 +110,7 @@ bench-converge bench-fanout bench-germqtt: bench-%: setup
 	@tools/bench $*
 bench-converge: ## what runs take, beside the usual way of doing the same (BENCH_RUNS=5)
 bench-fanout: ## how brokers fan events out to thousands, in half an hour (BENCH_RUNS=3 FANOUT_CASES="100 1000" FANOUT_CONTENDERS="stock core")
-bench-germqtt: ## what germqtt takes, beside germqtt 0.1.0 and a bare publisher (BENCH_RUNS=3)
+bench-germqtt: ## what germqtt takes, beside germqtt 0.1.0 and a bare publisher (BENCH_RUNS=3 BENCH_RELEASE=13 BENCH_BEFORE=COMMIT)
 
 lock: ## resolve requirements/*.in into the pinned versions, with their hashes, that get installed
 	$(HASHED) --python-version 3.11 --upgrade requirements/dev.in --output-file requirements/dev.txt

@@ -1,15 +1,20 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast events get from Gerrit to a subscriber: with germqtt 0.1.0, with this collection's, and with a bare publisher."""
+"""How fast events get from Gerrit to a subscriber: with germqtt 0.1.0, with this collection's, and with a bare publisher.
+
+BENCH_BEFORE names a commit of this repository. The collection as it was then is set up on a host of its own, and measured in turn with the others.
+"""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import json
+import os
 import pathlib
 import secrets
 import statistics
+import subprocess
 import time
 import typing as t
 
@@ -27,6 +32,21 @@ EXTRA_RATES = {100: 10}
 BROKERS = "mosquitto*.service"
 # How long a burst may take, and after how long without an event it counts as withheld.
 BURST_TIMEOUT, WITHHELD_AFTER = 120, 10
+BEFORE = os.environ.get("BENCH_BEFORE")
+
+# What it takes to have 4 KiB on the disk, in milliseconds.
+SYNC = """
+import os, statistics, time
+taken = []
+with open("/var/lib/germqtt/bench", "wb", buffering=0) as file:
+    for _time in range(200):
+        start = time.monotonic()
+        file.write(bytes(4096))
+        os.fsync(file.fileno())
+        taken.append(time.monotonic() - start)
+os.remove(file.name)
+print(statistics.median(taken) * 1000)
+"""
 
 FEEDER = """
 import json, sys, time
@@ -51,15 +71,21 @@ class Variant:
     unit: str = "germqtt"
     variables: t.Mapping[str, t.Any] | None = None
     rates: t.Mapping[int, int] = dataclasses.field(default_factory=lambda: RATES)
+    host: str = "firehose"
 
 
+# Debian 13 and older save with a sync anyway.
+SYNCED = {"germqtt_store_fsync": True, "mosquitto_persistence_sync": "full"}
 VARIANTS = [
     Variant("upstream", "germqtt 0.1.0", variables={"germqtt_source": "pypi"}),
     Variant("bundled", "germqtt of this collection", variables={}),
     Variant("bare", "ssh | bare publisher", unit="bare"),
-    Variant("fsync", "  with fsync", variables={"germqtt_store_fsync": True}, rates=EXTRA_RATES),
+    Variant("synced", "  safe against power loss", variables=SYNCED, rates=EXTRA_RATES),
     Variant("once", "  that publishes nothing again", variables={"germqtt_republish_max": 0}, rates=EXTRA_RATES),
 ]
+if BEFORE:
+    VARIANTS.append(Variant("before", f"  of {BEFORE}", variables={}, host="before"))
+HOSTS = sorted({variant.host for variant in VARIANTS})
 
 
 @dataclasses.dataclass
@@ -92,18 +118,32 @@ class Subscriber(PahoSubscriber):
 
 
 class Firehose:
-    """The host that all variants run on, one at a time."""
+    """A host that variants run on, one at a time."""
 
-    def __init__(self, folder: pathlib.Path, address: str) -> None:
-        self._address = address
-        self._inventory = folder / "inventory.yml"
+    def __init__(self, folder: pathlib.Path, name: str, gerrit: t.Mapping[str, t.Any]) -> None:
+        self._name = name
+        self.address = hosts.address(name)
+        self._inventory = folder / f"{name}.yml"
         self._password = secrets.token_urlsafe(24)
-        self._germqtt = hosts.gerrit_variables()
+        self._germqtt = gerrit
+        self._collections = earlier(folder, BEFORE) if BEFORE and name == "before" else None
         self.runs = 0
+
+    def run(self, *command: str) -> str:
+        """Run a command on the host; return what it prints."""
+        return hosts.in_container(self._name, *command)
+
+    def show(self, name: str, unit: str = "germqtt") -> str:
+        """A property of a unit."""
+        return self.run("systemctl", "show", f"--property={name}", "--value", unit)
+
+    def stop(self) -> None:
+        """Have no variant run."""
+        self.run("sh", "-c", "systemctl stop bare germqtt 2>/dev/null; true")
 
     def switch_to(self, variant: Variant) -> None:
         """Have one variant run, and no other."""
-        hosts.in_container("firehose", "sh", "-c", "systemctl stop bare germqtt 2>/dev/null; true")
+        self.stop()
         if variant.variables is None:
             self._start_bare()
             return
@@ -113,35 +153,48 @@ class Firehose:
         queue = {"firehose_max_queued_messages": 2 * BURST}
         # germqtt 0.1.0 knows no other port than 1883.
         listeners = {
-            "firehose_listeners": [{"port": 1883, "bind_address": self._address}],
+            "firehose_listeners": [{"port": 1883, "bind_address": self.address}],
             "firehose_account_listeners": [{"port": 1883, "bind_address": "127.0.0.1"}],
         }
         own = {"firehose_publishers": [germqtt], **queue, **listeners}
         variables = {**own, **self._germqtt, **variant.variables, **connection}
-        inventory = {"firehose": {"hosts": {hosts.container("firehose"): {}}, "vars": variables}}
+        inventory = {"firehose": {"hosts": {hosts.container(self._name): {}}, "vars": variables}}
         self._inventory.write_text(yaml.safe_dump(inventory), encoding="utf-8")
-        play(CHECKOUT / "playbooks/firehose.yml", f"--inventory={self._inventory}")
+        options = f"--inventory={self._inventory}"
+        if self._collections:
+            play("opendev.firehose.firehose", options, ANSIBLE_COLLECTIONS_PATH=self._collections)
+        else:
+            play(CHECKOUT / "playbooks/firehose.yml", options)
 
     def _start_bare(self) -> None:
-        name = hosts.container("firehose")
-        run("docker", "cp", BENCH / "bare_publisher.py", f"{name}:/usr/local/lib/")
+        run("docker", "cp", BENCH / "bare_publisher.py", f"{hosts.container(self._name)}:/usr/local/lib/")
         key, known = "/etc/germqtt/.ssh/id_germqtt", "/etc/germqtt/.ssh/known_hosts"
         gerrit = f"-p 29418 germqtt@{self._germqtt['germqtt_gerrit_host']} gerrit stream-events"
         password = "umask 077; sed -n 's/^password = //p' /etc/germqtt/germqtt.conf | tr -d '\\n' >/root/password"
-        hosts.in_container("firehose", "sh", "-c", password)
+        self.run("sh", "-c", password)
         pipe = f"ssh -i {key} -o UserKnownHostsFile={known} {gerrit} | python3 /usr/local/lib/bare_publisher.py germqtt /root/password"
-        hosts.in_container("firehose", "systemd-run", "--quiet", "--unit=bare", "sh", "-c", pipe)
+        self.run("systemd-run", "--quiet", "--unit=bare", "sh", "-c", pipe)
 
     def cpu(self, units: str) -> float:
         """Seconds of the processors that units have taken which match a pattern."""
-        return sum(int(value) for value in show("CPUUsageNSec", units).split() if value.isdigit()) / 1e9
+        return sum(int(value) for value in self.show("CPUUsageNSec", units).split() if value.isdigit()) / 1e9
 
     def emit(self, events: int, rate: float) -> str:
         """Have Gerrit stream events, as many a second, or all at once; return the run's mark."""
         self.runs += 1
-        mark = f"run-{self.runs}"
+        mark = f"{self._name}-{self.runs}"
         hosts.in_container("gerrit", "python3", "-c", FEEDER, str(events), str(rate), mark, limit=120)
         return mark
+
+
+def earlier(folder: pathlib.Path, commit: str) -> pathlib.Path:
+    """The collection as it was at a commit, in a folder for collections."""
+    collections = folder / "collections"
+    place = collections / "ansible_collections/opendev/firehose"
+    place.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", commit], cwd=CHECKOUT, check=True, stdout=subprocess.PIPE)
+    subprocess.run(["tar", "--extract", f"--directory={place}"], input=archive.stdout, check=True)
+    return collections
 
 
 def wait_for(subscriber: Subscriber, mark: str, events: int) -> list[tuple[float, float]]:
@@ -159,9 +212,9 @@ def wait_for(subscriber: Subscriber, mark: str, events: int) -> list[tuple[float
     return subscriber.arrived(mark)
 
 
-def ready(firehose: Firehose, address: str) -> None:
+def ready(firehose: Firehose) -> None:
     """Wait until what Gerrit streams arrives."""
-    with Subscriber(address) as subscriber:
+    with Subscriber(firehose.address) as subscriber:
         for _attempt in range(60):
             mark = firehose.emit(1, 0)
             time.sleep(0.5)
@@ -170,12 +223,12 @@ def ready(firehose: Firehose, address: str) -> None:
     raise BenchError("no event arrives")
 
 
-def sample(firehose: Firehose, address: str, variant: Variant) -> Sample:
+def sample(firehose: Firehose, variant: Variant) -> Sample:
     """Measure a variant once."""
     firehose.switch_to(variant)
-    ready(firehose, address)
+    ready(firehose)
     found = Sample()
-    with Subscriber(address) as subscriber:
+    with Subscriber(firehose.address) as subscriber:
         before = firehose.cpu(variant.unit), firehose.cpu(BROKERS)
         got = wait_for(subscriber, mark := firehose.emit(BURST, 0), BURST)
         after = firehose.cpu(variant.unit), firehose.cpu(BROKERS)
@@ -184,41 +237,36 @@ def sample(firehose: Firehose, address: str, variant: Variant) -> Sample:
         found.withheld = BURST - len(got)
         found.cpu, found.broker_cpu = (b - a for a, b in zip(before, after, strict=True))
     for rate, seconds in variant.rates.items():
-        with Subscriber(address) as subscriber:
+        with Subscriber(firehose.address) as subscriber:
             got = wait_for(subscriber, firehose.emit(rate * seconds, rate), rate * seconds)
             found.latencies[rate] = sorted((moment - emitted) * 1000 for moment, emitted in got)
     say(f"{variant.name}: {found.burst_rate:.0f}/s, withheld {found.withheld}, {mark}")
     return found
 
 
-def memory(firehose: Firehose, address: str) -> dict[str, float]:
+def memory(firehose: Firehose) -> dict[str, float]:
     """What the germqtt of this collection takes while 100,000 events wait, in MiB, and how long they take then, in seconds."""
     firehose.switch_to(VARIANTS[1])
-    ready(firehose, address)
-    hosts.in_container("firehose", "systemctl", "stop", "mosquitto")
+    ready(firehose)
+    firehose.run("systemctl", "stop", "mosquitto")
     for _part in range(10):
         firehose.emit(WAITING // 10, 0)
     deadline = time.monotonic() + 120
-    while f" {WAITING} waiting" not in (status := show("StatusText")):
+    while f" {WAITING} waiting" not in (status := firehose.show("StatusText")):
         if time.monotonic() > deadline:
             raise BenchError(f"{WAITING} events do not wait: {status}")
         time.sleep(0.5)
-    pid = show("MainPID")
-    store = int(hosts.in_container("firehose", "stat", "--format=%s", "/var/lib/germqtt/events.sqlite")) / 2**20
-    hosts.in_container("firehose", "systemctl", "start", "mosquitto")
+    pid = firehose.show("MainPID")
+    store = int(firehose.run("stat", "--format=%s", "/var/lib/germqtt/events.sqlite")) / 2**20
+    firehose.run("systemctl", "start", "mosquitto")
     start = time.monotonic()
-    while " 0 waiting" not in show("StatusText"):
+    while " 0 waiting" not in firehose.show("StatusText"):
         if time.monotonic() - start > 240:
-            raise BenchError(f"what waited is not published: {show('StatusText')}")
+            raise BenchError(f"what waited is not published: {firehose.show('StatusText')}")
         time.sleep(0.5)
     drained = time.monotonic() - start
-    peak = hosts.in_container("firehose", "sed", "-n", "s/^VmHWM:\\s*\\([0-9]*\\) kB/\\1/p", f"/proc/{pid}/status")
+    peak = firehose.run("sed", "-n", "s/^VmHWM:\\s*\\([0-9]*\\) kB/\\1/p", f"/proc/{pid}/status")
     return {"peak": int(peak) / 1024, "store": store, "drained": drained}
-
-
-def show(name: str, unit: str = "germqtt") -> str:
-    """A property of a unit."""
-    return hosts.in_container("firehose", "systemctl", "show", f"--property={name}", "--value", unit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,20 +275,26 @@ class Results:
 
     samples: t.Mapping[str, t.Sequence[Sample]]
     memory: t.Mapping[str, float]
+    sync: float
 
 
 def measure(folder: pathlib.Path, turns: int) -> Results:
     """Measure all variants by turns, in the same containers."""
     samples: dict[str, list[Sample]] = collections.defaultdict(list)
-    with hosts.containers(["firehose"]):
-        address = hosts.address("firehose")
-        firehose = Firehose(folder, address)
+    with hosts.containers(HOSTS):
+        gerrit = hosts.gerrit_variables()
+        firehoses = {name: Firehose(folder, name, gerrit) for name in HOSTS}
         for turn in range(turns):
             for variant in VARIANTS:
                 say(f"turn {turn + 1} of {turns}: {variant.what.strip()}")
-                samples[variant.name].append(sample(firehose, address, variant))
+                for firehose in firehoses.values():
+                    firehose.stop()
+                samples[variant.name].append(sample(firehoses[variant.host], variant))
+        for firehose in firehoses.values():
+            firehose.stop()
         say(f"{WAITING} events wait")
-        return Results(samples, memory(firehose, address))
+        held = memory(firehoses["firehose"])
+        return Results(samples, held, float(firehoses["firehose"].run("python3", "-c", SYNC)))
 
 
 def _percentile(values: t.Sequence[float], part: float) -> float:
@@ -281,9 +335,12 @@ def report(results: Results) -> str:
         target("events withheld by this collection's", max(one.withheld for one in results.samples["bundled"]), 0),
         ratio("germqtt 0.1.0's burst rate / this collection's", rates["upstream"], rates["bundled"], 1 / 3),
         ratio("burst rate without publishing again / with it", rates["once"], rates["bundled"], 2),
-        ratio("p99 at 100/s, this collection's / bare publisher's", late["bundled"], late["bare"], 3),
+        ratio("1000 events/s / burst rate safe against power loss", [1000] * len(rates["synced"]), rates["synced"], 1),
+        ratio("p99 at 100/s, this collection's / bare publisher's", late["bundled"], late["bare"], 2),
         target(f"MiB with {WAITING} waiting", results.memory["peak"], 64),
     ]
+    if BEFORE:
+        targets.append(ratio(f"burst rate of {BEFORE} / this collection's", rates["before"], rates["bundled"], 2))
     burst_header = (f"burst of {BURST}", "events/s", "each", "withheld", "its CPU (s)", "brokers' CPU (s)")
     memory = f"{results.memory['peak']:.1f} MiB at the peak, {results.memory['store']:.0f} MiB of store"
     return f"""{table(burst_header, bursts)}
@@ -292,5 +349,6 @@ def report(results: Results) -> str:
 
 {table(TARGETS_HEADER, targets)}
 
-Medians of {len(results.samples["bundled"])} turns. Withheld: not there {WITHHELD_AFTER} s after the last event that came. CPU with ssh's.
+Medians of {len(results.samples["bundled"])} turns on Debian {hosts.RELEASE}. The disk syncs 4 KiB in {results.sync:.2f} ms.
+Withheld: not there {WITHHELD_AFTER} s after the last event that came. CPU with ssh's.
 {WAITING} events waiting: {memory}; then published within {results.memory["drained"]:.0f} s."""

@@ -11,6 +11,7 @@ import typing as t
 from measure import CHECKOUT, run, say
 
 SUFFIX = os.environ.get("FIREHOSE_RUN", "")
+RELEASE = os.environ.get("BENCH_RELEASE", "13")
 NETWORK = f"bench{SUFFIX}"
 IMAGE = f"bench-packages{SUFFIX}"
 # By this label `make clean` finds what a run leaves that was killed.
@@ -54,8 +55,8 @@ def remove(names: t.Iterable[str]) -> None:
 
 
 def make_image() -> None:
-    """Debian 13 with the packages that the plays would install, so that no download is timed."""
-    start("packages", "opendev-firehose/debian:13", "sleep", "infinity")
+    """Debian with the packages that the plays would install, so that no download is timed."""
+    start("packages", f"opendev-firehose/debian:{RELEASE}", "sleep", "infinity")
     install = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {' '.join(PACKAGES)}"
     in_container("packages", "env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", install, limit=180)
     run("docker", "commit", container("packages"), IMAGE)

@@ -67,7 +67,9 @@ def run(*command: str | os.PathLike[str], limit: int = 120, **environment: str |
     return Timed(wall, cpu, output)
 
 
-def play(playbook: pathlib.Path, *options: str | os.PathLike[str], limit: int = 300, **environment: t.Any) -> Timed:
+def play(
+    playbook: pathlib.Path | str, *options: str | os.PathLike[str], limit: int = 300, **environment: t.Any
+) -> Timed:
     """Run a playbook, which may not fail, and may not make Ansible warn."""
     timed = run(
         pathlib.Path(sys.executable).with_name("ansible-playbook"),

@@ -56,6 +56,10 @@ def test_what_the_broker_has_acknowledged_is_its_loss():
         ([0, 1, 2, 1, 2, 3, 4, 5], 2, []),
         ([0, 2, 1, 3, 4, 5], 0, ["one"]),
         ([1, 0, 0, 2, 3, 4, 5], 1, ["one"]),
+        ([0, 1, 2, 3, 1, 3, 4, 5], 2, ["one"]),
+        ([0, 1, 2, 3, 2, 1, 2, 3, 4, 5], 4, []),
+        ([0, 1, 2, 3, 1, 2, 4, 5], 2, ["one"]),
+        ([0, 3, 3, 4, 5], 1, []),
     ],
 )
 def test_an_event_may_come_again_but_not_late(numbers, duplicates, disordered):
@@ -65,3 +69,8 @@ def test_an_event_may_come_again_but_not_late(numbers, duplicates, disordered):
 
 def test_topics_have_orders_of_their_own():
     assert account([1, 0, 3, 2, 5, 4], topic=lambda number: str(number % 2)).disordered == []
+
+
+@pytest.mark.parametrize(("numbers", "reach"), [(range(6), 0), ([0, 1, 2, 1, 2, 3, 4, 2, 3, 4, 5], 2), ([0, 1, 1], 0)])
+def test_how_old_what_comes_again_is(numbers, reach):
+    assert account(numbers).reach == reach

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import typing as t
@@ -14,6 +15,7 @@ COLUMNS = (
     "acknowledged",
     "received",
     "duplicates",
+    "reach",
     "in_gaps",
     "lost_by_broker",
     "uncovered",
@@ -32,13 +34,17 @@ class Received:
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """Where all emitted events are. `silence` is the longest time without one, in seconds."""
+    """Where all emitted events are.
+
+    `reach` is how far behind the newest event one came again, and `silence` the longest time without one, in seconds.
+    """
 
     emitted: int
     stored: int
     acknowledged: int
     received: int
     duplicates: int
+    reach: int
     in_gaps: int
     lost_by_broker: int
     uncovered: int
@@ -60,13 +66,15 @@ def make_account(
     numbers = {one.number for one in received}
     missing = [moment for number, moment in enumerate(created) if number not in numbers]
     in_gaps = sum(any(start <= moment <= end for start, end in gaps) for moment in missing)
-    lost_by_broker = acknowledged - len(numbers)
+    # germqtt may have forgotten what was acknowledged.
+    lost_by_broker = max(acknowledged - len(numbers), 0)
     return Account(
         emitted=len(created),
         stored=stored,
         acknowledged=acknowledged,
         received=len(numbers),
         duplicates=len(received) - len(numbers),
+        reach=_reach(received),
         in_gaps=in_gaps,
         lost_by_broker=lost_by_broker,
         uncovered=max(len(missing) - in_gaps - lost_by_broker, 0),
@@ -75,16 +83,25 @@ def make_account(
     )
 
 
-def _disordered(received: t.Iterable[Received]) -> set[str]:
-    """The topics on which an event came for the first time after a later one had come."""
-    newest: dict[str, int] = {}
-    seen: set[int] = set()
-    found = set()
+def _reach(received: t.Iterable[Received]) -> int:
+    newest, farthest = -1, 0
     for one in received:
-        if one.number not in seen and one.number < newest.get(one.topic, -1):
-            found.add(one.topic)
-        seen.add(one.number)
-        newest[one.topic] = max(one.number, newest.get(one.topic, -1))
+        newest = max(newest, one.number)
+        farthest = max(farthest, newest - one.number)
+    return farthest
+
+
+def _disordered(received: t.Iterable[Received]) -> set[str]:
+    """The topics on which one was left out, at its first time or again. They may begin again, from any event on."""
+    numbers = collections.defaultdict(list)
+    for one in received:
+        numbers[one.topic].append(one.number)
+    found = set()
+    for topic, those in numbers.items():
+        places = {number: place for place, number in enumerate(sorted(set(those)))}
+        steps = itertools.pairwise([-1, *(places[number] for number in those)])
+        if any(after > before + 1 for before, after in steps):
+            found.add(topic)
     return found
 
 

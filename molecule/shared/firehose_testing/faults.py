@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import re
 import subprocess
 import threading
 import time
@@ -21,10 +20,10 @@ import testinfra.host
 
 from .accounting import Account, Received, make_account, table
 from .clients import ACCOUNT_PORTS
-from .waiting import wait_until
+from .germqtt import Germqtt
 
 if t.TYPE_CHECKING:  # pytest has to import its plugins itself
-    from .fixtures import Firehose, Firehoses
+    from .fixtures import Firehoses
     from .gerrit import Gerrit
 
 pytest_plugins = ["firehose_testing.fixtures"]
@@ -32,7 +31,6 @@ pytest_plugins = ["firehose_testing.fixtures"]
 TABLE = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], ".cache/faults.md")
 LONG = os.environ.get("FAULTS") == "long"
 LONG_EVENTS, SHORT_RATE = 10_000, 100
-SETTLE_TIMEOUT = 240
 ACCOUNTS: dict[str, Account] = {}
 
 # Emits events evenly over some seconds, and prints in which second each was made.
@@ -131,69 +129,11 @@ class EventReader:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
+class Bench(Germqtt):
     """The host with the broker and germqtt, Gerrit, and the reader."""
 
-    firehose: Firehose
     gerrit: Gerrit
     reader: EventReader
-
-    @property
-    def host(self) -> testinfra.host.Host:
-        return self.firehose.host
-
-    def status(self) -> str:
-        """What germqtt tells systemd of itself."""
-        return self.host.run("systemctl show --property StatusText --value germqtt").stdout.strip()
-
-    def counts(self) -> dict[str, int]:
-        """How many events germqtt has stored, and the broker has acknowledged.
-
-        A stream can begin in the middle of a line, since `tail` does when the line is just being written. Such a rest is no event.
-        """
-        numbers = {name: int(number) for number, name in re.findall(r"(\d+) ([a-z]+)", self.status())}
-        return {"stored": numbers["stored"] - numbers["unusable"], "acknowledged": numbers["acknowledged"]}
-
-    def repeated(self) -> int:
-        """How many events germqtt has published again since the broker had lost them."""
-        return int(re.findall(r"(\d+) repeated", self.status())[0])
-
-    def connections(self) -> int:
-        """How often germqtt has connected to the broker."""
-        return int(
-            self.host.check_output("journalctl --unit germqtt --output cat | grep --count 'broker .* connected$'")
-        )
-
-    def wait_for_end_of(self, connection: int) -> None:
-        """Wait until germqtt has lost a connection to the broker, and perhaps has the next one."""
-        self.wait_until(
-            lambda: "broker connected" not in self.status() or self.connections() > connection,
-            f"the end of connection {connection}",
-            20,
-        )
-
-    def crash(self, *units: str) -> None:
-        """Kill services, and wait until germqtt is connected again."""
-        before = self.host.check_output("systemctl show --property MainPID --value mosquitto")
-        self.host.check_output(f"systemctl kill --signal KILL {' '.join(units)}")
-        self.wait_until(
-            lambda: self.host.check_output("systemctl show --property MainPID --value mosquitto") not in (before, "0"),
-            "the broker is back",
-            30,
-        )
-        self.wait_until(lambda: self.status().startswith("Gerrit connected; broker connected;"), "germqtt is back", 30)
-
-    def wait_until(self, done: t.Callable[[], bool], what: str, timeout: float = SETTLE_TIMEOUT) -> None:
-        wait_until(done, what, timeout, lambda: f"germqtt: {self.status()}; {self.journal()}")
-
-    def journal(self) -> str:
-        """The last lines that germqtt has logged."""
-        return self.host.run("journalctl --unit germqtt --lines 15 --no-pager --output cat").stdout
-
-    def works(self) -> bool:
-        """Whether germqtt is connected to both sides and has nothing to do."""
-        status = self.status()
-        return status.startswith("Gerrit connected; broker connected;") and " 0 waiting," in status
 
     def settle(self) -> None:
         """Wait until everything has arrived that will."""
@@ -203,8 +143,13 @@ class Bench:
             seen = len(self.reader.messages())
             time.sleep(1.5)
 
-    def run(self, fault: str, seconds: float, long_seconds: float, cause: t.Callable[[], None]) -> Account:
-        """Emit events over some seconds, cause a fault meanwhile, and account for each event."""
+    def run(
+        self, fault: str, seconds: float, long_seconds: float, cause: t.Callable[[], None], loaded: bool = False
+    ) -> Account:
+        """Emit events over some seconds, cause a fault meanwhile, and account for each event.
+
+        Events still flow when the fault is over, if that is wanted.
+        """
         events, seconds = (LONG_EVENTS, long_seconds) if LONG else (int(seconds * SHORT_RATE), seconds)
         run = f"{fault} {time.time()}"
         self.settle()
@@ -218,6 +163,7 @@ class Bench:
         try:
             self.wait_until(lambda: bool(self.reader.events(run)), "events flow", 20)
             cause()
+            assert not loaded or feeder.poll() is None, "the fault took longer than the events"
         finally:
             output, _errors = feeder.communicate()
         self.settle()

@@ -150,7 +150,13 @@ function Client:on_packet(kind, size, read, skip)
 end
 
 function Client:on_answer(kind, size, read, skip)
-    self.is_accepted = kind == CONNACK and read(size):byte(2) == 0
+    local present, code = 1, 1
+    if kind == CONNACK then
+        present, code = read(size):byte(1, 2)
+    end
+    self.is_accepted = code == 0
+    -- MQTT 3.1 does not say whether there is a session.
+    self.is_new = self.is_accepted and self.is_kept and self.version & 0x7f > 3 and present & 1 == 0
     self.is_answered = true
     skip(math.maxinteger)
 end
@@ -273,6 +279,10 @@ function Client:tcp_payload(txn, channel)
         local passed = self:follow(channel, self.answers, 0)
         self.answers.has_forwarded = true
         if self.is_answered then
+            if self.is_new then
+                -- Nothing waited for this client. If it had a session before, it has lost that.
+                txn:Warning("account " .. self.username .. " at " .. txn.f:src() .. " has a new session")
+            end
             filter.unregister_data_filter(self, channel)
         end
         return passed

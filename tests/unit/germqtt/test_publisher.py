@@ -37,7 +37,8 @@ def number(message) -> int | None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Short delays."""
-    for name, value in {"FIRST_DELAY": 0.01, "LONGEST_DELAY": 0.05, "END_TIMEOUT": 0.3, "STATUS_INTERVAL": 0.1}.items():
+    short = {"FIRST_DELAY": 0.01, "LONGEST_DELAY": 0.05, "END_TIMEOUT": 0.3, "STATUS_INTERVAL": 0.1, "RETURN_TIME": 0.3}
+    for name, value in short.items():
         monkeypatch.setattr(publisher, name, value)
     monkeypatch.setattr(marker, "ECHO_TIMEOUT", 0.1)
 
@@ -618,6 +619,28 @@ def test_what_a_crash_lost_comes_again_before_anything_newer(kept, broker, caplo
 
     play(scenario)
     assert "the broker may have lost events that it had acknowledged: 10 are published again" in caplog.text
+
+
+def test_others_can_subscribe_again_at_a_broker_that_has_lost_its_store(kept, broker):
+    """Nothing reaches them before they have; what may be missing then is told of behind what comes again."""
+
+    async def scenario():
+        async with broker, running(kept, broker) as run:
+            await publish(run, broker, *range(100))
+            sessions, known = len(broker.sessions), len(broker.memory.events)
+            assert known > 100
+            await broker.crash()
+            lost = time.monotonic()
+            await run.until(lambda: len(broker.sessions) > sessions)
+            await run.until(lambda: broker.memory.events)
+            assert time.monotonic() - lost >= publisher.RETURN_TIME
+            await remembered(run, broker)
+        again = [one for one in broker.memory.events if not one.retain]
+        window = run.publisher._window
+        assert [number(one) for one in again] == [*range(100 - MOST + window, 100), None]
+        assert json.loads(again[-1].payload)["reason"].startswith("the broker has lost its store")
+
+    play(scenario)
 
 
 @pytest.mark.parametrize("fault", ["restart", "cut", "cut and restart"])

@@ -210,14 +210,39 @@ def test_the_last_ones_are_kept(kept):
         published(kept, number, keep=7)
     assert kept._db.execute("SELECT count(*) FROM waiting").fetchone() == (7,)
     assert kept.resume(None) == 7
-    assert numbers(kept) == list(range(93, 100))
+    assert numbers(kept) == [*range(93, 100), "gap"]
+
+
+def test_a_lost_store_of_the_broker_is_told_of_once(kept, monkeypatch):
+    """From the time on for which the broker holds messages to the first event that comes again, unless all of them do."""
+    monkeypatch.setattr(store.time, "time", lambda: NOW + 1000)
+    published(kept, 1, 2, keep=2)
+    kept.resume(None)
+    assert gaps(kept) == []
+    kept.acknowledge(row.id for row in (kept.rewind(), take_all(kept))[1])
+    published(kept, 3, keep=2)
+    kept.resume(None)
+    [gap] = gaps(kept)
+    assert gap[:2] == (NOW + 1000 - store.FORGOTTEN_AFTER, NOW + 1)
+    kept.acknowledge(row.id for row in (kept.rewind(), take_all(kept))[1])
+    kept.resume(kept.number)
+    assert kept.count("gaps") == 1
+
+
+@pytest.mark.parametrize(("found", "told"), [(5, []), (2, []), (1, ["the broker has lost what it stored last"])])
+def test_more_than_is_kept_is_told_of(kept, found, told):
+    """The broker has gone back to an earlier save, and part of what it got since is not kept here."""
+    published(kept, 1, 2, 3, 4, 5, keep=3)
+    assert kept.resume(found) == min(5 - found, 3)
+    assert [reason.partition(",")[0] for _start, _end, reason, _events in gaps(kept)] == told
 
 
 def test_with_nothing_to_keep_the_acknowledged_are_removed(kept):
     published(kept, 1, 2, keep=5)
     published(kept, 3, keep=0)
-    assert kept.resume(None) == 0
     assert kept._db.execute("SELECT count(*) FROM waiting").fetchone() == (0,)
+    assert kept.resume(None) == 0
+    assert numbers(kept) == ["gap"]
 
 
 def test_what_is_kept_takes_at_most_half_of_the_store(options):

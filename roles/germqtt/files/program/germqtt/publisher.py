@@ -23,6 +23,8 @@ WINDOW_BYTES = store.MIB
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15
 ACKNOWLEDGE_TIMEOUT, END_TIMEOUT = 30, 2
 STATUS_INTERVAL = 10
+# What other clients of a broker that has lost its sessions have to subscribe again, in seconds: public brokers try at least each 5.
+RETURN_TIME = 10
 # So many connections that end with the same event unacknowledged, and it is the event that ends them.
 MOST_STRIKES = 5
 NOT_AUTHORIZED, QUOTA_EXCEEDED = 0x87, 0x97
@@ -108,6 +110,12 @@ class Publisher:
         if not self._options.republish_max:
             return None
         if await one.find():
+            if self._store.is_forgotten(one.found):
+                log.error(
+                    "the broker has lost its store: nothing is published for %s seconds, until others have subscribed",
+                    RETURN_TIME,
+                )
+                await asyncio.sleep(RETURN_TIME)
             return one
         if not self._has_complained and not current.ended.done():
             log.warning(

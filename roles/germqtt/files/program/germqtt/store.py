@@ -238,27 +238,41 @@ class Store:
             old.append((id,))
         return old
 
+    def is_forgotten(self, found: int | None) -> bool:
+        """Whether the broker has lost its store: it remembers nothing, though it should."""
+        return found is None and time.time() - self._kept.get("acknowledged_at", 0) <= FORGOTTEN_AFTER
+
     def resume(self, found: int | None) -> int:
         """The broker remembers what was published up to a number, or nothing: what it had acknowledged since waits again.
 
         Returns how many rows that are.
         """
-        self.number = max(self.number, found or 0)
+        forgotten = self.is_forgotten(found)
         if found is None:
-            # The session has expired, or the broker has lost it.
-            expired = time.time() - self._kept.get("acknowledged_at", 0) > FORGOTTEN_AFTER
-            found = self.number if expired else 0
+            # A session that has expired is no loss.
+            found = 0 if forgotten else self.number
         again = [id for id, (number, _size) in self._published.items() if number > found]
-        if again:
+        oldest = min((number for number, _size in self._published.values()), default=self.number + 1)
+        if again or forgotten:
             with self._transaction():
                 for id in again:
                     self._db.execute("DELETE FROM published WHERE id = ?", [id])
                     self._leave(id, "acknowledged", -1)
                 self._add_to("repeated", len(again))
+                if oldest > found + 1:
+                    self._tell_of_lost_events(again, "its store" if forgotten else "what it stored last")
         for id in again:
             del self._published[id]
+        self.number = max(self.number, found)
         self._acknowledged = {id: number for id, number in self._acknowledged.items() if number <= found}
         return len(again)
+
+    def _tell_of_lost_events(self, again: t.Sequence[int], what: str) -> None:
+        """What was published before the rows that wait again is lost for whoever was away. The broker holds it for a day."""
+        now = time.time()
+        made = self._db.execute("SELECT made FROM waiting WHERE id = ?", [min(again, default=0)]).fetchone()
+        reason = f"the broker has lost {what}, with what waited there for clients that were away"
+        self._insert_gap(None, now - FORGOTTEN_AFTER, made[0] if made else now, reason)
 
     def put_away(self, row: Row, counter: str) -> Row | None:
         """Remove a row that is not published, and count it as unusable or refused.
