@@ -32,6 +32,7 @@ EXAMPLES = r"""
         listeners:
           - port: 1883
         options: {}
+        persistence: false
         bridges: []
 """
 

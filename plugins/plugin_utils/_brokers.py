@@ -23,6 +23,8 @@ def place(name: str) -> dict[str, str]:
         "user": full_name,
         # In place of the package's own, which opens no port below 1024 and is not confined.
         "unit": f"/etc/systemd/system/mosquitto{f'@{name}' if name else ''}.service",
+        # Its timer and service look at what the broker stores.
+        "store_unit": f"mosquitto-store{f'@{name}' if name else ''}",
         "directory": f"/etc/{full_name}",
         "acl_file": f"/etc/{full_name}/acl",
         "password_file": f"/etc/{full_name}/passwd",
@@ -40,6 +42,10 @@ def placed(broker: Broker) -> dict[str, t.Any]:
 def _files(broker: Broker, secret: bool) -> t.Iterator[dict[str, t.Any]]:
     variables = {"broker": broker}
     yield {"path": broker["unit"], "template": "mosquitto.service.j2", "vars": variables, "mode": "0644", **ROOT}
+    if broker["persistence"]:
+        for kind in ("service", "timer"):
+            path = f"/etc/systemd/system/{broker['store_unit']}.{kind}"
+            yield {"path": path, "template": f"store.{kind}.j2", "vars": variables, "mode": "0644", **ROOT}
     yield {
         "path": f"{broker['directory']}/mosquitto.conf",
         "template": "mosquitto.conf.j2",

@@ -47,6 +47,7 @@ RANGES: dict[str, tuple[int, int | None]] = {
     "mosquitto_max_queued_bytes": (0, None),
     "mosquitto_max_queued_messages": (0, None),
     "mosquitto_message_size_limit": (0, 268435455),
+    "mosquitto_persistence_reserve": (0, None),
     "mosquitto_sys_interval": (0, 65535),
     "mosquitto_wait_timeout": (0, None),
 }

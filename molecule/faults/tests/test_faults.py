@@ -14,10 +14,10 @@ import typing as t
 
 import pytest
 from firehose_testing.accounting import Account
-from firehose_testing.faults import LONG, Bench, undone
+from firehose_testing.faults import LONG, SHORT_RATE, Bench, undone
 from firehose_testing.hostile import packets
 from firehose_testing.public import public_units
-from firehose_testing.runs import run_playbook
+from firehose_testing.runs import addresses, run_playbook, try_playbook
 
 SEED = 20161026
 DROP = """table inet fault {
@@ -30,7 +30,15 @@ CUT = """table inet fault {
 }"""
 # How often the broker is killed in each of four tests, and what comes again each time at most: germqtt_republish_max.
 CRASHES, MOST_AGAIN = 13 if LONG else 2, 1000
-STORE, KEPT = "/var/lib/germqtt", "/root/germqtt-store"
+# To the accounts broker, until that ends the connection
+SENDER = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", 800)) as broker:
+    broker.sendall(sys.stdin.buffer.read())
+    while broker.recv(4096):
+        pass
+"""
+STORE, BROKER = "/var/lib/germqtt", "/var/lib/mosquitto"
 
 
 def assert_none_is_missing(account: Account) -> None:
@@ -217,22 +225,112 @@ def test_the_host(bench: Bench, fault: str, signal: str) -> None:
     assert_little_comes_again(account, 1)
 
 
+@contextlib.contextmanager
+def small_disk(bench: Bench, service: str, store: str, size: str) -> t.Iterator[None]:
+    """Have a service store on a file system of its own. What fills it goes with it."""
+    kept = f"/root/{service}-store"
+    do = f"""systemctl stop {service} && cp --archive {store} {kept} && mount -t tmpfs -o size={size},mode=0700 none {store} &&
+        chown {service}:{service} {store} && cp --archive {kept}/. {store} && systemctl start {service}"""
+    undo = f"""systemctl stop {service} && rm --force {store}/full && cp --archive {store}/. {kept} && umount {store} &&
+        cp --archive {kept}/. {store} && rm --recursive {kept} && systemctl start {service}"""
+    with undone(bench.host, do, undo):
+        yield
+
+
 def test_the_disk_is_full(bench: Bench) -> None:
     """Nothing is read while nothing can be stored, and Gerrit's side keeps it."""
-    script = f"""systemctl stop germqtt && cp --archive {STORE} {KEPT} && mount -t tmpfs -o size=64m,mode=0700 none {STORE} &&
-        chown germqtt:germqtt {STORE} && cp --archive {KEPT}/. {STORE} && systemctl start germqtt"""
-    undo = f"""systemctl stop germqtt && rm --force {STORE}/full && cp --archive {STORE}/. {KEPT} && umount {STORE} &&
-        cp --archive {KEPT}/. {STORE} && rm --recursive {KEPT} && systemctl start germqtt"""
 
     def cause() -> None:
         with undone(bench.host, f"dd if=/dev/zero of={STORE}/full bs=4k 2>/dev/null; true", f"rm {STORE}/full"):
             bench.wait_until(lambda: "cannot be written" in bench.journal(), "germqtt says that the disk is full", 20)
             time.sleep(30 if LONG else 3)
 
-    with undone(bench.host, script, undo):
+    with small_disk(bench, "germqtt", STORE, "64m"):
         account = bench.run("disk is full", 8, 90, cause)
     assert_none_is_missing(account)
     assert account.duplicates == 0
+
+
+@contextlib.contextmanager
+def long_subscriptions(bench: Bench) -> t.Iterator[None]:
+    """A session with 900 KB of topic filters, which Mosquitto 2.0 saves behind all messages."""
+
+    def connect(*, clean: bool) -> bytes:
+        return packets.connect(packets.V3, "long", username="durable", password="only-for-tests-durable", clean=clean)
+
+    def send(*data: bytes) -> None:
+        # Past HAProxy, which takes no such subscription.
+        command = ["docker", "exec", "--interactive", bench.host.backend.name, "python3", "-c", SENDER]
+        subprocess.run(command, input=b"".join([*data, packets.DISCONNECT]), check=True, timeout=30)
+
+    filters = [[f"long/{packet}/{number}/{'x' * 60_000}" for number in range(5)] for packet in range(3)]
+    send(connect(clean=False), *(packets.subscribe(packets.V3, some, 1) for some in filters))
+    try:
+        yield
+    finally:
+        send(connect(clean=True))
+
+
+def fill_and_crash(bench: Bench, *, has_database: bool) -> None:
+    """Have the last save kept, fill the disk, have the operator told, and kill the broker.
+
+    A save finds room for its messages, and not for the sessions behind them. A database finds no room at all. All of it is one
+    command: germqtt publishes the last events again only.
+    """
+    full, saved = f"{BROKER}/full", f"{BROKER}/mosquitto.db"
+    wait = f"touch /run/asked && timeout 10 sh -c 'until test {saved} -nt /run/asked; do sleep 0.1; done'"
+    room = f"$(stat --format %s {saved}) - 256000"
+    if has_database:
+        wait, room = "sleep 2", "0"
+    bench.host.check_output(
+        f"""{wait} && systemctl start mosquitto-store && systemctl kill --signal STOP mosquitto &&
+        ! dd if=/dev/zero of={full} bs=64k 2>/dev/null && truncate --size=$(( $(stat --format %s {full}) - ({room}) )) {full} &&
+        systemctl kill --signal CONT mosquitto && {wait} &&
+        systemctl start mosquitto-store && systemctl kill --signal KILL mosquitto"""
+    )
+
+
+def test_the_disk_of_the_broker_is_full(bench: Bench) -> None:
+    """The operator is told, and a crash finds the last whole save, or a database that had room to go on."""
+    has_database = bench.host.file(f"{BROKER}/mosquitto.sqlite3").exists
+    since = bench.host.check_output("date +%s")
+    told: list[str] = []
+
+    def cause() -> None:
+        with bench.reader.away():
+            time.sleep(2)
+            with undone(bench.host, "true", f"rm {BROKER}/full"):
+                fill_and_crash(bench, has_database=has_database)
+                time.sleep(4)
+                told.append(bench.host.check_output("mosquitto-apply --check"))
+
+    with small_disk(bench, "mosquitto", BROKER, "200m"), long_subscriptions(bench):
+        bench.wait_until(
+            lambda: (
+                bench.host.check_output("systemctl show --property LastTriggerUSec --value mosquitto-store.timer") != ""
+            ),
+            "the timer has looked",
+            20,
+        )
+        account = bench.run("broker's disk is full", 12, 240, cause, rate=SHORT_RATE // 2)
+    assert_none_is_missing(account)
+    assert account.duplicates <= MOST_AGAIN
+    errors = bench.host.check_output("journalctl --unit mosquitto-store --priority err --output cat --since @%s", since)
+    assert "MiB left, less than the" in errors
+    assert "MiB left, less than the" in told[0]
+    log = bench.host.check_output("journalctl --unit mosquitto --output cat --since @%s", since)
+    assert ("could not write a whole" in errors) == ("starts with its last whole save" in log) == (not has_database)
+
+
+def test_verify_names_damaged_stores(bench: Bench) -> None:
+    """It says what is lost, and passes."""
+    files = [f"{BROKER}/mosquitto.db.damaged-20300101T000000Z", f"{STORE}/events.sqlite.corrupt-20300101T000000"]
+    with undone(bench.host, f"touch {' '.join(files)}", f"rm {' '.join(files)}"), bench.gerrit.events():
+        run = try_playbook("verify", "--inventory", addresses({bench.host.backend.name: bench.firehose.address}))
+    assert run.returncode == 0, run.stdout
+    said = " ".join(run.stdout.split())
+    assert f"{files[0]} was damaged." in said
+    assert f"germqtt has its store: events that waited in {files[1]} were lost." in said
 
 
 def test_the_password_is_rotated(bench: Bench) -> None:

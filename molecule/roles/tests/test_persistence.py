@@ -21,7 +21,8 @@ from paho.mqtt.properties import Properties
 
 FIVE = Way("tcp", "5")
 STORE = "/var/lib/mosquitto"
-DROP_IN = "/etc/systemd/system/mosquitto.service.d/goes-back.conf"
+UNIT = "/etc/systemd/system/mosquitto.service"
+DROP_IN = f"{UNIT}.d/goes-back.conf"
 # Mosquitto 2.0 saves each second at the earliest, and adds one.
 WINDOW = 2.5
 SAFEST = {"mosquitto_persistence_method": "auto", "mosquitto_autosave_interval": 1}
@@ -261,3 +262,27 @@ def test_a_file_that_is_not_damaged_stays(brokers: Brokers, role: Role) -> None:
     assert brokers.each(newer) == brokers.all((True, True, True))
     unreadable = brokers.each(lambda broker: stays(broker, "chown root:root %s", "chown mosquitto:mosquitto %s"))
     assert unreadable == brokers.all((True, True, True))
+
+
+def test_an_upgrade_of_debian_alone_is_warned_of(brokers: Brokers, role: Role) -> None:
+    """The variables ask for `auto`, and the plugin is there, but no run has brought it."""
+    role.ensure(mosquitto_persistence_method="periodic")
+
+    def warned(broker: Broker) -> bool:
+        return "mosquitto.db is still in use" in broker.host.check_output("mosquitto-apply --check")
+
+    for broker in brokers.values():
+        broker.host.check_output("sed --in-place 's/^X-StoreMethod=.*/X-StoreMethod=auto/' %s && mosquitto-apply", UNIT)
+    assert brokers.each(warned) == brokers.each(has_plugin)
+    role.ensure(**SAFEST)
+    assert brokers.each(warned) == brokers.all(False)
+
+
+def test_a_reserve_above_the_disk_changes_no_broker(brokers: Brokers, role: Role) -> None:
+    role.ensure(**SAFEST)
+    before = brokers.each(lambda broker: broker.show("MainPID"))
+    run = role.run(**SAFEST, mosquitto_persistence_reserve=10**9)
+    assert run.failed_hosts == {*brokers}
+    for failures in run.failures.values():
+        assert "mosquitto_persistence_reserve: 1000000000 MiB are more than the file system of" in failures[-1]
+    assert brokers.each(lambda broker: broker.show("MainPID")) == before

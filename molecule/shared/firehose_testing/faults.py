@@ -144,13 +144,20 @@ class Bench(Germqtt):
             time.sleep(1.5)
 
     def run(
-        self, fault: str, seconds: float, long_seconds: float, cause: t.Callable[[], None], loaded: bool = False
+        self,
+        fault: str,
+        seconds: float,
+        long_seconds: float,
+        cause: t.Callable[[], None],
+        *,
+        loaded: bool = False,
+        rate: int = SHORT_RATE,
     ) -> Account:
         """Emit events over some seconds, cause a fault meanwhile, and account for each event.
 
         Events still flow when the fault is over, if that is wanted.
         """
-        events, seconds = (LONG_EVENTS, long_seconds) if LONG else (int(seconds * SHORT_RATE), seconds)
+        events, seconds = (LONG_EVENTS, long_seconds) if LONG else (int(seconds * rate), seconds)
         run = f"{fault} {time.time()}"
         self.settle()
         before = self.counts()

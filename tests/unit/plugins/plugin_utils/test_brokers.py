@@ -5,8 +5,14 @@ from __future__ import annotations
 
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _brokers
 
-CORE = {"name": "", "accounts": True, "listeners": [{"port": 1883}], "options": {}, "bridges": []}
-PUBLIC = {**CORE, "name": "public", "accounts": False, "bridges": [{"password": "only-for-tests"}]}
+CORE = {"name": "", "accounts": True, "persistence": True, "listeners": [{"port": 1883}], "options": {}, "bridges": []}
+PUBLIC = {
+    **CORE,
+    "name": "public",
+    "accounts": False,
+    "persistence": False,
+    "bridges": [{"password": "only-for-tests"}],
+}
 TLS = {"port": 8883, "tls": {"certificate_pem": "CERTIFICATE", "key_pem": "KEY"}}
 
 
@@ -18,6 +24,8 @@ def test_the_files_of_all_brokers_in_one_list():
     found = _brokers.wanted([CORE, PUBLIC])
     assert paths(found["files"]) == [
         "/etc/systemd/system/mosquitto.service",
+        "/etc/systemd/system/mosquitto-store.service",
+        "/etc/systemd/system/mosquitto-store.timer",
         "/etc/mosquitto/mosquitto.conf",
         "/etc/systemd/system/mosquitto@public.service",
         "/etc/mosquitto-public/mosquitto.conf",

@@ -352,7 +352,12 @@ def test_the_sqlite_plugin_is_part_of_2_1(problems, version, wrong):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("mosquitto_persistence_method", "wal"), ("mosquitto_persistence_sync", "off"), ("mosquitto_autosave_changes", 0)],
+    [
+        ("mosquitto_persistence_method", "wal"),
+        ("mosquitto_persistence_sync", "off"),
+        ("mosquitto_autosave_changes", 0),
+        ("mosquitto_persistence_reserve", -1),
+    ],
 )
 def test_values_of_persistence_that_do_not_exist(problems, name, value):
     (problem,) = problems(**{name: value})

@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
         help="for ExecStartPre=, as the broker's user: set damaged files with sessions and messages aside, and convert them to the"
         " format that mosquitto.conf names",
     )
+    parser.add_argument(
+        "--watch-store",
+        action="store_true",
+        help="for a timer, as the broker's user: log an error if the disk has less room than the reserve, and keep the last whole"
+        " mosquitto.db",
+    )
     parser.add_argument("--json", action="store_true", help="say it as JSON")
     parser.add_argument(
         "--timeout", type=float, default=10, metavar="SECONDS", help="until all listeners have to answer (10)"
@@ -90,11 +96,11 @@ def main() -> int:
     """Run the command; return its exit status."""
     parser = _parser()
     options = parser.parse_args()
-    if options.all and (
-        options.instance or options.json or options.reload or options.only_put_back or options.prepare_store
-    ):
+    alone = ("instance", "json", "reload", "only_put_back", "prepare_store", "watch_store")
+    if options.all and any(getattr(options, name) for name in alone):
         parser.error(
-            "--all goes neither with an instance nor with --json, --reload, --only-put-back or --prepare-store"
+            "--all goes neither with an instance nor with --json, --reload, --only-put-back, --prepare-store or"
+            " --watch-store"
         )
     # What the sets hold is nobody else's.
     os.umask(0o077)
@@ -104,6 +110,8 @@ def main() -> int:
             print(json.dumps(trial.inside(instance, pathlib.Path(options.inside_trial), options.timeout)))
         elif options.prepare_store:
             store.prepare(instance)
+        elif options.watch_store:
+            store.watch(instance)
         elif options.all:
             _apply_all(options)
         else:

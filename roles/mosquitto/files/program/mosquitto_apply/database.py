@@ -6,19 +6,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import pathlib
 import sqlite3
 import struct
 import typing as t
 import urllib.parse
 
-from mosquitto_apply import properties
+from mosquitto_apply import command, properties
 from mosquitto_apply.records import Client, Damaged, Delivery, Message, Record, Retained, Subscription, UnknownVersion
 
 # What SQLite says of a file that it cannot read as a database. Any other error is not the file's.
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 KNOWN_VERSIONS = [(1, 0), (1, 1)]
 WAL_HEADER = struct.Struct("!8I")
+MIB = 1 << 20
+# SQLite moves changes from the -wal to the database as soon as it has 4 MiB, and writes it anew from its start.
+WAL_RESERVE = 8 * MIB
+RESERVE = "mosquitto_apply_reserve"
 WAL_MAGIC = (0x377F0682, 0x377F0683)
 LOW = 0xFFFFFFFF
 # The plugin's own words, for a database that it is to find. The types decide how SQLite stores a text.
@@ -171,3 +176,42 @@ def write(path: pathlib.Path, records: t.Iterable[Record]) -> None:
         for number, record in enumerate(records, 1):
             _add(connection, record, number)
         connection.commit()
+
+
+def _free(path: pathlib.Path) -> int:
+    """How many bytes a database has in free pages."""
+    if not path.exists():
+        return 0
+    with _opened(path, "ro") as connection:
+        pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
+    return pages * size
+
+
+def _grow(path: pathlib.Path, size: int) -> None:
+    """Have so many bytes in free pages, by filling a table that is dropped then."""
+    with _opened(path, "rwc") as connection:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        # Else each page that gets free is written once more.
+        connection.execute("PRAGMA secure_delete=OFF")
+        connection.execute(f"DROP TABLE IF EXISTS {RESERVE}")
+        connection.execute(f"CREATE TABLE {RESERVE} (piece BLOB)")
+        for _piece in range(size // MIB):
+            connection.execute(f"INSERT INTO {RESERVE} VALUES (zeroblob({MIB}))")
+        connection.execute(f"DROP TABLE {RESERVE}")
+
+
+def reserve(path: pathlib.Path, size: int) -> None:
+    """Have room for changes on a full disk: free pages in the database, and space behind the end of its -wal."""
+    missing = size - _free(path)
+    status = os.statvfs(path.parent)
+    has_room = status.f_bavail * status.f_frsize >= missing + 2 * WAL_RESERVE
+    if missing > 0 and has_room:
+        _grow(path, size)
+    # SQLite removes the -wal when the last connection is closed, but not when the broker is killed.
+    wal(path).touch()
+    result = command.run("fallocate", "--keep-size", f"--length={WAL_RESERVE}", str(wal(path)))
+    if result.returncode:
+        raise OSError(errno.ENOSPC, result.stderr.strip())
+    if missing > 0 and not has_room:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -60,6 +60,11 @@ class Files:
         return self.by_path[str(self.instance.config)].content.decode()
 
     @property
+    def unit(self) -> str:
+        """The text of the unit."""
+        return self.by_path[str(self.instance.unit_file)].content.decode(errors="replace")
+
+    @property
     def lines(self) -> list[config.Line]:
         """The options of mosquitto.conf."""
         return config.parse(self.text)

@@ -17,7 +17,7 @@ import sys
 import time
 import typing as t
 
-from mosquitto_apply import config, database, snapshot
+from mosquitto_apply import config, database, room, snapshot
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 from mosquitto_apply.records import Damaged, UnknownVersion
@@ -27,11 +27,12 @@ SNAPSHOT, DATABASE = "mosquitto.db", "mosquitto.sqlite3"
 # What belongs to a database
 BESIDE = ("", "-wal", "-shm")
 PLUGIN = "mosquitto_persist_sqlite.so"
+LIBRARIES = pathlib.Path("/usr/lib")
 DAMAGED, CONVERTED = "damaged", "converted"
 ASIDE = re.compile(rf"(.+\.({DAMAGED}|{CONVERTED})-[0-9TZ]+)(-wal|-shm)?")
 KEPT = 3
 # of sd-daemon(3)
-WARNING, NOTICE = "<4>", "<5>"
+ERROR, WARNING, NOTICE = "<3>", "<4>", "<5>"
 
 
 def _tell(level: str, text: str) -> None:
@@ -69,10 +70,21 @@ def damaged(folder: pathlib.Path) -> list[str]:
 def _check(path: pathlib.Path) -> None:
     if path.name == DATABASE:
         database.check(path)
-        return
-    with path.open("rb") as file:
-        for _record in snapshot.read(file):
-            pass
+    else:
+        room.check(path)
+
+
+def _restore(path: pathlib.Path) -> str:
+    """Put the last whole save in the place of a damaged one; return its moment, empty if there is none."""
+    last = room.kept(path)
+    try:
+        _check(last)
+        moment = room.moment(last)
+        last.rename(path)
+    except (Damaged, UnknownVersion, OSError):
+        return ""
+    sync(path.parent)
+    return moment
 
 
 def _usable(path: pathlib.Path) -> bool:
@@ -82,10 +94,17 @@ def _usable(path: pathlib.Path) -> bool:
     except FileNotFoundError:
         return False
     except Damaged as exc:
+        told = f"{path} is damaged: {exc}. It is now {set_aside(path, DAMAGED)}."
+        if moment := _restore(path):
+            _tell(
+                WARNING,
+                f"{told} The broker starts with its last whole save, of {moment}. What it stored later is lost, and messages"
+                " that it delivered since may come again.",
+            )
+            return True
         _tell(
             WARNING,
-            f"{path} is damaged: {exc}. It is now {set_aside(path, DAMAGED)}. The broker starts without it: sessions, messages"
-            " that waited for clients and retained messages are lost.",
+            f"{told} The broker starts without it: sessions, messages that waited for clients and retained messages are lost.",
         )
         return False
     except UnknownVersion as exc:
@@ -124,6 +143,8 @@ def _convert(source: pathlib.Path, target: pathlib.Path) -> None:
         set_aside(target, CONVERTED)
     new.rename(target)
     sync(target.parent)
+    # Of a file that is not used any more.
+    room.kept(source).unlink(missing_ok=True)
     _tell(NOTICE, f"{source} is converted to {target}. It is now {set_aside(source, CONVERTED)}.")
 
 
@@ -140,10 +161,16 @@ def uses_plugin(lines: t.Iterable[config.Line]) -> bool:
     return any(value.endswith(f"/{PLUGIN}") for value in config.values(lines, "plugin"))
 
 
+def _live(instance: Instance) -> tuple[list[config.Line], int]:
+    """What the broker's configuration says, and the reserve."""
+    lines = config.parse((instance.live / CONFIG).read_text(encoding="utf-8"))
+    return lines, room.reserve(instance.unit_file.read_text(encoding="utf-8"))
+
+
 def prepare(instance: Instance) -> None:
     """Do what has to be done before the broker starts."""
     os.umask(0o077)
-    lines = config.parse((instance.live / CONFIG).read_text(encoding="utf-8"))
+    lines, reserve = _live(instance)
     folder = location(lines)
     if folder is None:
         return
@@ -154,3 +181,52 @@ def prepare(instance: Instance) -> None:
         _convert(other, used)
     else:
         _usable(used)
+    if used.name == DATABASE and reserve:
+        try:
+            database.reserve(used, reserve)
+        except OSError as exc:
+            _tell(ERROR, f"{used} cannot have {room.VARIABLE}: {exc.strerror}. On a full disk the broker stores less.")
+
+
+def watch(instance: Instance) -> None:
+    """Tell of a disk that fills, and keep the newest whole save. For a timer."""
+    lines, reserve = _live(instance)
+    folder = location(lines)
+    if folder is None or not reserve:
+        return
+    try:
+        found = [] if uses_plugin(lines) else [room.keep(folder / SNAPSHOT)]
+    except OSError as exc:
+        found = [f"{folder / SNAPSHOT} cannot be kept: {exc.strerror}."]
+    for told in filter(None, [*found, _shortage(lines, reserve)]):
+        _tell(ERROR, told)
+
+
+def see_reserve(lines: t.Iterable[config.Line], unit: str) -> None:
+    """Fail for a reserve that the disk cannot have."""
+    if folder := location(lines):
+        room.see_size(folder, room.reserve(unit))
+
+
+def _shortage(lines: t.Sequence[config.Line], reserve: int) -> str:
+    folder, writes_all = location(lines), not uses_plugin(lines)
+    used = SNAPSHOT if writes_all else DATABASE
+    return room.shortage(folder / used, reserve, writes_all=writes_all) if folder else ""
+
+
+def warnings(lines: t.Sequence[config.Line], unit: str) -> list[str]:
+    """What an operator should know of what a broker stores."""
+    folder = location(lines)
+    if folder is None:
+        return []
+    found = [
+        f"{folder / name} was damaged. The broker was started with an earlier save or without one, and sessions and messages were"
+        " lost. Its log of that time says which. Remove the file when you do not need it any more."
+        for name in damaged(folder)
+    ]
+    if "X-StoreMethod=auto\n" in unit and not uses_plugin(lines) and any(LIBRARIES.glob(f"*/{PLUGIN}")):
+        found.append(
+            f"{folder / SNAPSHOT} is still in use, although Mosquitto's SQLite plugin is installed by now. A crash loses more"
+            " than it has to. Run the role to convert it."
+        )
+    return [*found, *filter(None, [_shortage(lines, room.reserve(unit))])]

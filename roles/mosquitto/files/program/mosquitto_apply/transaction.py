@@ -123,12 +123,13 @@ class Transaction:
             try:
                 wanted = sets.find(self.instance, make=not check)
                 rights.read(wanted)
+                store.see_reserve(wanted.lines, wanted.unit)
                 state = self.service.look_without_obsolete(check=check)
                 action = self._action(wanted, state)
                 outcome = Outcome(action, wanted != live, not state.is_enabled, state.is_stale, state.reasons)
                 if outcome.changed and not check:
                     self._bring(wanted, live, outcome)
-                outcome.warnings = _losses(wanted)
+                outcome.warnings = store.warnings(wanted.lines, wanted.unit)
             except FAULTS as exc:
                 if check or not (put_back and kept):
                     raise Problem(_words(exc)) from exc
@@ -257,16 +258,6 @@ class Transaction:
             "It runs with its previous configuration again. An earlier version of mosquitto-apply wrote that, so that"
             f" the unit and the files below {self.instance.folder} were not put back."
         )
-
-
-def _losses(files: Files) -> list[str]:
-    """Damaged files that a broker was started without, until an operator removes them."""
-    folder = store.location(files.lines)
-    return [
-        f"{folder / name} was damaged, and the broker was started without it. Sessions and messages were lost. Its log of that"
-        " time says which. Remove the file when you do not need it any more."
-        for name in (store.damaged(folder) if folder else [])
-    ]
 
 
 def _told(paths: t.Sequence[str]) -> str:

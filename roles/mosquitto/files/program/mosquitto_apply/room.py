@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Room on the disk for what a broker stores, and the last save that was whole.
+
+Mosquitto 2.0 ignores errors behind the messages of a save, so that a full disk replaces a good mosquitto.db by a cut one.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import time
+
+from mosquitto_apply import snapshot
+from mosquitto_apply.problem import Problem
+from mosquitto_apply.records import Damaged, UnknownVersion
+from mosquitto_apply.sets import sync
+
+MIB = 1 << 20
+VARIABLE = "mosquitto_persistence_reserve"
+SETTING = re.compile(r"X-StoreReserve=(\d+)")
+
+
+def reserve(unit: str) -> int:
+    """How many bytes of the disk a broker's unit wants in reserve."""
+    found = SETTING.search(unit)
+    return int(found[1]) * MIB if found else 0
+
+
+def see_size(folder: pathlib.Path, wanted: int) -> None:
+    """Fail for a reserve that the file system cannot have."""
+    if wanted and folder.is_dir():
+        status = os.statvfs(folder)
+        size = status.f_blocks * status.f_frsize
+        if wanted > size:
+            raise Problem(
+                f"{VARIABLE}: {wanted // MIB} MiB are more than the file system of {folder} has, which are {size // MIB} MiB"
+            )
+
+
+def shortage(path: pathlib.Path, wanted: int, *, writes_all: bool) -> str:
+    """What to tell when the disk has too little room.
+
+    That is less than the reserve. Where each save writes a new file, it is also room for two: the one that is kept takes its own.
+    """
+    try:
+        status = os.statvfs(path.parent)
+        needed = wanted + 2 * (path.stat().st_size if writes_all and path.exists() else 0)
+    except OSError:
+        return ""
+    free = status.f_bavail * status.f_frsize
+    if not wanted or free >= needed:
+        return ""
+    return (
+        f"The file system of {path} has {free // MIB} MiB left, less than the {-(-needed // MIB)} MiB that {VARIABLE}"
+        f" ({wanted // MIB} MiB){' and two saves' if writes_all else ''} need. Without room a crash loses what clients sent. Make room."
+    )
+
+
+def kept(path: pathlib.Path) -> pathlib.Path:
+    """Where the last save is that was whole: another name of the same file, which Mosquitto never writes to again."""
+    return path.with_name(f"{path.name}.kept")
+
+
+def moment(path: pathlib.Path) -> str:
+    """When a file was written."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(path.stat().st_mtime))
+
+
+def check(path: pathlib.Path) -> None:
+    """Fail unless a save is whole."""
+    with path.open("rb") as file:
+        for _record in snapshot.read(file):
+            pass
+
+
+def keep(path: pathlib.Path) -> str:
+    """Keep the newest save if it is whole; return what to tell if it is not."""
+    # The broker may replace the file while it is read.
+    last = kept(path)
+    new = last.with_name(f"{last.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        new.hardlink_to(path)
+    except FileNotFoundError:
+        return ""
+    try:
+        if not (last.exists() and new.samefile(last)):
+            check(new)
+            new.replace(last)
+            sync(path.parent)
+    except (Damaged, UnknownVersion) as exc:
+        earlier = f"The last whole one is of {moment(last)}: {last}" if last.exists() else "There is no earlier one"
+        return f"The broker could not write a whole {path}: {exc}. {earlier}."
+    finally:
+        new.unlink(missing_ok=True)
+    return ""
