@@ -208,8 +208,9 @@ def test_a_host_whose_debian_was_upgraded_alone_is_warned_of(instance, folder, t
     unit = "X-StoreMethod=auto\n"
     old, new = (config.parse(text.format(folder)) for text in (PERSISTENCE, SQLITE))
     assert store.warnings(old, unit) == []
-    (tmp_path / "x86_64-linux-gnu").mkdir()
-    (tmp_path / "x86_64-linux-gnu" / store.PLUGIN).touch()
+    plugin = tmp_path / "x86_64-linux-gnu/mosquitto" / store.PLUGIN
+    plugin.parent.mkdir(parents=True)
+    plugin.touch()
     [told] = store.warnings(old, unit)
     assert told.startswith(f"{folder}/mosquitto.db is still in use")
     assert store.warnings(new, unit) == store.warnings(old, "X-StoreMethod=periodic\n") == []

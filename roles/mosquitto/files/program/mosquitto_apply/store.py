@@ -224,7 +224,7 @@ def warnings(lines: t.Sequence[config.Line], unit: str) -> list[str]:
         " lost. Its log of that time says which. Remove the file when you do not need it any more."
         for name in damaged(folder)
     ]
-    if "X-StoreMethod=auto\n" in unit and not uses_plugin(lines) and any(LIBRARIES.glob(f"*/{PLUGIN}")):
+    if "X-StoreMethod=auto\n" in unit and not uses_plugin(lines) and any(LIBRARIES.glob(f"*/mosquitto/{PLUGIN}")):
         found.append(
             f"{folder / SNAPSHOT} is still in use, although Mosquitto's SQLite plugin is installed by now. A crash loses more"
             " than it has to. Run the role to convert it."
