@@ -54,7 +54,7 @@ def shortage(path: pathlib.Path, wanted: int, *, writes_all: bool) -> str:
         return ""
     return (
         f"The file system of {path} has {free // MIB} MiB left, less than the {-(-needed // MIB)} MiB that {VARIABLE}"
-        f" ({wanted // MIB} MiB){' and two saves' if writes_all else ''} need. Without room a crash loses what clients sent. Make room."
+        f" ({wanted // MIB} MiB){' and two saves need' if writes_all else ' needs'}. Without room a crash loses what clients sent. Make room."
     )
 
 
