@@ -62,6 +62,7 @@ own_ports:
 """
 
 import functools
+import os
 import pathlib
 import re
 import typing as t
@@ -78,6 +79,14 @@ def unit_of(pid: int) -> str:
     except OSError:
         return ""
     return text.rpartition("/")[2].strip()
+
+
+def is_systemd(pid: int) -> bool:
+    """Whether a process is systemd, or a copy of it that is about to start or to clean up a service, or has ended by now."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe") == os.readlink("/proc/1/exe")
+    except OSError:
+        return True
 
 
 class Host:
@@ -109,7 +118,8 @@ class Host:
 def is_own(port: int, programs: t.Iterable[int], units: t.Mapping[str, set[int]]) -> bool:
     """Whether only active units have a port open, given the process ids of the programs that listen there."""
     held = any(port in ports for ports in units.values())
-    others = {pid for pid in programs if not (held and pid == 1)}
+    # For a moment each service that systemd starts has what systemd holds.
+    others = {pid for pid in programs if not (held and is_systemd(pid))}
     if others:
         return {unit_of(pid) for pid in others} <= units.keys()
     # In some containers root does not see which program it is.

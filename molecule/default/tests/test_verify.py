@@ -45,6 +45,7 @@ IN_STEP = {
     "HAProxy is up to date",
     SERVED,
     GERMQTT,
+    "germqtt has its store",
 }
 PROMISES = (
     {NOTHING, WORTHLESS, CLOSED, SAME, FEED, ON_HOST, RETAINED}

@@ -24,6 +24,7 @@ ActiveState={state}
 Listen=[::]:{port} (Stream)
 EOF
 """
+readlink = os.readlink
 UNITS = ["mosquitto.service", "firehose-haproxy.socket"]
 
 
@@ -74,6 +75,17 @@ def test_a_port_that_systemd_keeps_for_an_own_socket_is_fine(run, taken, monkeyp
     result = run({"port": taken}, units=UNITS, state=state, port=taken)
     assert result.get("own_ports") == ([taken] if state == "active" else None)
     assert result.get("failed", False) is (state == "inactive")
+
+
+def test_processes_that_systemd_is_about_to_start_are_systemd(run, taken, monkeypatch):
+    """Each has what systemd holds until it runs the program of its service."""
+    programs = {1: "systemd", 4713: "(sd-rmrf)", 2**31 - 1: "(has ended)"}
+    monkeypatch.setattr(ports_validate.Host, "holders", lambda _self, _port: programs)
+    links = {"/proc/1/exe": "/usr/lib/systemd/systemd", "/proc/4713/exe": "/usr/lib/systemd/systemd"}
+    monkeypatch.setattr(ports_validate.os, "readlink", lambda path: links.get(path) or readlink(path))
+    assert run({"port": taken}, units=UNITS, port=taken)["own_ports"] == [taken]
+    links["/proc/4713/exe"] = "/usr/sbin/nginx"
+    assert run({"port": taken}, units=UNITS, port=taken)["failed"]
 
 
 @pytest.mark.parametrize(
