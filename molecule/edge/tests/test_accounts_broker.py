@@ -21,6 +21,7 @@ from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.germqtt import Germqtt
 from firehose_testing.gerrit import Gerrit
 from firehose_testing.public import at_each_broker, public_units
+from firehose_testing.undoing import undone
 from firehose_testing.waiting import wait_until
 
 TCP = Way("tcp", "3.1.1")
@@ -31,15 +32,14 @@ CRASHES, MOST_AGAIN = 10 if os.environ.get("EDGE") == "long" else 3, 1000
 SAVED = 2.5
 
 
-@contextlib.contextmanager
-def another_session(edge: Firehose) -> t.Iterator[None]:
+def another_session(edge: Firehose) -> t.ContextManager[None]:
     """Have the public brokers of an edge host connect as those of a new one: the core host holds nothing for them yet."""
     files, units = "/etc/mosquitto-*/live/mosquitto.conf", " ".join(public_units(edge.host))
-    edge.host.check_output(f"sed -i 's/^remote_clientid .*/&-new/' {files} && systemctl restart {units}")
-    try:
-        yield
-    finally:
-        edge.host.check_output(f"sed -i '/^remote_clientid /s/-new$//' {files} && systemctl restart {units}")
+    return undone(
+        edge.host,
+        f"sed -i 's/^remote_clientid .*/&-new/' {files} && systemctl restart {units}",
+        f"sed -i '/^remote_clientid /s/-new$//' {files} && systemctl restart {units}",
+    )
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from firehose_testing.public import open_ports, public_units
 from firehose_testing.roaming import MOVE_TIMEOUT, Crowd, Roamer, gaps
 from firehose_testing.runs import run_playbook
 from firehose_testing.sessions import Session, count
+from firehose_testing.undoing import undone
 from firehose_testing.waiting import wait_until
 
 LONG = os.environ.get("EDGE") == "long"
@@ -72,14 +73,9 @@ def killed(edge: Firehose) -> t.Iterator[None]:
         docker("start", edge.name)
 
 
-@contextlib.contextmanager
-def stopped(edge: Firehose) -> t.Iterator[None]:
+def stopped(edge: Firehose) -> t.ContextManager[None]:
     services = " ".join(["firehose-haproxy.socket", "firehose-haproxy.service", *public_units(edge.host)])
-    edge.host.check_output(f"timeout 20 systemctl stop {services}")
-    try:
-        yield
-    finally:
-        edge.host.check_output(f"systemctl start {services}")
+    return undone(edge.host, f"timeout 20 systemctl stop {services}", f"systemctl start {services}")
 
 
 @contextlib.contextmanager

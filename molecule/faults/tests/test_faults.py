@@ -14,10 +14,11 @@ import typing as t
 
 import pytest
 from firehose_testing.accounting import Account
-from firehose_testing.faults import LONG, SHORT_RATE, Bench, undone
+from firehose_testing.faults import LONG, SHORT_RATE, Bench
 from firehose_testing.hostile import packets
 from firehose_testing.public import public_units
 from firehose_testing.runs import addresses, run_playbook, try_playbook
+from firehose_testing.undoing import undone
 
 SEED = 20161026
 DROP = """table inet fault {
@@ -225,16 +226,14 @@ def test_the_host(bench: Bench, fault: str, signal: str) -> None:
     assert_little_comes_again(account, 1)
 
 
-@contextlib.contextmanager
-def small_disk(bench: Bench, service: str, store: str, size: str) -> t.Iterator[None]:
+def small_disk(bench: Bench, service: str, store: str, size: str) -> t.ContextManager[None]:
     """Have a service store on a file system of its own. What fills it goes with it."""
     kept = f"/root/{service}-store"
     do = f"""systemctl stop {service} && cp --archive {store} {kept} && mount -t tmpfs -o size={size},mode=0700 none {store} &&
         chown {service}:{service} {store} && cp --archive {kept}/. {store} && systemctl start {service}"""
     undo = f"""systemctl stop {service} && rm --force {store}/full && cp --archive {store}/. {kept} && umount {store} &&
         cp --archive {kept}/. {store} && rm --recursive {kept} && systemctl start {service}"""
-    with undone(bench.host, do, undo):
-        yield
+    return undone(bench.host, do, undo)
 
 
 def test_the_disk_is_full(bench: Bench) -> None:

@@ -16,7 +16,6 @@ import typing as t
 
 import paho.mqtt.client as paho
 import pytest
-import testinfra.host
 
 from .accounting import Account, Received, make_account, table
 from .clients import ACCOUNT_PORTS
@@ -190,16 +189,6 @@ def bench(firehoses: Firehoses, gerrit: Gerrit) -> t.Iterator[Bench]:
     [firehose] = firehoses.values()
     with EventReader(firehose.address) as reader:
         yield Bench(firehose, gerrit, reader)
-
-
-@contextlib.contextmanager
-def undone(host: testinfra.host.Host, do: str, undo: str) -> t.Iterator[None]:
-    """Have a command run on a host, and another one afterwards, whatever happens in between."""
-    host.check_output(do)
-    try:
-        yield
-    finally:
-        host.check_output(undo)
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:

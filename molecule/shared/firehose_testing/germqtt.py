@@ -17,6 +17,8 @@ if t.TYPE_CHECKING:  # pytest has to import its plugins itself
     from .fixtures import Firehose
 
 SETTLE_TIMEOUT = 240
+# How germqtt's status begins then
+CONNECTED = "Gerrit connected; broker connected;"
 STALE = "/root/stale"
 # Whatever the broker has stored, in either format, is garbage. A save that is kept beside it is gone.
 DAMAGE = """cd /var/lib/mosquitto && rm --force *.kept
@@ -94,7 +96,7 @@ class Germqtt:
         return self.host.check_output("systemctl show --property MainPID --value mosquitto")
 
     def wait_until_connected(self) -> None:
-        self.wait_until(lambda: self.status().startswith("Gerrit connected; broker connected;"), "germqtt is back", 60)
+        self.wait_until(lambda: self.status().startswith(CONNECTED), "germqtt is back", 60)
 
     def wait_until(self, done: t.Callable[[], bool], what: str, timeout: float = SETTLE_TIMEOUT) -> None:
         wait_until(done, what, timeout, lambda: f"germqtt: {self.status()}; {self.journal()}")
@@ -106,4 +108,4 @@ class Germqtt:
     def works(self) -> bool:
         """Whether germqtt is connected to both sides and has nothing to do."""
         status = self.status()
-        return status.startswith("Gerrit connected; broker connected;") and " 0 waiting," in status
+        return status.startswith(CONNECTED) and " 0 waiting," in status

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Room on the disk: who is told, what a database keeps for itself, and the last save that was whole."""
+"""Room on the disk: the warning, the reserve in a database, and the last whole save."""
 
 from __future__ import annotations
 

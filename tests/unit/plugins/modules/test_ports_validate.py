@@ -24,7 +24,6 @@ ActiveState={state}
 Listen=[::]:{port} (Stream)
 EOF
 """
-readlink = os.readlink
 UNITS = ["mosquitto.service", "firehose-haproxy.socket"]
 
 
@@ -82,6 +81,7 @@ def test_processes_that_systemd_is_about_to_start_are_systemd(run, taken, monkey
     programs = {1: "systemd", 4713: "(sd-rmrf)", 2**31 - 1: "(has ended)"}
     monkeypatch.setattr(ports_validate.Host, "holders", lambda _self, _port: programs)
     links = {"/proc/1/exe": "/usr/lib/systemd/systemd", "/proc/4713/exe": "/usr/lib/systemd/systemd"}
+    readlink = os.readlink
     monkeypatch.setattr(ports_validate.os, "readlink", lambda path: links.get(path) or readlink(path))
     assert run({"port": taken}, units=UNITS, port=taken)["own_ports"] == [taken]
     links["/proc/4713/exe"] = "/usr/sbin/nginx"

@@ -13,16 +13,15 @@ import struct
 import typing as t
 import urllib.parse
 
-from mosquitto_apply import command, properties
+from mosquitto_apply import command, properties, room
 from mosquitto_apply.records import Client, Damaged, Delivery, Message, Record, Retained, Subscription, UnknownVersion
 
 # What SQLite says of a file that it cannot read as a database. Any other error is not the file's.
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 KNOWN_VERSIONS = [(1, 0), (1, 1)]
 WAL_HEADER = struct.Struct("!8I")
-MIB = 1 << 20
 # SQLite moves changes from the -wal to the database as soon as it has 4 MiB, and writes it anew from its start.
-WAL_RESERVE = 8 * MIB
+WAL_RESERVE = 8 * room.MIB
 RESERVE = "mosquitto_apply_reserve"
 WAL_MAGIC = (0x377F0682, 0x377F0683)
 LOW = 0xFFFFFFFF
@@ -196,16 +195,15 @@ def _grow(path: pathlib.Path, size: int) -> None:
         connection.execute("PRAGMA secure_delete=OFF")
         connection.execute(f"DROP TABLE IF EXISTS {RESERVE}")
         connection.execute(f"CREATE TABLE {RESERVE} (piece BLOB)")
-        for _piece in range(size // MIB):
-            connection.execute(f"INSERT INTO {RESERVE} VALUES (zeroblob({MIB}))")
+        for _piece in range(size // room.MIB):
+            connection.execute(f"INSERT INTO {RESERVE} VALUES (zeroblob({room.MIB}))")
         connection.execute(f"DROP TABLE {RESERVE}")
 
 
 def reserve(path: pathlib.Path, size: int) -> None:
     """Have room for changes on a full disk: free pages in the database, and space behind the end of its -wal."""
     missing = size - _free(path)
-    status = os.statvfs(path.parent)
-    has_room = status.f_bavail * status.f_frsize >= missing + 2 * WAL_RESERVE
+    has_room = room.free(path.parent) >= missing + 2 * WAL_RESERVE
     if missing > 0 and has_room:
         _grow(path, size)
     # SQLite removes the -wal when the last connection is closed, but not when the broker is killed.

@@ -28,6 +28,12 @@ def reserve(unit: str) -> int:
     return int(found[1]) * MIB if found else 0
 
 
+def free(folder: pathlib.Path) -> int:
+    """How many bytes a broker can still write on the file system of a directory."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
 def see_size(folder: pathlib.Path, wanted: int) -> None:
     """Fail for a reserve that the file system cannot have."""
     if wanted and folder.is_dir():
@@ -45,15 +51,14 @@ def shortage(path: pathlib.Path, wanted: int, *, writes_all: bool) -> str:
     That is less than the reserve. Where each save writes a new file, it is also room for two: the one that is kept takes its own.
     """
     try:
-        status = os.statvfs(path.parent)
+        left = free(path.parent)
         needed = wanted + 2 * (path.stat().st_size if writes_all and path.exists() else 0)
     except OSError:
         return ""
-    free = status.f_bavail * status.f_frsize
-    if not wanted or free >= needed:
+    if not wanted or left >= needed:
         return ""
     return (
-        f"The file system of {path} has {free // MIB} MiB left, less than the {-(-needed // MIB)} MiB that {VARIABLE}"
+        f"The file system of {path} has {left // MIB} MiB left, less than the {-(-needed // MIB)} MiB that {VARIABLE}"
         f" ({wanted // MIB} MiB){' and two saves need' if writes_all else ' needs'}. Without room a crash loses what clients sent. Make room."
     )
 

@@ -78,7 +78,7 @@ def _restore(path: pathlib.Path) -> str:
     """Put the last whole save in the place of a damaged one; return its moment, empty if there is none."""
     last = room.kept(path)
     try:
-        _check(last)
+        room.check(last)
         moment = room.moment(last)
         last.rename(path)
     except (Damaged, UnknownVersion, OSError):
@@ -198,7 +198,7 @@ def watch(instance: Instance) -> None:
         found = [] if uses_plugin(lines) else [room.keep(folder / SNAPSHOT)]
     except OSError as exc:
         found = [f"{folder / SNAPSHOT} cannot be kept: {exc.strerror}."]
-    for told in filter(None, [*found, _shortage(lines, reserve)]):
+    for told in filter(None, [*found, _shortage(folder, lines, reserve)]):
         _tell(ERROR, told)
 
 
@@ -208,10 +208,9 @@ def see_reserve(lines: t.Iterable[config.Line], unit: str) -> None:
         room.see_size(folder, room.reserve(unit))
 
 
-def _shortage(lines: t.Sequence[config.Line], reserve: int) -> str:
-    folder, writes_all = location(lines), not uses_plugin(lines)
-    used = SNAPSHOT if writes_all else DATABASE
-    return room.shortage(folder / used, reserve, writes_all=writes_all) if folder else ""
+def _shortage(folder: pathlib.Path, lines: t.Sequence[config.Line], reserve: int) -> str:
+    writes_all = not uses_plugin(lines)
+    return room.shortage(folder / (SNAPSHOT if writes_all else DATABASE), reserve, writes_all=writes_all)
 
 
 def warnings(lines: t.Sequence[config.Line], unit: str) -> list[str]:
@@ -229,4 +228,4 @@ def warnings(lines: t.Sequence[config.Line], unit: str) -> list[str]:
             f"{folder / SNAPSHOT} is still in use, although Mosquitto's SQLite plugin is installed by now. A crash loses more"
             " than it has to. Run the role to convert it."
         )
-    return [*found, *filter(None, [_shortage(lines, room.reserve(unit))])]
+    return [*found, *filter(None, [_shortage(folder, lines, room.reserve(unit))])]

@@ -1,0 +1,21 @@
+# SPDX-FileCopyrightText: the opendev.firehose authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A state of a host for as long as a test needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+if t.TYPE_CHECKING:
+    import testinfra.host
+
+
+@contextlib.contextmanager
+def undone(host: testinfra.host.Host, do: str, undo: str) -> t.Iterator[None]:
+    """Have a command run on a host, and another one afterwards, whatever happens in between."""
+    host.check_output(do)
+    try:
+        yield
+    finally:
+        host.check_output(undo)
