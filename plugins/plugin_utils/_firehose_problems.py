@@ -141,13 +141,6 @@ def _unused_problems(variables: Entry) -> t.Iterator[str]:
         yield "firehose_tls: neither firehose_listeners nor firehose_account_listeners use it; give those that should the key tls"
 
 
-def type_problems(variables: Entry, options: Entry) -> list[str]:
-    return [
-        *_types.type_problems(variables, options),
-        *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
-    ]
-
-
 def problems(variables: Entry, options: Entry) -> list[str]:
     """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
 
@@ -155,7 +148,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
     """
     name = "firehose_account_listeners"
     found, own_listeners = _firehose_listeners.known_keys(name, variables[name], _firehose_listeners.ACCOUNT_INSTEAD)
-    found += type_problems({**variables, name: own_listeners}, options)
+    found += _types.problems({**variables, name: own_listeners}, options, _tls.PEM_KEYS)
     if found:
         return found
     publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
@@ -185,7 +178,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
 
 def publisher_problems(variables: Entry, options: Entry) -> list[str]:
     """The same for the variable of the entry point that adds one publisher."""
-    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    wrong_types = _types.problems(variables, options)
     if wrong_types:
         return wrong_types
     name, publishers = "firehose_publisher", [variables["firehose_publisher"]]
@@ -205,5 +198,4 @@ def publisher_problems(variables: Entry, options: Entry) -> list[str]:
 
 def verify_problems(variables: Entry, options: Entry) -> list[str]:
     """The same for the variables of the entry point that verifies a firehose."""
-    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
-    return wrong_types or [*_types.range_problems(variables, VERIFY_RANGES)]
+    return _types.problems(variables, options) or [*_types.range_problems(variables, VERIFY_RANGES)]

@@ -111,8 +111,7 @@ def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -
 
     The options are those of the role's argument specs.
     """
-    lines = {name: value for name, value in variables.items() if name != "germqtt_ssh_private_key"}
-    found = [*_types.type_problems(variables, options), *_types.control_character_problems(lines)]
+    found = _types.problems(variables, options, ("germqtt_ssh_private_key",))
     if found:
         return found
     found = [

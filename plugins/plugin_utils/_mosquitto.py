@@ -392,10 +392,7 @@ def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str 
 
     The options are those of the role's argument specs. Without a version, what only some versions of Mosquitto refuse is let pass.
     """
-    wrong_types = [
-        *_types.type_problems(variables, options),
-        *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
-    ]
+    wrong_types = _types.problems(variables, options, _tls.PEM_KEYS)
     if wrong_types:
         return wrong_types
     number = parse_version(version)
@@ -468,7 +465,7 @@ def _instance_problems(
 
 def account_problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
     """The same for the variable of the entry point that adds one account."""
-    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    wrong_types = _types.problems(variables, options)
     if wrong_types:
         return wrong_types
     name, account = "mosquitto_account", variables["mosquitto_account"]

@@ -65,6 +65,13 @@ def converted(values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[s
     }
 
 
+def problems(
+    variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]], texts: t.Container[str] = ()
+) -> list[str]:
+    """List what is wrong with variables before anything else can be said of them. Only the keys in texts have line breaks."""
+    return [*type_problems(variables, options), *control_character_problems(variables, texts=texts)]
+
+
 def type_problems(
     values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]], prefix: str = ""
 ) -> t.Iterator[str]:
