@@ -33,8 +33,6 @@ attributes:
       - This module changes nothing.
   idempotent:
     support: full
-requirements:
-  - paho-mqtt >= 1.6 (C(python3-paho-mqtt) in Debian) where the module runs
 options:
   host:
     description: The name or the address by which the public reaches the firehose.
@@ -264,14 +262,9 @@ failures:
 import secrets
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import (
-    _mqtt,
-    _mqtt_client,
-    _quiet,
-    _verification,
-    _verify,
-    _verify_clients,
-)
+from ansible_collections.opendev.firehose.plugins.module_utils._host import quiet
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import plan, sessions, verifier
 
 LISTENER_SPEC: dict[str, t.Any] = {
     "port": {"type": "int", "required": True},
@@ -321,7 +314,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "check": {"type": "str", "required": True},
             "result": {
                 "type": "str",
-                "choices": [_verify.PASSED, _verify.WARNING, _verify.FAILED, _verify.NOT_CHECKED],
+                "choices": [plan.PASSED, plan.WARNING, plan.FAILED, plan.NOT_CHECKED],
                 "required": True,
             },
             "cause": {"type": "str", "default": ""},
@@ -335,43 +328,44 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the options, so that there is no need to try."""
     found = [] if params["host"].strip() else ["host is empty"]
     ports = (
-        _mqtt.port_problem(f"{name}[{index}].port", listener["port"])
+        client_options.port_problem(f"{name}[{index}].port", listener["port"])
         for name in ("listeners", "account_listeners")
         for index, listener in enumerate(params[name])
     )
     times = ("feed_timeout", "feed_max_age", "timeout", "time_limit")
-    return [*found, *filter(None, ports), *filter(None, (_mqtt.seconds_problem(name, params[name]) for name in times))]
+    return [
+        *found,
+        *filter(None, ports),
+        *filter(None, (client_options.seconds_problem(name, params[name]) for name in times)),
+    ]
 
 
 def main() -> t.NoReturn:
-    module = _quiet.QuietModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = quiet.QuietModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     wrong = problems(params)
     if wrong:
         module.fail_json(msg="; ".join(wrong))
-    _mqtt_client.need_library(module)
     beacon = params["beacon"] or {"run": secrets.token_hex(4), "problem": ""}
     present = [publisher for publisher in params["publishers"] if publisher["state"] == "present"]
-    publishers = [_verify.Publisher.from_option(publisher) for publisher in present]
-    reasons = [_verify_clients.why_not_checked(params["host"], listener) for listener in params["listeners"]]
+    publishers = [plan.Publisher.from_option(publisher) for publisher in present]
+    reasons = [sessions.why_not_checked(params["host"], listener) for listener in params["listeners"]]
     listeners = [*zip(params["listeners"], reasons)]
     account_listeners = [
-        listener
-        for listener in params["account_listeners"]
-        if not _verify_clients.why_not_checked(params["host"], listener)
+        listener for listener in params["account_listeners"] if not sessions.why_not_checked(params["host"], listener)
     ]
-    with _verification.Verification(
-        _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
-        _verify.ways([listener for listener, reason in listeners if not reason]),
+    with verifier.Verification(
+        sessions.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
+        plan.ways([listener for listener, reason in listeners if not reason]),
         params["public_topics"],
         beacon["run"],
         beacon["problem"] or None,
         params["certificate_days"],
     ) as verification:
         checks = [
-            *(_verify.Check(**check) for check in params["other_checks"]),
-            *(_verify.unchecked(listener, reason) for listener, reason in listeners if reason),
-            *verification.closed(_verify.ways(account_listeners)),
+            *(plan.Check(**check) for check in params["other_checks"]),
+            *(plan.unchecked(listener, reason) for listener, reason in listeners if reason),
+            *verification.closed(plan.ways(account_listeners)),
             *verification.run(
                 publishers,
                 params["anonymous_topics"],
@@ -383,13 +377,13 @@ def main() -> t.NoReturn:
             ),
         ]
     for check in checks:
-        if check.result == _verify.WARNING:
+        if check.result == plan.WARNING:
             module.warn(f"{check.check}: {check.cause}")
     module.exit_json(
         changed=False,
         checks=[vars(check) for check in checks],
         table=[str(check) for check in checks],
-        failures=[str(check) for check in checks if check.result == _verify.FAILED],
+        failures=[str(check) for check in checks if check.result == plan.FAILED],
     )
 
 

@@ -83,7 +83,8 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt, _raw_client
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options, reasons
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.client import connected
 
 
 def main() -> t.NoReturn:
@@ -102,7 +103,10 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     params = module.params
-    wrong = [_mqtt.port_problem("port", params["port"]), _mqtt.seconds_problem("timeout", params["timeout"])]
+    wrong = [
+        client_options.port_problem("port", params["port"]),
+        client_options.seconds_problem("timeout", params["timeout"]),
+    ]
     if params["password"] is not None and params["username"] is None:
         wrong.append("password: there is no username")
     for problem in filter(None, wrong):
@@ -113,11 +117,13 @@ def main() -> t.NoReturn:
     who = f"as {params['username']!r}" if params["username"] is not None else "without a name"
     place = f"{params['host']} port {params['port']}, {who}"
     try:
-        code = _raw_client.try_login(listener, params["timeout"], *login)
-    except _handshake.NoAnswer as exc:
+        with connected(listener, params["timeout"]) as client:
+            code = client.log_in(*login)
+            client.leave()
+    except reasons.Failure as exc:
         module.fail_json(msg=f"{place}: {exc}")
     if code:
-        module.fail_json(msg=f"{place}: it does not let this client in: {_mqtt.return_code(code)}")
+        module.fail_json(msg=f"{place}: it does not let this client in: {reasons.return_code(code)}")
     module.exit_json(changed=False, seconds=round(time.monotonic() - start, 3))
 
 

@@ -93,7 +93,7 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client, client_options, reasons, transport
 
 PAUSE = 0.2
 
@@ -113,7 +113,7 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
             if listener["tls"]:
                 found.append(f"listeners[{index}].tls makes no sense with a socket")
             continue
-        problem = _mqtt.port_problem(f"listeners[{index}].port", listener["port"])
+        problem = client_options.port_problem(f"listeners[{index}].port", listener["port"])
         if problem:
             found.append(problem)
         if not listener["host"].strip():
@@ -123,13 +123,13 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
-def wait_for(listener: dict[str, t.Any], deadline: float) -> _handshake.NoAnswer | None:
+def wait_for(listener: dict[str, t.Any], deadline: float) -> reasons.Failure | None:
     """Ask until the listener answers or the deadline passes; return what was wrong last."""
     while True:
         left = deadline - time.monotonic()
         try:
-            _handshake.ask(listener, max(left, PAUSE))
-        except _handshake.NoAnswer as exc:
+            client.ask(listener, max(left, PAUSE))
+        except reasons.Failure as exc:
             if left <= PAUSE:
                 return exc
             time.sleep(PAUSE)
@@ -168,7 +168,7 @@ def main() -> t.NoReturn:
         reason = wait_for(listener, deadline)
         if reason:
             unanswered.append(f"{describe(listener)}: {reason}")
-        if isinstance(reason, _handshake.Closed):
+        if isinstance(reason, transport.Closed):
             closed.append(unanswered[-1])
     if unanswered:
         module.fail_json(

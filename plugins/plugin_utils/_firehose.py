@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import transport
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto
 
 Entry = t.Mapping[str, t.Any]
@@ -100,7 +100,7 @@ def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
 
     def described(listener: Entry) -> dict[str, t.Any]:
         found = {"port": listener["port"], "protocol": listener.get("protocol", "mqtt")}
-        if listener.get("bind_address", "") not in _handshake.ANY_ADDRESS:
+        if listener.get("bind_address", "") not in transport.ANY_ADDRESS:
             found["address"] = listener["bind_address"]
         tls = listener.get("tls")
         if tls:

@@ -13,7 +13,8 @@ import itertools
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _handshake
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import password_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import transport
 from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _firehose,
     _firehose_listeners,
@@ -103,7 +104,7 @@ def _frontend(variable: str, listener: Entry, certificates: t.Sequence[Entry], d
         "protocol": protocol,
         # Where the host itself gets an answer
         "answers": {
-            "host": _handshake.own_address(address),
+            "host": transport.own_address(address),
             "port": port,
             "protocol": protocol,
             "tls": bool(tls),
@@ -192,7 +193,7 @@ def _core_problems(variables: Entry) -> t.Iterator[str]:
 
 def _password_problems(account: Entry) -> t.Iterator[str]:
     # Those who look at lists name a place in them.
-    for problem in _accounts.user_problems([account], ""):
+    for problem in password_file.user_problems([account], ""):
         yield f"firehose_edge_password: {problem.partition(': ')[2]}"
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _verify
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import transport
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import plan
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _mosquitto, _tls
 
 Entry = t.Mapping[str, t.Any]
@@ -51,7 +52,7 @@ def _endpoint(listener: Entry) -> dict[str, t.Any]:
     """Where the host itself reaches one of its listeners."""
     if listener.get("socket"):
         return {"socket": listener["socket"]}
-    address = _handshake.own_address(listener.get("bind_address") or "")
+    address = transport.own_address(listener.get("bind_address") or "")
     place = {"host": address, "port": listener["port"], "protocol": listener.get("protocol") or "mqtt"}
     return {**place, "tls": bool(listener.get("tls"))}
 
@@ -66,12 +67,12 @@ def beacon(
     """What is published from the firehose's host while it is verified, where, and what is looked out for there."""
     askable = [one for one in _mosquitto.askable(listeners) if not (one.get("tls") or {}).get("require_certificate")]
     passwords = {str(entry["name"]): entry.get("password") for entry in publishers if _firehose.is_present(entry)}
-    writers = [_verify.Publisher(entry["name"], tuple(entry["topics"])) for entry in found_on_host["publishers"]]
-    topics = [_verify.own_topic(writer, run) for writer in writers]
+    writers = [plan.Publisher(entry["name"], tuple(entry["topics"])) for entry in found_on_host["publishers"]]
+    topics = [plan.own_topic(writer, run) for writer in writers]
     return {
         "endpoint": next(map(_endpoint, askable), None),
-        "topic": _verify.place(public_topics, run, _verify.BEACON),
-        "watched": _verify.watched(writers, found_on_host["anonymous_topics"], public_topics, run),
+        "topic": plan.place(public_topics, run, plan.BEACON),
+        "watched": plan.watched(writers, found_on_host["anonymous_topics"], public_topics, run),
         "publishers": [
             {"number": number, "name": writer.name, "password": passwords[writer.name], "topic": topic}
             for number, (writer, topic) in enumerate(zip(writers, topics))

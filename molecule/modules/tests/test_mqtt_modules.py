@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules that are MQTT clients, on each host with its own broker and its Debian's paho, and on the control node.
+"""The modules that are MQTT clients, on each host with its own broker, and on the control node.
 
 All cases are tasks of one playbook, which runs once; each test looks at what became of one of them everywhere.
 """

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.opendev.firehose.plugins.module_utils import _raw_client
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import packets
 from ansible_collections.opendev.firehose.plugins.modules import mqtt_login
 
 
@@ -30,14 +30,14 @@ class Connection(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         data = bytearray()
-        packets: list[_raw_client.Packet] = []
-        while not packets:
+        found: list[packets.Packet] = []
+        while not found:
             data += self.request.recv(4096)
-            packets = _raw_client.split(data)
-        [packet] = packets
+            found = packets.split(data)
+        [packet] = found
         self.server.seen.append(packet.body)
-        code = 0 if packet.body.endswith(_raw_client.text("right")) else 4
-        self.request.sendall(_raw_client.packet(_raw_client.CONNACK, bytes([0, code])))
+        code = 0 if packet.body.endswith(packets.text("right")) else 4
+        self.request.sendall(packets.packet(packets.CONNACK, bytes([0, code])))
         self.request.recv(4096)
 
 
@@ -66,15 +66,15 @@ def test_who_has_the_right_password_is_let_in(run, broker):
     result = run(port=broker.server_address[1], username="zuul", password="right")
     assert result["changed"] is False
     assert result["seconds"] >= 0
-    assert _raw_client.text("zuul") in broker.seen[0]
+    assert packets.text("zuul") in broker.seen[0]
 
 
 def test_a_session_of_a_client_id_is_cleaned(run, broker):
     run(port=broker.server_address[1], username="zuul", password="right", client_id="old")
     body = broker.seen[0]
     # The flags are behind the name and the version of the protocol.
-    assert body[7] & _raw_client.CLEAN_SESSION
-    assert _raw_client.text("old") + _raw_client.text("zuul") in body
+    assert body[7] & packets.CLEAN_SESSION
+    assert packets.text("old") + packets.text("zuul") in body
 
 
 def test_who_has_another_one_is_not(run, broker):
