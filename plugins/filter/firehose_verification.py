@@ -126,4 +126,4 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"firehose_verification": _firehose_verification.plan}
+        return {"firehose_verification": _firehose_verification.verification}

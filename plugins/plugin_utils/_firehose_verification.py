@@ -11,7 +11,7 @@ import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import transport
-from ansible_collections.opendev.firehose.plugins.module_utils._verify import plan
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import plan as _plan
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose, _mosquitto, _tls
 
 Entry = t.Mapping[str, t.Any]
@@ -67,12 +67,12 @@ def beacon(
     """What is published from the firehose's host while it is verified, where, and what is looked out for there."""
     askable = [one for one in _mosquitto.askable(listeners) if not (one.get("tls") or {}).get("require_certificate")]
     passwords = {str(entry["name"]): entry.get("password") for entry in publishers if _firehose.is_present(entry)}
-    writers = [plan.Publisher(entry["name"], tuple(entry["topics"])) for entry in found_on_host["publishers"]]
-    topics = [plan.own_topic(writer, run) for writer in writers]
+    writers = [_plan.Publisher(entry["name"], tuple(entry["topics"])) for entry in found_on_host["publishers"]]
+    topics = [_plan.own_topic(writer, run) for writer in writers]
     return {
         "endpoint": next(map(_endpoint, askable), None),
-        "topic": plan.place(public_topics, run, plan.BEACON),
-        "watched": plan.watched(writers, found_on_host["anonymous_topics"], public_topics, run),
+        "topic": _plan.place(public_topics, run, _plan.BEACON),
+        "watched": _plan.watched(writers, found_on_host["anonymous_topics"], public_topics, run),
         "publishers": [
             {"number": number, "name": writer.name, "password": passwords[writer.name], "topic": topic}
             for number, (writer, topic) in enumerate(zip(writers, topics))
@@ -81,7 +81,7 @@ def beacon(
     }
 
 
-def plan(
+def verification(
     publishers: t.Sequence[Entry],
     run: str,
     accounts: Entry,

@@ -94,7 +94,7 @@ def test_one_plan_of_all(publish):
     rules = {"anonymous": [], "users": [], "patterns": []}
     zuul = {"name": "zuul", "password": "only-for-tests", "topics": ["zuul/#"]}
     internal = {"port": 884, "bind_address": "127.0.0.1"}
-    found = _firehose_verification.plan(
+    found = _firehose_verification.verification(
         [zuul],
         run="1f",
         accounts={"users": [{"name": "zuul"}, {"name": "wiki"}]},
