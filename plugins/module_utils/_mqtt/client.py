@@ -164,8 +164,10 @@ class Client:
         try:
             if self._code is None and self._data[0] != packets.CONNACK << 4:
                 raise packets.Malformed("the first packet is another one")
-            for packet in packets.split(self._data):
-                self._handle(packet)
+            # Malformed is only what comes first, so that all before it has been dealt with.
+            while found := packets.split(self._data):
+                for packet in found:
+                    self._handle(packet)
         except packets.Malformed as exc:
             lost = Failure("lost", f"the connection was lost: the broker does not send MQTT: {exc}")
             self._end = self._not_mqtt(first) if self._code is None else lost

@@ -10,6 +10,8 @@ import hashlib
 import re
 import typing as t
 
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import packets
+
 CONTINUATION, BINARY, CLOSE, PING, PONG = 0, 2, 8, 9, 10
 FINAL, MASKED = 0x80, 0x80
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -58,7 +60,10 @@ def frame(content: bytes, kind: int = BINARY, *, masked: bool = True, final: boo
 
 
 def split(data: bytearray) -> list[Frame]:
-    """Take all whole frames from the start of what was received. A mask is taken to be zero."""
+    """Take all whole frames from the start of what was received. A mask is taken to be zero.
+
+    A frame that is longer than any packet is malformed. With whole frames in front of it, the next call says so.
+    """
     found: list[Frame] = []
     start = 0
     while True:
@@ -69,7 +74,10 @@ def split(data: bytearray) -> list[Frame]:
             length = int.from_bytes(data[begin:place], "big")
         if len(data) >= start + 2 and data[start + 1] & MASKED:
             place += 4
-        if len(data) < place + length:
+        too_long = length > packets.LONGEST_PACKET
+        if too_long and not found:
+            raise packets.Malformed(f"a frame has more than {packets.LONGEST_PACKET} bytes")
+        if too_long or len(data) < place + length:
             # Once, for all that is behind it moves.
             del data[:start]
             return found

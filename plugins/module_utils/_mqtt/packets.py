@@ -17,6 +17,8 @@ LEVELS = {"3.1.1": 4, "5": 5}
 V5 = LEVELS["5"]
 HAS_USERNAME, HAS_PASSWORD, WILL_RETAIN, HAS_WILL, CLEAN_SESSION = 0x80, 0x40, 0x20, 0x04, 0x02
 LONGEST_NUMBER = 4
+# The first byte, the length, and as many bytes as the length can say
+LONGEST_PACKET = 1 + LONGEST_NUMBER + 128**LONGEST_NUMBER - 1
 
 # The types of the properties of MQTT 5 by their numbers (section 2.2.2.2)
 PROPERTIES = {
@@ -171,11 +173,16 @@ def packet(kind: int, body: bytes = b"", flags: int | None = None) -> bytes:
 
 
 def split(data: bytearray) -> list[Packet]:
-    """Take all whole packets from the start of what was received."""
+    """Take all whole packets from the start of what was received. What is malformed behind them is for the next call."""
     found: list[Packet] = []
     start = 0
     while True:
-        length = read_number(data, start + 1)
+        try:
+            length = read_number(data, start + 1)
+        except Malformed:
+            if not found:
+                raise
+            length = None
         if length is None or len(data) < sum(length):
             # Once, for all that is behind it moves.
             del data[:start]

@@ -14,7 +14,7 @@ import ssl
 import time
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import frames
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import frames, packets
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.reasons import Failure
 
 # What a listener is bound to that takes every address.
@@ -173,21 +173,28 @@ class Connection:
         """What comes next, in pieces of any length. None if nothing comes in time, and nothing at the end."""
         if self.place.path is None:
             return self._read(deadline)
+        is_late = False
         while not self._ended:
             data = self._unpack(deadline)
-            if data:
+            if data or self._ended:
                 return data
-            received = b"" if self._ended else self._read(deadline)
+            # Behind the deadline it reads once: the other side may always have more.
+            received = None if is_late else self._read(deadline)
+            is_late = time.monotonic() >= deadline
             if received is None:
                 return None
             self._frames += received
-            self._ended = self._ended or not received
+            self._ended = not received
         return b""
 
     def _unpack(self, deadline: float) -> bytes:
         """The part of MQTT in the frames that have come."""
         data = b""
-        for kind, content in frames.split(self._frames):
+        try:
+            found = frames.split(self._frames)
+        except packets.Malformed as exc:
+            raise Failure("not_mqtt", f"it does not speak MQTT over websockets: {exc}") from None
+        for kind, content in found:
             if kind == frames.CLOSE:
                 # What came before it may be the answer.
                 self._ended = True
@@ -207,6 +214,7 @@ class Connection:
             pass  # Why the other side is gone may still be there to be read, which comes next.
 
     def _read(self, deadline: float) -> bytes | None:
+        """What comes before the deadline, or is there at once behind it."""
         try:
             self._wire.settimeout(_left(deadline))
             return self._wire.recv(CHUNK)

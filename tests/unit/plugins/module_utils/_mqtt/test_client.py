@@ -244,6 +244,15 @@ def test_what_is_no_mqtt_behind_the_login(connect, kind):
         client.listen(time.monotonic() + 5)
 
 
+def test_a_message_in_front_of_what_is_no_mqtt_counts(connect):
+    client, peer = connect()
+    client.log_in()
+    peer.connection.sendall(packets.publish(V3, packets.Message("a", b"1")) + b"\x30" + b"\xff" * 4)
+    with pytest.raises(transport.Failure, match="does not send MQTT: a number has more than 4 bytes"):
+        client.listen(time.monotonic() + 5)
+    assert arrived(client) == [("a", b"1")]
+
+
 def test_a_message_at_qos_2_that_is_sent_again_counts_once(connect):
     client, peer = connect()
     client.log_in()

@@ -101,6 +101,14 @@ def test_whole_packets_are_taken_and_others_left(bodies, cut):
     assert packets.split(data) == []
 
 
+def test_what_is_malformed_behind_whole_packets_loses_none():
+    data = bytearray(packets.packet(packets.PINGRESP) + b"\x30" + b"\xff" * 4)
+    assert packets.split(data) == [Packet(packets.PINGRESP, 0, b"")]
+    for _time in range(2):
+        with pytest.raises(Malformed, match="more than 4 bytes"):
+            packets.split(data)
+
+
 @pytest.mark.parametrize(
     ("level", "body", "found"),
     [

@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client, frames, transport
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client, frames, packets, transport
 
 
 @contextlib.contextmanager
@@ -111,6 +111,47 @@ def test_a_trickle_ends_in_time(protocol):
         over.set()
         thread.join(10)
     assert time.monotonic() - begin < 1.2
+
+
+def websocket(data: bytes, wire: Busy | None = None) -> transport.Connection:
+    """A connection over websockets on which something has come."""
+    connection = transport.Connection(wire, transport.Endpoint(path="/mqtt"))
+    connection._frames += data
+    return connection
+
+
+class Busy:
+    """A socket on which there is always something to be read, for some seconds."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.end = data, time.monotonic() + 3
+
+    def settimeout(self, _seconds: float) -> None:
+        pass
+
+    def recv(self, _count: int) -> bytes:
+        if time.monotonic() > self.end:
+            raise TimeoutError
+        return self.data
+
+
+@pytest.mark.parametrize(
+    ("first", "more"), [(b"", frames.frame(b"", frames.PONG, masked=False)), (b"\x82\x7f" + bytes(4) + b"\x0f" * 4, b"x")]
+)
+def test_frames_without_an_end_end_in_time(first, more):
+    """Neither frames without content nor the pieces of a long one give the other side more time."""
+    begin = time.monotonic()
+    assert websocket(first, Busy(more)).receive(begin + 0.2) is None
+    assert 0.2 <= time.monotonic() - begin < 1
+
+
+def test_a_frame_that_is_longer_than_any_packet_is_not_waited_for():
+    whole = frames.frame(b"whole", masked=False)
+    connection = websocket(whole + b"\x82\x7f" + (packets.LONGEST_PACKET + 1).to_bytes(8, "big"))
+    assert connection.receive(0) == b"whole"
+    with pytest.raises(transport.Failure, match=r"websockets: a frame has more than 268435460 bytes") as caught:
+        connection.receive(0)
+    assert caught.value.cause == "not_mqtt"
 
 
 @contextlib.contextmanager
