@@ -45,6 +45,7 @@ options:
   qos:
     description:
       - The quality of service. V(0) is not acknowledged, V(1) is, and may come more than once, V(2) comes exactly once.
+      - With V(0) the module sends a ping behind the message. The task fails if the broker does not answer it.
     type: int
     choices: [0, 1, 2]
     default: 1

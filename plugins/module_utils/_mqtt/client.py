@@ -67,11 +67,12 @@ class Client:
     def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int | None:
         """Publish; return the reason code of PUBACK or PUBREC, which MQTT 5 has with QoS 1 and 2.
 
-        With MQTT 3.1.1 the broker acknowledges also what it drops.
+        With MQTT 3.1.1 the broker acknowledges also what it drops. With QoS 0 it answers a ping behind the message.
         """
         number = self._next() if qos else 0
         self._send(packets.publish(self._level, Message(topic, payload, qos, retain), number))
         if not qos:
+            self.ping()
             return None
         silence = "the broker did not acknowledge the message"
         [code] = self._answer(packets.PUBACK if qos == 1 else packets.PUBREC, number, silence)

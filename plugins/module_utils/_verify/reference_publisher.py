@@ -133,8 +133,6 @@ class Beacon:
             with mqtt.connected(self._endpoint, self._timeout) as client:
                 self._log_in(client, publisher.name, publisher.password)
                 client.publish(publisher.topic, plan.payload(self._run, publisher=publisher.number).encode())
-                # A listener may take no more than QoS 0, which nobody acknowledges.
-                client.ping()
                 client.leave()
         except reasons.Failure as exc:
             return str(exc)

@@ -157,7 +157,7 @@ def test_files_that_are_none(tmp_path):
         ("5", 1, [b"\x40\x04\x00\x01\x87\x00"], 0x87),
         ("5", 2, [b"\x50\x02\x00\x01", b"\x70\x02\x00\x01"], 0),
         ("5", 2, [b"\x50\x03\x00\x01\x97"], 0x97),
-        ("5", 0, [], None),
+        ("5", 0, [b"\xd0\x00"], None),
         ("3.1.1", 1, [b"\x40\x02\x00\x01"], None),
         ("3.1.1", 2, [b"\x50\x02\x00\x01", b"\x70\x02\x00\x01"], None),
     ],
@@ -200,6 +200,16 @@ def test_the_end_of_a_session(answers, cause, words):
         session.publish("a", "b", 1, False)
     assert caught.value.cause == cause
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_message_at_qos_0_that_is_lost_is_a_failure(reset):
+    with (
+        server(WELCOME["5"], None, reset=reset) as (port, _heard),
+        pytest.raises(Failure, match="the connection was lost"),
+        Session(options(port=port)) as session,
+    ):
+        session.publish("a", "b", 0, False)
 
 
 def test_the_reason_is_read_even_if_nothing_more_can_be_sent():
