@@ -131,4 +131,5 @@ class Session:
 
     def vanish(self) -> None:
         """Cut the connection without DISCONNECT, which would take the will back."""
-        self._client.connection.cut()
+        with self._named():
+            self._client.connection.cut()

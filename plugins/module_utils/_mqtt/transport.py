@@ -230,8 +230,11 @@ class Connection:
         return (self._wire.getpeercert(der) or None) if isinstance(self._wire, ssl.SSLSocket) else None
 
     def cut(self) -> None:
-        """End it without a word."""
-        self._wire.shutdown(socket.SHUT_RDWR)
+        """End it without DISCONNECT."""
+        try:
+            self._wire.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            raise Failure("lost", "the connection was lost") from None
 
 
 @contextlib.contextmanager

@@ -212,6 +212,17 @@ def test_a_message_at_qos_0_that_is_lost_is_a_failure(reset):
         session.publish("a", "b", 0, False)
 
 
+def test_a_connection_that_was_reset_cannot_be_cut():
+    with (
+        server(WELCOME["5"], None, reset=True, takes=1) as (port, _heard),
+        pytest.raises(Failure, match=rf"127.0.0.1 port {port}: the connection was lost") as caught,
+        Session(options(port=port)) as session,
+    ):
+        time.sleep(0.2)
+        session.vanish()
+    assert caught.value.cause == "lost"
+
+
 def test_the_reason_is_read_even_if_nothing_more_can_be_sent():
     """The broker has hung up with packets unread, which resets the connection, and has said why."""
     with (
