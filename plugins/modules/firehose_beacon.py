@@ -243,9 +243,7 @@ def main() -> t.NoReturn:
     name, said, found = PREFIX + params["run"], detached.READY, {}
     if not module.check_mode and params["state"] == "absent":
         detached.end(name)
-        found["others"] = sorted(
-            {other.removeprefix(PREFIX) for _pid, other in detached.running(PREFIX)} - {params["run"]}
-        )
+        found["others"] = sorted({other[len(PREFIX) :] for _pid, other in detached.running(PREFIX)} - {params["run"]})
     elif not module.check_mode:
         found["let_in"] = reference_publisher.let_in(params["endpoint"], params["claimed"], params["timeout"])
         # Connecting, logging in, subscribing, and the first message that comes back: each may take its time.

@@ -108,7 +108,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opendev.firehose.plugins.module_utils._host import systemd
 
-Answer = dict[str, t.Any]
+Answer = t.Dict[str, t.Any]  # noqa: UP006 # it runs, and Python 3.8 has no other
 
 
 def run(module: AnsibleModule, instance: str, *options: str) -> Answer:

@@ -186,7 +186,7 @@ def drop_in_names(names: t.Iterable[str]) -> list[str]:
     """The directories with drop-ins of a unit, without ``.d``: its own, its template's, and all services'."""
     found = []
     for name in names:
-        prefix, at, instance = name.removesuffix(".service").partition("@")
+        prefix, at, instance = re.sub(r"\.service\Z", "", name).partition("@")
         for end in dict.fromkeys([f"{at}{instance}", at]):
             shorter = [prefix[: dash.end()] for dash in re.finditer("-", prefix)]
             found += [f"{start}{end}.service" for start in (prefix, *reversed(shorter))]
@@ -250,7 +250,7 @@ def deleted_files(maps: str) -> list[str]:
     found = set()
     for fields in (line.split(maxsplit=5) for line in maps.split("\n")):
         if len(fields) == 6 and "x" in fields[1] and fields[5].startswith(INSTALLED) and fields[5].endswith(DELETED):
-            found.add(fields[5].removesuffix(DELETED))
+            found.add(fields[5][: -len(DELETED)])
     return sorted(found)
 
 
@@ -291,7 +291,7 @@ def inspect(properties: t.Mapping[str, str], unit_file: str | None) -> Findings:
             words = [command_words(value) for value in _values([unit], "ExecStart")]
             if has_process and len(words) == 1 and words[0]:
                 running = pathlib.Path("/proc", properties["MainPID"], "cmdline").read_bytes().decode(errors="replace")
-                if not runs_command(running.removesuffix("\0").split("\0"), words[0]):
+                if not runs_command(re.sub("\0\\Z", "", running).split("\0"), words[0]):
                     reasons.append("runs with another command line than that of its unit")
         if has_process and (replaced := _replaced(properties)):
             reasons.append(f"runs files that were replaced since it started: {', '.join(replaced)}")

@@ -14,8 +14,8 @@ from ansible_collections.opendev.firehose.plugins.module_utils._host import lock
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
 
-Options = dict[str, t.Any]
-Diffs = list[dict[str, t.Any]]
+Options = t.Dict[str, t.Any]  # noqa: UP006 # it runs, and Python 3.8 has no other
+Diffs = t.List[Options]  # noqa: UP006 # it runs, and Python 3.8 has no other
 
 
 def tidy(entries: t.Iterable[Options]) -> list[Options]:

@@ -36,7 +36,7 @@ def upgrade(host: str, path: str, key: str) -> bytes:
 
 def accept(key: str) -> str:
     """What a server has to answer to a key."""
-    return base64.b64encode(hashlib.sha1(key.encode() + GUID, usedforsecurity=False).digest()).decode()
+    return base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
 
 
 def upgrade_problem(head: bytes, key: str) -> str | None:

@@ -33,7 +33,7 @@ PROPERTIES = {
 SERVER_KEEP_ALIVE, MAXIMUM_QOS, RETAIN_AVAILABLE = 19, 36, 37
 SIZES = {"byte": 1, "int16": 2, "int32": 4}
 
-Property = tuple[int, t.Any]
+Property = t.Tuple[int, t.Any]  # noqa: UP006 # it runs, and Python 3.8 has no other
 
 
 class Malformed(ValueError):

@@ -136,7 +136,8 @@ class Busy:
 
 
 @pytest.mark.parametrize(
-    ("first", "more"), [(b"", frames.frame(b"", frames.PONG, masked=False)), (b"\x82\x7f" + bytes(4) + b"\x0f" * 4, b"x")]
+    ("first", "more"),
+    [(b"", frames.frame(b"", frames.PONG, masked=False)), (b"\x82\x7f" + bytes(4) + b"\x0f" * 4, b"x")],
 )
 def test_frames_without_an_end_end_in_time(first, more):
     """Neither frames without content nor the pieces of a long one give the other side more time."""
