@@ -16,6 +16,8 @@ DAY = 86400
 BLOCK_END = "-----END CERTIFICATE-----"
 # What OpenSSL calls X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
 NOT_YET_VALID, EXPIRED = 9, 10
+# X509_V_FLAG_PARTIAL_CHAIN, for which the ssl module has a name from Python 3.10 on
+PARTIAL_CHAIN = ssl.VerifyFlags(0x80000)
 
 
 class Unusable(Exception):
@@ -77,7 +79,7 @@ def _seen(server: ssl.SSLContext, trusted: str) -> dict[str, t.Any]:
     """What a client sees of the certificate that trusts this one of the chain, without a connection."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.verify_flags |= PARTIAL_CHAIN
     client.load_verify_locations(cadata=trusted)
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     near = client.wrap_bio(to_client, to_server)

@@ -14,7 +14,7 @@ import pytest
 PLUGINS = Path(__file__).parents[3] / "plugins"
 FILES = [*PLUGINS.glob("modules/*.py"), *PLUGINS.glob("module_utils/**/*.py")]
 GENERIC = {"dict", "frozenset", "list", "set", "tuple", "type"}
-NEW_METHODS = {"removeprefix", "removesuffix", "is_relative_to", "with_stem"}
+NEW = {"removeprefix", "removesuffix", "is_relative_to", "with_stem", "VERIFY_X509_PARTIAL_CHAIN"}
 
 
 def evaluated(node: ast.AST) -> t.Iterator[ast.AST]:
@@ -30,7 +30,7 @@ def evaluated(node: ast.AST) -> t.Iterator[ast.AST]:
 def is_new(node: ast.AST) -> bool:
     if isinstance(node, ast.Subscript):
         return isinstance(node.value, ast.Name) and node.value.id in GENERIC
-    return (isinstance(node, ast.Attribute) and node.attr in NEW_METHODS) or (
+    return (isinstance(node, ast.Attribute) and node.attr in NEW) or (
         isinstance(node, ast.keyword) and node.arg == "usedforsecurity"
     )
 
