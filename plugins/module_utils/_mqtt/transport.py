@@ -76,25 +76,29 @@ def _left(deadline: float) -> float:
     return max(deadline - time.monotonic(), INSTANT)
 
 
+def _reach(family: int, address: t.Any, seconds: float) -> socket.socket:
+    wire = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        wire.settimeout(seconds)
+        wire.connect(address)
+    except BaseException:
+        wire.close()
+        raise
+    return wire
+
+
 def _connect(place: Endpoint, deadline: float) -> socket.socket:
     if place.unix_socket:
         addresses: list[tuple[t.Any, t.Any]] = [(socket.AF_UNIX, place.unix_socket)]
     else:
         found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
         addresses = [(family, address) for family, _kind, _protocol, _name, address in found]
-    for index, (family, address) in enumerate(addresses, 1):
-        wire = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            # An address that does not answer leaves time for the next one.
-            wire.settimeout(_left(deadline) / (len(addresses) - index + 1))
-            wire.connect(address)
-        except OSError:
-            wire.close()
-            if index == len(addresses):
-                raise
-        else:
-            break
-    return wire
+    *others, last = addresses
+    for index, one in enumerate(others):
+        # An address that does not answer leaves time for the next one. A host may know nothing of a family.
+        with contextlib.suppress(OSError):
+            return _reach(*one, _left(deadline) / (len(addresses) - index))
+    return _reach(*last, _left(deadline))
 
 
 def _dial(place: Endpoint, deadline: float) -> socket.socket:

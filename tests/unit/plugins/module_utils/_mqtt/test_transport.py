@@ -199,7 +199,8 @@ def test_the_next_address_is_tried(monkeypatch):
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         addresses = [("127.0.0.1", 1), full.getsockname(), ("127.0.0.1", port)]
-        found = [(socket.AF_INET, 1, 6, "", address) for address in addresses]
+        # The first is of a family that the host does not have.
+        found = [(-2, 1, 6, "", addresses[0]), *((socket.AF_INET, 1, 6, "", address) for address in addresses)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
         client.ask({"host": "firehose", "port": port}, timeout=2)
 
