@@ -118,8 +118,9 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
             found.append(problem)
         if not listener["host"].strip():
             found.append(f"listeners[{index}].host is empty")
-    if not 0 <= params["timeout"] < float("inf"):
-        found.append(f"timeout: {params['timeout']:g} is no time in seconds")
+    problem = client_options.seconds_problem("timeout", params["timeout"]) if params["timeout"] != 0 else None
+    if problem:
+        found.append(problem)
     return found
 
 

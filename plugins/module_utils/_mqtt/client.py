@@ -60,7 +60,8 @@ class Client:
         will: Message | None = None,
     ) -> int:
         """Log in; return 0, or the code with which the broker rejects the client."""
-        self._send(packets.connect(self._level, client_id, username, password, keepalive=self._keepalive, will=will))
+        login = packets.connect(self._level, client_id, username, password, keepalive=self._keepalive, will=will)
+        self._send(login, self._login_deadline)
         self._wait(lambda: self._code is not None, transport.SILENCE, self._login_deadline)
         return t.cast("int", self._code)
 
@@ -142,9 +143,9 @@ class Client:
         self._identifier = self._identifier % 0xFFFF + 1
         return self._identifier
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, deadline: float | None = None) -> None:
         self._sent = time.monotonic()
-        self.connection.send(data, self._sent + self._timeout)
+        self.connection.send(data, deadline or self._sent + self._timeout)
 
     def _ping(self) -> None:
         self._pings += 1

@@ -13,6 +13,8 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import topi
 DEFAULT_PORTS = {("tcp", False): 1883, ("tcp", True): 8883, ("websockets", False): 80, ("websockets", True): 443}
 MAX_BYTES = 65535
 MAX_PORT = 65535
+# The longest time that is waited for, which is 31 years. Python's sockets take less than ten times that.
+MAX_SECONDS = 10**9
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -100,7 +102,11 @@ def port_problem(name: str, value: int) -> str | None:
 
 def seconds_problem(name: str, value: float) -> str | None:
     """Say why something cannot be waited for that long, or None."""
-    return None if 0 < value < float("inf") else f"{name}: {value:g} is no time in seconds above 0"
+    return (
+        None
+        if 0 < value <= MAX_SECONDS
+        else f"{name}: {value:g} is no number of seconds above 0 and up to {MAX_SECONDS}"
+    )
 
 
 def topic_problem(topic: str) -> str | None:

@@ -157,7 +157,7 @@ class Connection:
         self._send(frames.upgrade(f"{host}:{place.port}", place.path or "", key), deadline)
         end = None
         while not end and len(head) < LONGEST_HEAD:
-            received = self._read(deadline)
+            received = self._read(deadline) if time.monotonic() < deadline else None
             if received is None:
                 raise Failure("no_answer", SILENCE)
             if not received:

@@ -36,6 +36,7 @@ def run(capsys, tmp_path):
         ({"listeners": [{"port": 1}], "timeout": -1}, "timeout: -1"),
         ({"listeners": [{"port": 1}], "timeout": "inf"}, "timeout: inf"),
         ({"listeners": [{"port": 1}], "timeout": "nan"}, "timeout: nan"),
+        ({"listeners": [{"port": 1}], "timeout": 1e10}, "timeout: 1e+10"),
     ],
 )
 def test_waiting_for_what_cannot_be(run, options, problem):

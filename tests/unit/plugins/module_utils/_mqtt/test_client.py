@@ -177,6 +177,20 @@ def test_no_answer(connect):
         client.log_in()
 
 
+def test_a_login_that_is_not_taken_ends_in_time():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(b"x")
+        begin = time.monotonic()
+        client = Client(transport.Connection(ours, transport.Endpoint()), 3, login_deadline=begin + 0.2)
+        with pytest.raises(transport.Failure, match="takes no more data"):
+            client.log_in()
+        assert 0.2 <= time.monotonic() - begin < 1
+
+
 def test_the_end_of_a_connection(connect):
     client, peer = connect()
     client.log_in()

@@ -75,6 +75,7 @@ def test_good_options(given):
         ({"connect_timeout": 0}, "connect_timeout: 0 "),
         ({"connect_timeout": float("nan")}, "connect_timeout: nan"),
         ({"connect_timeout": float("inf")}, "connect_timeout: inf"),
+        ({"connect_timeout": 1e10}, "connect_timeout: 1e+10 is no number of seconds above 0 and up to 1000000000"),
     ],
 )
 def test_bad_options(given, problem):

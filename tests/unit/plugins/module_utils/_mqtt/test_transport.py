@@ -129,7 +129,11 @@ class Busy:
     def settimeout(self, _seconds: float) -> None:
         pass
 
+    def sendall(self, _data: bytes) -> None:
+        pass
+
     def recv(self, _count: int) -> bytes:
+        time.sleep(0.001)
         if time.monotonic() > self.end:
             raise TimeoutError
         return self.data
@@ -143,6 +147,13 @@ def test_frames_without_an_end_end_in_time(first, more):
     """Neither frames without content nor the pieces of a long one give the other side more time."""
     begin = time.monotonic()
     assert websocket(first, Busy(more)).receive(begin + 0.2) is None
+    assert 0.2 <= time.monotonic() - begin < 1
+
+
+def test_a_head_without_an_end_ends_in_time():
+    begin = time.monotonic()
+    with pytest.raises(transport.Failure, match="gave no answer"):
+        websocket(b"", Busy(b"x")).upgrade(begin + 0.2)
     assert 0.2 <= time.monotonic() - begin < 1
 
 
