@@ -131,7 +131,7 @@ cause:
     - V(login) - The user name or the password is wrong, or the client is not let in.
     - V(refused) - The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
     - V(lost) - The connection ended after the login.
-    - V(message) - The broker refused the message.
+    - V(message) - The broker refused the message, or it is larger than the broker or MQTT allows, and was not sent.
   returned: failure
   type: str
   choices: [unreachable, no_answer, not_mqtt, tls, login, refused, lost, message]

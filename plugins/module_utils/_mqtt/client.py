@@ -39,7 +39,7 @@ class Client:
         """Each answer has to come within the timeout; that to the login before its deadline, if there is one."""
         self.messages: collections.deque[Message] = collections.deque()
         # What the broker takes, as far as it says so
-        self.max_qos, self.retain_available = 2, True
+        self.max_qos, self.retain_available, self.max_size = 2, True, packets.LONGEST_PACKET
         self.connection = connection
         self._timeout, self._login_deadline = timeout, login_deadline
         self._level, self._keepalive = packets.LEVELS[version], keepalive
@@ -71,7 +71,11 @@ class Client:
         With MQTT 3.1.1 the broker acknowledges also what it drops. With QoS 0 it answers a ping behind the message.
         """
         number = self._next() if qos else 0
-        self._send(packets.publish(self._level, Message(topic, payload, qos, retain), number))
+        packet = packets.publish(self._level, Message(topic, payload, qos, retain), number)
+        if len(packet) > self.max_size:
+            taken = f"the broker accepts packets of up to {self.max_size} bytes"
+            raise Failure("message", f"the message is too large: it takes a packet of {len(packet)} bytes, and {taken}")
+        self._send(packet)
         if not qos:
             self.ping()
             return None
@@ -180,6 +184,7 @@ class Client:
             self._keepalive = told.get(packets.SERVER_KEEP_ALIVE, self._keepalive)
             self.max_qos = told.get(packets.MAXIMUM_QOS, self.max_qos)
             self.retain_available = bool(told.get(packets.RETAIN_AVAILABLE, True))
+            self.max_size = told.get(packets.MAXIMUM_PACKET_SIZE, self.max_size)
         elif packet.kind == packets.PUBLISH:
             self._take_message(*packets.read_publish(self._level, packet))
         elif packet.kind in ACKNOWLEDGEMENTS:

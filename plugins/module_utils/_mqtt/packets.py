@@ -30,7 +30,7 @@ PROPERTIES = {
     11: "varint",
     38: "pair",
 }
-SERVER_KEEP_ALIVE, MAXIMUM_QOS, RETAIN_AVAILABLE = 19, 36, 37
+SERVER_KEEP_ALIVE, MAXIMUM_QOS, RETAIN_AVAILABLE, MAXIMUM_PACKET_SIZE = 19, 36, 37, 39
 SIZES = {"byte": 1, "int16": 2, "int32": 4}
 
 Property = t.Tuple[int, t.Any]  # noqa: UP006 # it runs, and Python 3.8 has no other

@@ -285,6 +285,19 @@ def test_what_a_broker_takes(properties, limits):
         assert (session.max_qos, session.retain_available) == limits
 
 
+@pytest.mark.parametrize(("size", "fits"), [(12, True), (11, False)])
+def test_a_message_that_is_larger_than_the_broker_takes_is_not_sent(size, fits):
+    answer = b"\x20\x08\x00\x00\x05\x27" + size.to_bytes(4, "big")
+    with server(answer, b"\x40\x02\x00\x01") as (port, heard), Session(options(port=port)) as session:
+        if fits:
+            session.publish("a", "four", 1, False)
+        else:
+            with pytest.raises(Failure, match="packet of 12 bytes, and the broker accepts .* up to 11 bytes") as caught:
+                session.publish("a", "four", 1, False)
+            assert caught.value.cause == "message"
+    assert (b"four" in b"".join(heard)) == fits
+
+
 @pytest.mark.parametrize(("answer", "pings"), [(b"\x20\x06\x00\x00\x03\x13\x00\x01", True), (WELCOME["5"], False)])
 def test_the_brokers_own_keepalive_counts(answer, pings):
     """With MQTT 5 it may want a shorter one than it was asked for."""
