@@ -161,7 +161,7 @@ import re
 import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils._host import detached, quiet
-from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options, topic_filters
 from ansible_collections.opendev.firehose.plugins.module_utils._verify import reference_publisher
 
 PREFIX = "beacon-"
@@ -213,6 +213,16 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
         found.append(client_options.topic_problem(params["topic"]))
     if params["endpoint"] and params["endpoint"]["port"] is not None:
         found.append(client_options.port_problem("endpoint.port", params["endpoint"]["port"]))
+    for index, watched in enumerate(params["watched"]):
+        problem = topic_filters.filter_problem(watched)
+        found.append(problem and f"watched[{index}]: {problem}")
+    texts = {name: params[name] for name in ("name", "password")}
+    for index, publisher in enumerate(params["publishers"]):
+        texts.update({f"publishers[{index}].{name}": publisher[name] for name in ("name", "password")})
+        problem = client_options.topic_problem(publisher["topic"])
+        found.append(problem and f"publishers[{index}].topic: {problem}")
+    texts.update({f"claimed[{index}]": name for index, name in enumerate(params["claimed"])})
+    found += client_options.text_problems(texts)
     return [problem for problem in found if problem]
 
 

@@ -38,7 +38,7 @@ options:
   ca_file:
     description:
       - A file with the certificates, in PEM format, of the authorities that are trusted to have signed the broker's. Without it the certificate
-        is not looked at.
+        is not looked at. Needs O(tls=true).
     type: path
   username:
     description: The name. Without one, the client is anonymous.
@@ -109,6 +109,9 @@ def main() -> t.NoReturn:
     ]
     if params["password"] is not None and params["username"] is None:
         wrong.append("password: there is no username")
+    if params["ca_file"] is not None and not params["tls"]:
+        wrong.append("ca_file needs tls=true")
+    wrong += client_options.text_problems({name: params[name] for name in ("username", "password", "client_id")})
     for problem in filter(None, wrong):
         module.fail_json(msg=problem)
     listener = {key: params[key] for key in ("host", "port", "protocol", "tls", "ca_file")}

@@ -52,6 +52,12 @@ def text_problem(text: str) -> str | None:
     return "it has a NUL character" if "\0" in text else None
 
 
+def text_problems(texts: t.Mapping[str, str | None]) -> list[str]:
+    """List what is wrong with texts that have names and may be left out or empty. Quotes none of them."""
+    problems = {name: text_problem(text) for name, text in texts.items() if text}
+    return [f"{name}: {problem}" for name, problem in problems.items() if problem]
+
+
 def _where_problems(options: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     """What is wrong with the options that say where the broker is."""
     if options["transport"] == "unix":

@@ -292,7 +292,9 @@ def test_a_message_that_is_larger_than_the_broker_takes_is_not_sent(size, fits):
         if fits:
             session.publish("a", "four", 1, False)
         else:
-            with pytest.raises(Failure, match="packet of 12 bytes, and the broker accepts .* up to 11 bytes") as caught:
+            with pytest.raises(
+                Failure, match=r"packet of 12 bytes, and the broker accepts .* up to 11 bytes"
+            ) as caught:
                 session.publish("a", "four", 1, False)
             assert caught.value.cause == "message"
     assert (b"four" in b"".join(heard)) == fits
