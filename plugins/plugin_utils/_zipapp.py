@@ -25,9 +25,8 @@ def _module_utils(packages: t.Iterable[str]) -> dict[str, bytes]:
     levels = PACKAGE.split("/")
     files = {"/".join([*levels[:depth], "__init__.py"]): b"" for depth in range(1, len(levels) + 1)}
     for package in packages:
-        for path in (MODULE_UTILS / package).iterdir():
-            if path.suffix == ".py":
-                files[f"{PACKAGE}/{package}/{path.name}"] = path.read_bytes()
+        for path in (MODULE_UTILS / package).rglob("*.py"):
+            files[f"{PACKAGE}/{path.relative_to(MODULE_UTILS).as_posix()}"] = path.read_bytes()
     return files
 
 
