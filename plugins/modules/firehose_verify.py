@@ -13,7 +13,7 @@ author: the opendev.firehose authors (@opendev)
 description:
   - Connects to a live firehose as the public does, and tries out what it may and may not do. Where the module runs is where the public is.
   - Every listener has to let anyone in, with MQTT 3.1.1 and 5, and all of them have to deliver the same message.
-  - Clients without a name, and clients that claim a publisher's name without knowing its password, try to publish in every way there is.
+  - Anonymous clients, and clients that claim a publisher's name without knowing its password, try to publish in every way there is.
     Acknowledgements prove nothing, so that subscribers decide, who would have got it.
   - What is published has topics of its own wherever the rights of an account leave room for that, and says in its payload what it is.
     A retained message that gets through is taken back.
@@ -133,7 +133,7 @@ options:
         choices: [present, absent]
         default: present
   anonymous_topics:
-    description: Topic filters that clients without a name try to write beside all others, one topic of each.
+    description: Topic filters that anonymous clients try to write beside all others, one topic of each.
     type: list
     elements: str
     default: []

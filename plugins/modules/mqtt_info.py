@@ -206,7 +206,7 @@ cause:
   description:
     - What was wrong. C(msg) says it in words.
     - It is not returned if the arguments were wrong.
-    - V(unreachable) - The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
+    - V(unreachable) - The name of the host cannot be resolved, or nothing listens there, or there is no way to it.
     - V(no_answer) - The broker did not answer in time.
     - V(not_mqtt) - Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
     - V(tls) - There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.

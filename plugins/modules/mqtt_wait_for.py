@@ -80,13 +80,13 @@ unanswered:
   returned: failure
   type: list
   elements: str
-  sample: ["127.0.0.1 port 80 (websockets): nobody listens there: Connection refused"]
+  sample: ["127.0.0.1 port 80 (websockets): nothing listens there: Connection refused"]
 closed:
   description: Those of RV(unanswered) where nobody listens at all. The others may just be busy.
   returned: failure
   type: list
   elements: str
-  sample: ["127.0.0.1 port 80 (websockets): nobody listens there: Connection refused"]
+  sample: ["127.0.0.1 port 80 (websockets): nothing listens there: Connection refused"]
 """
 
 import time

@@ -155,8 +155,8 @@ def cases() -> t.Iterator[Case]:
     yield failure("wrong password websockets", "login", "websockets", password="wrong", transport="websockets")
     anonymous = {"failed": True, "cause": "login"}
     yield Case("anonymous", "mqtt_publish", {"topic": "zuul/{{ place }}"}, anonymous)
-    yield failure("nobody listens", "unreachable", "port 1999: nobody listens there: Connection refused", port=1999)
-    yield failure("no socket", "unreachable", "/none: nobody listens", transport="unix", socket="/none")
+    yield failure("nobody listens", "unreachable", "port 1999: nothing listens there: Connection refused", port=1999)
+    yield failure("no socket", "unreachable", "/none: nothing listens", transport="unix", socket="/none")
     unknown = "nowhere.invalid port 1883: the name of the host cannot be resolved"
     yield failure("unknown name", "unreachable", unknown, host="nowhere.invalid")
     yield failure("untrusted", "tls", r"\(TLS\): the broker's certificate is not valid: .*issuer", tls=True)

@@ -213,7 +213,7 @@ class Client:
             self._send(packets.acknowledge(packets.PUBREC if message.qos == 2 else packets.PUBACK, number))
 
     def _not_mqtt(self, answer: bytearray) -> Failure:
-        """What somebody says who does not answer to the login."""
+        """Why the login failed: instead of a CONNACK the listener sent this, or nothing."""
         if answer[:1] == bytes([TLS_ALERT]):
             return Failure("not_mqtt", "it speaks TLS; set tls: true")
         if answer:

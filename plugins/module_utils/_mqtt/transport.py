@@ -27,11 +27,11 @@ SILENCE = "it accepted the connection, but gave no answer"
 
 
 class Closed(Failure):
-    """Nobody listens there."""
+    """Nothing listens there."""
 
 
 class WantsCertificate(Failure):
-    """The listener serves clients that show a certificate."""
+    """The listener requires a client certificate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _dial(place: Endpoint, deadline: float) -> socket.socket:
     except socket.timeout:
         raise Failure("no_answer", "no answer") from None
     except (ConnectionRefusedError, FileNotFoundError) as exc:
-        raise Closed("unreachable", f"nobody listens there: {exc.strerror}") from None
+        raise Closed("unreachable", f"nothing listens there: {exc.strerror}") from None
     except OSError as exc:
         raise Failure("unreachable", f"no connection: {exc.strerror or exc}") from None
     except ValueError as exc:
@@ -123,7 +123,7 @@ def _tls_failure(exc: OSError) -> Failure:
     words = getattr(exc, "verify_message", None) or reason or exc.strerror or str(exc)
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Failure("tls", f"the broker's certificate is not valid: {words}")
-    # The broker's word that it serves, but nobody without a certificate. With TLS 1.3 it comes behind the handshake.
+    # The listener requires a client certificate. With TLS 1.3 it says so after the handshake.
     kind = WantsCertificate if "CERTIFICATE_REQUIRED" in reason else Failure
     return kind("tls", f"TLS failed: {words}")
 

@@ -121,7 +121,7 @@ class Attempt:
     mode: Mode
     topic: str
     mark: str
-    who: str = "a client without a name"
+    who: str = "an anonymous client"
     username: str | None = None
     password: str | None = dataclasses.field(default=None, repr=False)
 
@@ -227,7 +227,7 @@ def ways(listeners: t.Iterable[t.Mapping[str, t.Any]]) -> list[Way]:
 def anonymous_attempts(
     all_ways: t.Sequence[Way], publishers: t.Sequence[Publisher], filters: t.Iterable[str], topic: str, mark: str
 ) -> list[Attempt]:
-    """What a client without a name tries: every way on one topic; in one way every publisher's topic, and one of each filter."""
+    """What an anonymous client tries: every way on one topic; in one way every publisher's topic, and one of each filter."""
     found = [Attempt(0, way, mode, topic, mark) for way in all_ways for mode in MODES]
     own = [own_topic(publisher, mark) for publisher in publishers]
     own += [own_topic(Publisher("", (topic_filter,)), mark) for topic_filter in filters]

@@ -17,7 +17,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._verify import pl
 from ansible_collections.opendev.firehose.plugins.module_utils._verify.plan import FAILED, NOT_CHECKED, PASSED, Check
 
 SAME = "all listeners deliver the same message"
-ANONYMOUS = "clients without a name publish nothing"
+ANONYMOUS = "anonymous clients publish nothing"
 WORTHLESS = "a publisher's name is worth nothing without its password"
 UNKNOWN = "what would reach subscribers is not known"
 SYS = "$SYS/#"
@@ -153,7 +153,7 @@ class Verification:
             try:
                 with self._clients.session(way):
                     pass
-                checks.append(Check(name, FAILED, "it lets in a client without a name"))
+                checks.append(Check(name, FAILED, "it accepts anonymous clients"))
             except reasons.Failure as exc:
                 result = {"login": PASSED, "tls": FAILED}.get(exc.cause, NOT_CHECKED)
                 checks.append(Check(name, result, "" if result == PASSED else str(exc)))

@@ -88,7 +88,7 @@ def test_who_has_another_one_is_not(run, broker):
 def test_nobody_there(run):
     with Broker() as gone:
         port = gone.server_address[1]
-    assert run(port=port)["msg"].startswith(f"127.0.0.1 port {port}, without a name: nobody listens there")
+    assert run(port=port)["msg"].startswith(f"127.0.0.1 port {port}, without a name: nothing listens there")
 
 
 @pytest.mark.parametrize(

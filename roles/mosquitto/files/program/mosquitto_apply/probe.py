@@ -58,8 +58,8 @@ def _passes_on(client: mqtt.Client, topic: str) -> bool:
     if client.log_in():
         return False
     client.subscribe([topic])
+    # It returns when the broker has dealt with the message.
     client.publish(topic, b"nobody should get this")
-    client.ping()
     return any(message.topic == topic for message in client.messages)
 
 

@@ -126,11 +126,11 @@ def test_nobody_there(tmp_path):
     found = failure(port=port)
     assert (found.cause, str(found)) == (
         "unreachable",
-        f"127.0.0.1 port {port}: nobody listens there: Connection refused",
+        f"127.0.0.1 port {port}: nothing listens there: Connection refused",
     )
     found = failure(transport="unix", socket=str(tmp_path / "none"))
     assert found.cause == "unreachable"
-    assert f"the socket {tmp_path}/none: nobody listens there: No such file" in str(found)
+    assert f"the socket {tmp_path}/none: nothing listens there: No such file" in str(found)
     found = failure(host="nowhere.invalid")
     assert found.cause == "unreachable"
     assert "name of the host cannot be resolved" in str(found)
