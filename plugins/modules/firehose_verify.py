@@ -333,10 +333,17 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
         for index, listener in enumerate(params[name])
     )
     times = ("feed_timeout", "feed_max_age", "timeout", "time_limit")
+    texts = {"feed": params["feed"]}
+    lists = {name: params[name] for name in ("anonymous_topics", "public_topics")}
+    for index, publisher in enumerate(params["publishers"]):
+        texts[f"publishers[{index}].name"] = publisher["name"]
+        lists[f"publishers[{index}].topics"] = publisher["topics"]
+    texts.update({f"{name}[{index}]": text for name, some in lists.items() for index, text in enumerate(some)})
     return [
         *found,
         *filter(None, ports),
         *filter(None, (client_options.seconds_problem(name, params[name]) for name in times)),
+        *client_options.text_problems(texts),
     ]
 
 

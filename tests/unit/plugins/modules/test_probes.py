@@ -88,6 +88,11 @@ def test_waiting_for_a_host_that_is_none(run):
         ({"timeout": 0}, "timeout: 0"),
         ({"time_limit": "inf"}, "time_limit: inf"),
         ({"feed_timeout": "nan"}, "feed_timeout: nan"),
+        ({"feed": "a\0"}, "feed: it has a NUL"),
+        ({"public_topics": ["#", "\udc80"]}, "public_topics[1]: it is not valid UTF-8"),
+        ({"anonymous_topics": ["x" * 65536]}, "anonymous_topics[0]: it has more than 65535 bytes"),
+        ({"publishers": [{"name": "x" * 65536}]}, "publishers[0].name: it has more than 65535 bytes"),
+        ({"publishers": [{"name": "a", "topics": ["\udc80"]}]}, "publishers[0].topics[0]: it is not valid UTF-8"),
     ],
 )
 def test_verifying_what_cannot_be(run, options, problem):
