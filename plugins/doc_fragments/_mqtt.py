@@ -90,8 +90,6 @@ options:
       - How long the name of the host is looked up is left to the host's own settings.
     type: float
     default: 5
-requirements:
-  - paho-mqtt 1.6 or 2 (C(python3-paho-mqtt) in Debian) on the host where the module runs
 notes:
   - Proxies are not supported. Environment variables that name one are ignored.
 """

@@ -10,7 +10,7 @@ short_description: Tell where anonymous clients find the edge hosts of a firehos
 version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Lists the edge hosts that serve, for M(opendev.firehose.firehose_verify). Drained edge hosts are left out.
+  - For role P(opendev.firehose.firehose#role). Lists the edge hosts that serve, for M(opendev.firehose.firehose_verify). Drained edge hosts are left out.
 options:
   _input:
     description: The variables of each edge, from C(hostvars).
@@ -42,11 +42,11 @@ _value:
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_public
+from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_verification
 
 
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"firehose_edge_places": _firehose_public.places}
+        return {"firehose_edge_places": _firehose_verification.places}

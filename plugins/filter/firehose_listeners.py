@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: firehose_listeners
-short_description: Say which listeners a firehose has for the public
+short_description: Tell which listeners a firehose has by default
 version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
-  - Gives the listeners for the public, for which nobody asks for others.
-positional: plain
+  - Gives the listeners for anonymous clients, or for accounts, that a firehose has without others in the inventory.
+positional: plain, accounts
 options:
   _input:
     description:
@@ -20,24 +20,29 @@ options:
     type: dict
     required: true
   plain:
-    description: Whether the public may connect without TLS too.
+    description: Whether there are listeners without TLS. Those for accounts are on the loopback.
     type: bool
-    required: true
+    default: true
+  accounts:
+    description: Whether the listeners are for publishers and readers with accounts.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
-- name: Show them
-  ansible.builtin.debug:
-    msg: "{{ tls | opendev.firehose.firehose_listeners(true) }}"
+- name: Have one more listener than by default
+  ansible.builtin.include_role:
+    name: opendev.firehose.firehose
   vars:
-    tls:
+    firehose_listeners: "{{ firehose_tls | opendev.firehose.firehose_listeners + [{'port': 8080, 'protocol': 'websockets'}] }}"
+    firehose_tls:
       certificate: /etc/letsencrypt/live/firehose01.example.org/fullchain.pem
       key: /etc/letsencrypt/live/firehose01.example.org/privkey.pem
 """
 
 RETURN = r"""
 _value:
-  description: The listeners, as the variable C(mosquitto_listeners) of the role P(opendev.firehose.mosquitto#role) takes them.
+  description: The listeners, as the variables C(firehose_listeners) and C(firehose_account_listeners) have them.
   type: list
   elements: dict
 """

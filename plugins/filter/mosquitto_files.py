@@ -39,8 +39,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The options C(directories) and C(files) of M(opendev.firehose.text_files), and C(has_secrets), which tells whether any of the files has a
-      secret.
+    - The options C(directories) and C(files) of M(opendev.firehose.text_files), C(has_secrets), which tells whether any of the files has a
+      secret, and the option C(tls_pairs), which M(opendev.firehose.tls_validate) takes as its C(pairs).
   type: dict
 """
 

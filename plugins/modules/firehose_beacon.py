@@ -160,7 +160,9 @@ let_in:
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _beacon, _detached, _mqtt, _quiet
+from ansible_collections.opendev.firehose.plugins.module_utils._host import detached, quiet
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options, topic_filters
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import reference_publisher
 
 PREFIX = "beacon-"
 
@@ -203,33 +205,43 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 def problems(params: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the options, so that there is no need to try."""
-    longest = _detached.LONGEST_NAME - len(PREFIX)
-    found = [_mqtt.seconds_problem(name, params[name]) for name in ("timeout", "time_limit")]
+    longest = detached.LONGEST_NAME - len(PREFIX)
+    found = [client_options.seconds_problem(name, params[name]) for name in ("timeout", "time_limit")]
     if not re.fullmatch(rf"[a-z0-9]{{1,{longest}}}", params["run"]):
         found.append(f"run: {params['run']!r} is no name of up to {longest} small letters and digits")
     if params["topic"] is not None:
-        found.append(_mqtt.topic_problem(params["topic"]))
+        found.append(client_options.topic_problem(params["topic"]))
     if params["endpoint"] and params["endpoint"]["port"] is not None:
-        found.append(_mqtt.port_problem("endpoint.port", params["endpoint"]["port"]))
+        found.append(client_options.port_problem("endpoint.port", params["endpoint"]["port"]))
+    for index, watched in enumerate(params["watched"]):
+        problem = topic_filters.filter_problem(watched)
+        found.append(problem and f"watched[{index}]: {problem}")
+    texts = {name: params[name] for name in ("name", "password")}
+    for index, publisher in enumerate(params["publishers"]):
+        texts.update({f"publishers[{index}].{name}": publisher[name] for name in ("name", "password")})
+        problem = client_options.topic_problem(publisher["topic"])
+        found.append(problem and f"publishers[{index}].topic: {problem}")
+    texts.update({f"claimed[{index}]": name for index, name in enumerate(params["claimed"])})
+    found += client_options.text_problems(texts)
     return [problem for problem in found if problem]
 
 
-def beacon(params: t.Mapping[str, t.Any]) -> _beacon.Beacon:
+def beacon(params: t.Mapping[str, t.Any]) -> reference_publisher.Beacon:
     """What the process does."""
-    return _beacon.Beacon(
+    return reference_publisher.Beacon(
         params["endpoint"],
         (params["name"], params["password"]),
         params["run"],
         params["topic"],
         [*dict.fromkeys([params["topic"], *params["watched"]])],
-        [_beacon.Publisher(**publisher) for publisher in params["publishers"]],
+        [reference_publisher.Publisher(**publisher) for publisher in params["publishers"]],
         params["timeout"],
         params["time_limit"],
     )
 
 
 def main() -> t.NoReturn:
-    module = _quiet.QuietModule(
+    module = quiet.QuietModule(
         argument_spec=ARGUMENT_SPEC,
         required_if=[("state", "present", ["endpoint", "name", "password", "topic"])],
         supports_check_mode=True,
@@ -238,17 +250,15 @@ def main() -> t.NoReturn:
     wrong = problems(params)
     if wrong:
         module.fail_json(msg="; ".join(wrong))
-    name, said, found = PREFIX + params["run"], _detached.READY, {}
+    name, said, found = PREFIX + params["run"], detached.READY, {}
     if not module.check_mode and params["state"] == "absent":
-        _detached.end(name)
-        found["others"] = sorted(
-            {other.removeprefix(PREFIX) for _pid, other in _detached.running(PREFIX)} - {params["run"]}
-        )
+        detached.end(name)
+        found["others"] = sorted({other[len(PREFIX) :] for _pid, other in detached.running(PREFIX)} - {params["run"]})
     elif not module.check_mode:
-        found["let_in"] = _beacon.let_in(params["endpoint"], params["claimed"], params["timeout"])
+        found["let_in"] = reference_publisher.let_in(params["endpoint"], params["claimed"], params["timeout"])
         # Connecting, logging in, subscribing, and the first message that comes back: each may take its time.
-        said = _detached.start(name, beacon(params).work, params["timeout"] * 4)
-    module.exit_json(changed=False, problem="" if said == _detached.READY else said, **found)
+        said = detached.start(name, beacon(params).work, params["timeout"] * 4)
+    module.exit_json(changed=False, problem="" if said == detached.READY else said, **found)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ author: the opendev.firehose authors (@opendev)
 description:
   - Connects to a live firehose as the public does, and tries out what it may and may not do. Where the module runs is where the public is.
   - Every listener has to let anyone in, with MQTT 3.1.1 and 5, and all of them have to deliver the same message.
-  - Clients without a name, and clients that claim a publisher's name without knowing its password, try to publish in every way there is.
+  - Anonymous clients, and clients that claim a publisher's name without knowing its password, try to publish in every way there is.
     Acknowledgements prove nothing, so that subscribers decide, who would have got it.
   - What is published has topics of its own wherever the rights of an account leave room for that, and says in its payload what it is.
     A retained message that gets through is taken back.
@@ -33,8 +33,6 @@ attributes:
       - This module changes nothing.
   idempotent:
     support: full
-requirements:
-  - paho-mqtt >= 1.6 (C(python3-paho-mqtt) in Debian) where the module runs
 options:
   host:
     description: The name or the address by which the public reaches the firehose.
@@ -135,7 +133,7 @@ options:
         choices: [present, absent]
         default: present
   anonymous_topics:
-    description: Topic filters that clients without a name try to write beside all others, one topic of each.
+    description: Topic filters that anonymous clients try to write beside all others, one topic of each.
     type: list
     elements: str
     default: []
@@ -264,14 +262,9 @@ failures:
 import secrets
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import (
-    _mqtt,
-    _mqtt_client,
-    _quiet,
-    _verification,
-    _verify,
-    _verify_clients,
-)
+from ansible_collections.opendev.firehose.plugins.module_utils._host import quiet
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options
+from ansible_collections.opendev.firehose.plugins.module_utils._verify import plan, sessions, verifier
 
 LISTENER_SPEC: dict[str, t.Any] = {
     "port": {"type": "int", "required": True},
@@ -321,7 +314,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "check": {"type": "str", "required": True},
             "result": {
                 "type": "str",
-                "choices": [_verify.PASSED, _verify.WARNING, _verify.FAILED, _verify.NOT_CHECKED],
+                "choices": [plan.PASSED, plan.WARNING, plan.FAILED, plan.NOT_CHECKED],
                 "required": True,
             },
             "cause": {"type": "str", "default": ""},
@@ -335,43 +328,51 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the options, so that there is no need to try."""
     found = [] if params["host"].strip() else ["host is empty"]
     ports = (
-        _mqtt.port_problem(f"{name}[{index}].port", listener["port"])
+        client_options.port_problem(f"{name}[{index}].port", listener["port"])
         for name in ("listeners", "account_listeners")
         for index, listener in enumerate(params[name])
     )
     times = ("feed_timeout", "feed_max_age", "timeout", "time_limit")
-    return [*found, *filter(None, ports), *filter(None, (_mqtt.seconds_problem(name, params[name]) for name in times))]
+    texts = {"feed": params["feed"]}
+    lists = {name: params[name] for name in ("anonymous_topics", "public_topics")}
+    for index, publisher in enumerate(params["publishers"]):
+        texts[f"publishers[{index}].name"] = publisher["name"]
+        lists[f"publishers[{index}].topics"] = publisher["topics"]
+    texts.update({f"{name}[{index}]": text for name, some in lists.items() for index, text in enumerate(some)})
+    return [
+        *found,
+        *filter(None, ports),
+        *filter(None, (client_options.seconds_problem(name, params[name]) for name in times)),
+        *client_options.text_problems(texts),
+    ]
 
 
 def main() -> t.NoReturn:
-    module = _quiet.QuietModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = quiet.QuietModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     wrong = problems(params)
     if wrong:
         module.fail_json(msg="; ".join(wrong))
-    _mqtt_client.need_library(module)
     beacon = params["beacon"] or {"run": secrets.token_hex(4), "problem": ""}
     present = [publisher for publisher in params["publishers"] if publisher["state"] == "present"]
-    publishers = [_verify.Publisher.from_option(publisher) for publisher in present]
-    reasons = [_verify_clients.why_not_checked(params["host"], listener) for listener in params["listeners"]]
+    publishers = [plan.Publisher.from_option(publisher) for publisher in present]
+    reasons = [sessions.why_not_checked(params["host"], listener) for listener in params["listeners"]]
     listeners = [*zip(params["listeners"], reasons)]
     account_listeners = [
-        listener
-        for listener in params["account_listeners"]
-        if not _verify_clients.why_not_checked(params["host"], listener)
+        listener for listener in params["account_listeners"] if not sessions.why_not_checked(params["host"], listener)
     ]
-    with _verification.Verification(
-        _verify_clients.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
-        _verify.ways([listener for listener, reason in listeners if not reason]),
+    with verifier.Verification(
+        sessions.Clients(params["host"], params["timeout"], params["time_limit"], params["ca_file"]),
+        plan.ways([listener for listener, reason in listeners if not reason]),
         params["public_topics"],
         beacon["run"],
         beacon["problem"] or None,
         params["certificate_days"],
     ) as verification:
         checks = [
-            *(_verify.Check(**check) for check in params["other_checks"]),
-            *(_verify.unchecked(listener, reason) for listener, reason in listeners if reason),
-            *verification.closed(_verify.ways(account_listeners)),
+            *(plan.Check(**check) for check in params["other_checks"]),
+            *(plan.unchecked(listener, reason) for listener, reason in listeners if reason),
+            *verification.closed(plan.ways(account_listeners)),
             *verification.run(
                 publishers,
                 params["anonymous_topics"],
@@ -383,13 +384,13 @@ def main() -> t.NoReturn:
             ),
         ]
     for check in checks:
-        if check.result == _verify.WARNING:
+        if check.result == plan.WARNING:
             module.warn(f"{check.check}: {check.cause}")
     module.exit_json(
         changed=False,
         checks=[vars(check) for check in checks],
         table=[str(check) for check in checks],
-        failures=[str(check) for check in checks if check.result == _verify.FAILED],
+        failures=[str(check) for check in checks if check.result == plan.FAILED],
     )
 
 

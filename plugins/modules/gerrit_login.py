@@ -80,7 +80,7 @@ import threading
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _gerrit
+from ansible_collections.opendev.firehose.plugins.module_utils._host import gerrit
 
 # Gerrit does not say when a stream has begun. If it denies the stream, it does so within this many seconds.
 BEGINS_WITHIN = 2
@@ -115,18 +115,18 @@ def folder_for(account: pwd.struct_passwd, files: t.Mapping[str, str]) -> t.Iter
 @contextlib.contextmanager
 def started(
     command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], timeout: float
-) -> t.Iterator[_gerrit.Process]:
+) -> t.Iterator[gerrit.Process]:
     """A command that runs as the account. It is ended after the timeout, and in the end, with all that it has started."""
     unit = f"gerrit_login-{os.getpid()}.service" if is_other(account) else None
-    words = _gerrit.confined(command, account.pw_name, unit, timeout) if unit else command
-    with _gerrit.start(words, errors) as process:
-        timer = threading.Timer(timeout, _gerrit.stop, (process, unit))
+    words = gerrit.confined(command, account.pw_name, unit, timeout) if unit else command
+    with gerrit.start(words, errors) as process:
+        timer = threading.Timer(timeout, gerrit.stop, (process, unit))
         timer.start()
         try:
             yield process
         finally:
             timer.cancel()
-            _gerrit.stop(process, unit)
+            gerrit.stop(process, unit)
 
 
 def follow(command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], timeout: float) -> tuple[bool, bool]:
@@ -141,7 +141,7 @@ def follow(command: list[str], account: pwd.struct_passwd, errors: t.IO[bytes], 
         return logged_in, False
 
 
-def problem(login: _gerrit.Login, folder: str, account: pwd.struct_passwd, timeout: float) -> str | None:
+def problem(login: gerrit.Login, folder: str, account: pwd.struct_passwd, timeout: float) -> str | None:
     """Say why germqtt could not follow the stream with the files of a folder, or None."""
     with tempfile.TemporaryFile() as errors:
 
@@ -152,7 +152,7 @@ def problem(login: _gerrit.Login, folder: str, account: pwd.struct_passwd, timeo
         with started(["ssh-keygen", "-y", "-P", "", "-f", f"{folder}/key"], account, errors, timeout) as reading:
             reading.communicate()
         if reading.returncode:
-            return _gerrit.key_problem(said())
+            return gerrit.key_problem(said())
         logged_in, streams = follow(login.command(folder), account, errors, timeout)
         return None if streams else login.problem(said(), logged_in)
 
@@ -178,7 +178,7 @@ def main() -> t.NoReturn:
     programs = shutil.which("ssh") and shutil.which("ssh-keygen")
     if not programs or (is_other(account) and not (os.path.exists(SYSTEMD) and os.path.exists(BUS))):
         module.exit_json(changed=False, tried=False)
-    login = _gerrit.Login(params["host"], params["port"], params["user"])
+    login = gerrit.Login(params["host"], params["port"], params["user"])
     files = {"key": params["private_key"], "known_hosts": login.known_hosts(params["host_keys"])}
     with folder_for(account, files) as folder:
         found = problem(login, folder, account, params["timeout"])

@@ -164,14 +164,15 @@ import collections
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _acls, _decisions, _files, _lines
+from ansible_collections.opendev.firehose.plugins.module_utils._host import locked_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import acl_decisions, acl_file, line_file
 
 RULES: dict[str, t.Any] = {
     "type": "list",
     "elements": "dict",
     "options": {
         "topic": {"type": "str", "required": True},
-        "access": {"type": "str", "choices": list(_acls.ACCESS), "default": "read"},
+        "access": {"type": "str", "choices": list(acl_file.ACCESS), "default": "read"},
     },
 }
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -193,7 +194,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 }
 
 
-def as_text(rights: _acls.Rights) -> collections.Counter[str]:
+def as_text(rights: acl_file.Rights) -> collections.Counter[str]:
     """All rules, each with whose it is."""
     lists = {"anonymous": rights.anonymous, "patterns": rights.patterns}
     lists.update({f"user {name}": rules for name, rules in rights.users.items()})
@@ -204,27 +205,27 @@ def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True)
     params = module.params
     allowed_by = "" if params["allow_anonymous_publish"] else "allow_anonymous_publish"
-    problems = _acls.problems(params, allowed_by=allowed_by)
+    problems = acl_file.problems(params, allowed_by=allowed_by)
     if problems:
         module.fail_json(msg="; ".join(problems))
 
-    with _files.TextFile(module) as file:
+    with locked_file.TextFile(module) as file:
         try:
-            before = _acls.parse(file.content or "")
-        except _lines.FileError as exc:
+            before = acl_file.parse(file.content or "")
+        except line_file.FileError as exc:
             file.fail(f", {exc}")
-        after = _acls.merge(before, _acls.wanted(params), prune=params["prune"])
-        content = _acls.render(after)
+        after = acl_file.merge(before, acl_file.wanted(params), prune=params["prune"])
+        content = acl_file.render(after)
         # As the broker will read it
-        lines = _acls.parse(content)
-        rights = _acls.collect(lines)
-        pointless = _decisions.pointless(rights)
-        writable = [line.text.strip() for line in lines if allowed_by and _acls.lets_anonymous_publish(line)]
+        lines = acl_file.parse(content)
+        rights = acl_file.collect(lines)
+        pointless = acl_decisions.pointless(rights)
+        writable = [line.text.strip() for line in lines if allowed_by and acl_file.lets_anonymous_publish(line)]
         for warning in [*(f"lets clients without a name publish: {line}" for line in writable), *pointless]:
             module.warn(f"{file.path}: {warning}")
 
         changed, attributes_diff = file.put(content)
-        rules_before, rules_after = as_text(_acls.collect(before)), as_text(rights)
+        rules_before, rules_after = as_text(acl_file.collect(before)), as_text(rights)
         rules_diff = {
             "before_header": f"{file.path} (rules)",
             "after_header": f"{file.path} (rules)",

@@ -99,29 +99,30 @@ pointless:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _acls, _decisions, _files, _lines
+from ansible_collections.opendev.firehose.plugins.module_utils._host import locked_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import acl_decisions, acl_file, line_file
 
 
-def as_data(rules: t.Iterable[_acls.Rule]) -> list[dict[str, str]]:
+def as_data(rules: t.Iterable[acl_file.Rule]) -> list[dict[str, str]]:
     return [rule._asdict() for rule in rules]
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
-    with _files.TextFile(module, lock=False) as file:
+    with locked_file.TextFile(module, lock=False) as file:
         try:
-            lines = _acls.parse(file.content or "")
-        except _lines.FileError as exc:
+            lines = acl_file.parse(file.content or "")
+        except line_file.FileError as exc:
             file.fail(f", {exc}")
-        rights = _acls.collect(lines)
+        rights = acl_file.collect(lines)
         module.exit_json(
             changed=False,
             exists=file.content is not None,
             anonymous=as_data(rights.anonymous),
             users=[{"name": name, "rules": as_data(rules)} for name, rules in rights.users.items()],
             patterns=as_data(rights.patterns),
-            anonymous_publish=any(_acls.lets_anonymous_publish(line) for line in lines),
-            pointless=_decisions.pointless(rights),
+            anonymous_publish=any(acl_file.lets_anonymous_publish(line) for line in lines),
+            pointless=acl_decisions.pointless(rights),
         )
 
 

@@ -106,9 +106,9 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
+from ansible_collections.opendev.firehose.plugins.module_utils._host import systemd
 
-Answer = dict[str, t.Any]
+Answer = t.Dict[str, t.Any]  # noqa: UP006 # it runs, and Python 3.8 has no other
 
 
 def run(module: AnsibleModule, instance: str, *options: str) -> Answer:
@@ -143,7 +143,7 @@ def pending(answer: Answer) -> str:
     """What was pending, in a few words."""
     if not is_changed(answer):
         return ""
-    was = _systemd.state(answer["action"], answer["reasons"], is_stale=answer["daemon_reload"])
+    was = systemd.state(answer["action"], answer["reasons"], is_stale=answer["daemon_reload"])
     if not answer["action"] and answer["installed"]:
         was = "has other files"
     return f"{'disabled' if answer['enabled'] else 'enabled'}, {was}"

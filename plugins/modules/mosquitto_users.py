@@ -178,7 +178,8 @@ removed:
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files, _lines, _quiet, _words
+from ansible_collections.opendev.firehose.plugins.module_utils._host import locked_file, quiet, secret_files
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import line_file, password_file
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "path": {"type": "path", "required": True},
@@ -197,56 +198,56 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "prune": {"type": "bool", "default": False},
     # no_log is said outright, since Ansible takes an option with "password" in its name for one that holds a secret.
     "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "always", "no_log": False},
-    "iterations": {"type": "int", "default": _accounts.DEFAULT_ITERATIONS},
-    "salt_bytes": {"type": "int", "choices": list(_accounts.SALT_BYTES), "default": _accounts.SALT_BYTES[0]},
+    "iterations": {"type": "int", "default": password_file.DEFAULT_ITERATIONS},
+    "salt_bytes": {"type": "int", "choices": list(password_file.SALT_BYTES), "default": password_file.SALT_BYTES[0]},
     "rehash": {"type": "bool", "default": False},
 }
 
 
-def names_for_diff(lines: t.Iterable[_accounts.Line], changes: _accounts.Changes | None = None) -> str:
+def names_for_diff(lines: t.Iterable[password_file.Line], changes: password_file.Changes | None = None) -> str:
     """The accounts of a file for a diff: names, and a mark at those whose password or hash is another one."""
     marks = dict.fromkeys(changes.updated, " (another password)") if changes else {}
     marks.update(dict.fromkeys(changes.rehashed, " (another hash)") if changes else {})
     return "".join(f"{line.name}{marks.get(line.name, '')}\n" for line in lines if line.name is not None)
 
 
-def with_passwords(module: _quiet.QuietModule) -> list[dict[str, t.Any]]:
+def with_passwords(module: quiet.QuietModule) -> list[dict[str, t.Any]]:
     """The accounts, with the passwords of those that have them in files."""
     users = []
     for user in module.params["users"]:
         password = user["password"]
         if user["password_file"] and user["state"] == "present":
             try:
-                password = _words.read(user["password_file"])
+                password = secret_files.read(user["password_file"])
                 if password is None:
-                    password = _words.new() if module.check_mode else _words.make(user["password_file"])
-            except _words.WordError as exc:
+                    password = secret_files.new() if module.check_mode else secret_files.make(user["password_file"])
+            except secret_files.WordError as exc:
                 module.fail_json(msg=f"{user['name']}: password_file: {exc}")
         users.append({**user, "password": password})
     return users
 
 
 def main() -> t.NoReturn:
-    module = _quiet.QuietModule(argument_spec=ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True)
+    module = quiet.QuietModule(argument_spec=ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True)
     params = module.params
-    problems = _accounts.user_problems(params["users"], "users")
-    if not 1 <= params["iterations"] <= _accounts.MAX_ITERATIONS:
-        problems.append(f"iterations: {params['iterations']} is not between 1 and {_accounts.MAX_ITERATIONS}")
+    problems = password_file.user_problems(params["users"], "users")
+    if not 1 <= params["iterations"] <= password_file.MAX_ITERATIONS:
+        problems.append(f"iterations: {params['iterations']} is not between 1 and {password_file.MAX_ITERATIONS}")
     if problems:
         module.fail_json(msg="; ".join(problems))
 
-    with _files.TextFile(module) as file:
+    with locked_file.TextFile(module) as file:
         try:
-            before = _accounts.parse(file.content or "")
-        except _lines.FileError as exc:
+            before = password_file.parse(file.content or "")
+        except line_file.FileError as exc:
             file.fail(f", {exc}")
-        policy = _accounts.Policy(
+        policy = password_file.Policy(
             prune=params["prune"], on_create=params["update_password"] == "on_create", rehash=params["rehash"]
         )
-        parameters = _accounts.Parameters(params["iterations"], params["salt_bytes"])
-        after, changes = _accounts.merge(before, with_passwords(module), parameters, policy)
+        parameters = password_file.Parameters(params["iterations"], params["salt_bytes"])
+        after, changes = password_file.merge(before, with_passwords(module), parameters, policy)
 
-        changed, attributes_diff = file.put(_accounts.render(after))
+        changed, attributes_diff = file.put(password_file.render(after))
         result: dict[str, t.Any] = {"changed": changed, **vars(changes)}
         # Ansible looks for every password in all of a result, which takes its time where there are many.
         if module._diff:

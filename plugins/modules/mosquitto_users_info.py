@@ -71,15 +71,16 @@ users:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _files, _lines
+from ansible_collections.opendev.firehose.plugins.module_utils._host import locked_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import line_file, password_file
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
-    with _files.TextFile(module, lock=False) as file:
+    with locked_file.TextFile(module, lock=False) as file:
         try:
-            lines = _accounts.parse(file.content or "")
-        except _lines.FileError as exc:
+            lines = password_file.parse(file.content or "")
+        except line_file.FileError as exc:
             file.fail(f", {exc}")
         users = [
             {

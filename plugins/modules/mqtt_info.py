@@ -205,8 +205,8 @@ certificate:
 cause:
   description:
     - What was wrong. C(msg) says it in words.
-    - It is not returned if the arguments were wrong, or a library is missing.
-    - V(unreachable) - The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
+    - It is not returned if the arguments were wrong.
+    - V(unreachable) - The name of the host cannot be resolved, or nothing listens there, or there is no way to it.
     - V(no_answer) - The broker did not answer in time.
     - V(not_mqtt) - Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
     - V(tls) - There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
@@ -225,22 +225,24 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _certificates, _mqtt, _mqtt_client, _sys_topics
+from ansible_collections.opendev.firehose.plugins.module_utils._host import certificate_files
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options, reasons, sys_topics
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.session import Session, check_options
 
 # The topics are retained, and a broker sends them one after the other: a pause of so many seconds is the end.
 PAUSE = 0.5
 
 
-def read(session: _mqtt_client.Session, timeout: float) -> dict[str, str]:
+def read(session: Session, timeout: float) -> dict[str, str]:
     """The payloads by their topics."""
-    session.subscribe([_sys_topics.FILTER], 0)
+    session.subscribe([sys_topics.FILTER], 0)
     deadline = time.monotonic() + timeout
     topics: dict[str, str] = {}
     until = deadline
     while session.run(lambda: bool(session.messages), until):
         message = session.messages.popleft()
         topics[message.topic] = message.payload.decode(errors="replace")
-        if _sys_topics.may_end(topics):
+        if sys_topics.may_end(topics):
             until = min(deadline, time.monotonic() + PAUSE)
     return topics
 
@@ -248,30 +250,30 @@ def read(session: _mqtt_client.Session, timeout: float) -> dict[str, str]:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            **_mqtt.argument_spec(),
+            **client_options.argument_spec(),
             "timeout": {"type": "float", "default": 15},
             "certificate_warn_days": {"type": "int", "default": 14},
         },
         supports_check_mode=True,
     )
     params = module.params
-    problem = _mqtt.seconds_problem("timeout", params["timeout"])
-    _mqtt_client.check(module, [problem] if problem else [])
+    problem = client_options.seconds_problem("timeout", params["timeout"])
+    check_options(module, [problem] if problem else [])
     try:
-        with _mqtt_client.Session(params) as session:
+        with Session(params) as session:
             certificate = session.certificate()
             topics = read(session, params["timeout"])
-    except _mqtt.Failure as exc:
+    except reasons.Failure as exc:
         module.fail_json(msg=str(exc), cause=exc.cause)
     if not topics:
         module.fail_json(
-            msg=f"{_mqtt.place(params)}: nothing came from {_sys_topics.FILTER} within {params['timeout']:g} seconds: "
+            msg=f"{client_options.place(params)}: nothing came from {sys_topics.FILTER} within {params['timeout']:g} seconds: "
             "this account may not read it, or the broker does not publish it (sys_interval 0)",
             cause="silent",
         )
     if certificate and certificate["days_left"] < params["certificate_warn_days"]:
-        module.warn(f"{_mqtt.place(params)}: the broker's certificate: {_certificates.lasts(certificate)}")
-    module.exit_json(changed=False, certificate=certificate, **_sys_topics.parse(topics))
+        module.warn(f"{client_options.place(params)}: the broker's certificate: {certificate_files.lasts(certificate)}")
+    module.exit_json(changed=False, certificate=certificate, **sys_topics.parse(topics))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ options:
   ca_file:
     description:
       - A file with the certificates, in PEM format, of the authorities that are trusted to have signed the broker's. Without it the certificate
-        is not looked at.
+        is not looked at. Needs O(tls=true).
     type: path
   username:
     description: The name. Without one, the client is anonymous.
@@ -83,7 +83,8 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt, _raw_client
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options, reasons
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.client import connected
 
 
 def main() -> t.NoReturn:
@@ -102,9 +103,15 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     params = module.params
-    wrong = [_mqtt.port_problem("port", params["port"]), _mqtt.seconds_problem("timeout", params["timeout"])]
+    wrong = [
+        client_options.port_problem("port", params["port"]),
+        client_options.seconds_problem("timeout", params["timeout"]),
+    ]
     if params["password"] is not None and params["username"] is None:
         wrong.append("password: there is no username")
+    if params["ca_file"] is not None and not params["tls"]:
+        wrong.append("ca_file needs tls=true")
+    wrong += client_options.text_problems({name: params[name] for name in ("username", "password", "client_id")})
     for problem in filter(None, wrong):
         module.fail_json(msg=problem)
     listener = {key: params[key] for key in ("host", "port", "protocol", "tls", "ca_file")}
@@ -113,11 +120,13 @@ def main() -> t.NoReturn:
     who = f"as {params['username']!r}" if params["username"] is not None else "without a name"
     place = f"{params['host']} port {params['port']}, {who}"
     try:
-        code = _raw_client.try_login(listener, params["timeout"], *login)
-    except _handshake.NoAnswer as exc:
+        with connected(listener, params["timeout"]) as client:
+            code = client.log_in(*login)
+            client.leave()
+    except reasons.Failure as exc:
         module.fail_json(msg=f"{place}: {exc}")
     if code:
-        module.fail_json(msg=f"{place}: it does not let this client in: {_mqtt.return_code(code)}")
+        module.fail_json(msg=f"{place}: it does not let this client in: {reasons.return_code(code)}")
     module.exit_json(changed=False, seconds=round(time.monotonic() - start, 3))
 
 

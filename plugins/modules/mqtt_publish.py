@@ -45,6 +45,7 @@ options:
   qos:
     description:
       - The quality of service. V(0) is not acknowledged, V(1) is, and may come more than once, V(2) comes exactly once.
+      - With V(0) the module sends a ping behind the message. The task fails if the broker does not answer it.
     type: int
     choices: [0, 1, 2]
     default: 1
@@ -122,15 +123,15 @@ reason:
 cause:
   description:
     - What was wrong. C(msg) says it in words.
-    - It is not returned if the arguments were wrong, or a library is missing.
-    - V(unreachable) - The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
+    - It is not returned if the arguments were wrong.
+    - V(unreachable) - The name of the host cannot be resolved, or nothing listens there, or there is no way to it.
     - V(no_answer) - The broker did not answer in time.
     - V(not_mqtt) - Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
     - V(tls) - There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
     - V(login) - The user name or the password is wrong, or the client is not let in.
     - V(refused) - The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
     - V(lost) - The connection ended after the login.
-    - V(message) - The broker refused the message.
+    - V(message) - The broker refused the message, or it is larger than the broker or MQTT allows, and was not sent.
   returned: failure
   type: str
   choices: [unreachable, no_answer, not_mqtt, tls, login, refused, lost, message]
@@ -140,13 +141,14 @@ cause:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _mqtt_client
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options, reasons
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.session import Session, check_options
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            **_mqtt.argument_spec(),
+            **client_options.argument_spec(),
             "topic": {"type": "str", "required": True},
             "payload": {"type": "str", "default": ""},
             "qos": {"type": "int", "choices": [0, 1, 2], "default": 1},
@@ -155,24 +157,24 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     params = module.params
-    problem = _mqtt.topic_problem(params["topic"])
-    _mqtt_client.check(module, [f"topic: {problem}"] if problem else [])
+    problem = client_options.topic_problem(params["topic"])
+    check_options(module, [f"topic: {problem}"] if problem else [])
 
     code = None
     try:
-        with _mqtt_client.Session(params) as session:
+        with Session(params) as session:
             if not module.check_mode:
                 code = session.publish(params["topic"], params["payload"], params["qos"], params["retain"])
-    except _mqtt.Failure as exc:
+    except reasons.Failure as exc:
         module.fail_json(msg=str(exc), cause=exc.cause)
 
     if module.check_mode:
         acceptance, reason = "unknown", "Nothing is published in check mode."
     else:
-        acceptance, reason = _mqtt.acceptance(params["protocol_version"], params["qos"], code)
+        acceptance, reason = reasons.acceptance(params["protocol_version"], params["qos"], code)
     result = {"acceptance": acceptance, "reason_code": code, "reason": reason}
     if acceptance == "refused":
-        module.fail_json(msg=f"{_mqtt.place(params)}: {params['topic']}: {reason}", cause="message", **result)
+        module.fail_json(msg=f"{client_options.place(params)}: {params['topic']}: {reason}", cause="message", **result)
     module.exit_json(changed=True, **result)
 
 

@@ -141,7 +141,7 @@ cause:
   description:
     - What was wrong. C(msg) says it in words.
     - It is not returned if the arguments were wrong, or a library is missing.
-    - V(unreachable) - The name of the host cannot be resolved, or nobody listens there, or there is no way to it.
+    - V(unreachable) - The name of the host cannot be resolved, or nothing listens there, or there is no way to it.
     - V(no_answer) - The broker did not answer in time.
     - V(not_mqtt) - Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
     - V(tls) - There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
@@ -159,26 +159,32 @@ cause:
 import time
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _messages, _mqtt, _mqtt_client, _topics
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import (
+    client_options,
+    reasons,
+    received_messages,
+    topic_filters,
+)
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.session import Session, check_options
 
 
 def own_problems(params: t.Mapping[str, t.Any]) -> list[str]:
     """What is wrong with the options that are not those of a connection."""
     problems = [
         f"topics[{index}]: {problem}"
-        for index, problem in enumerate(map(_topics.filter_problem, params["topics"]))
+        for index, problem in enumerate(map(topic_filters.filter_problem, params["topics"]))
         if problem
     ]
     if not params["topics"]:
         problems.append("topics: there is none")
     if params["count"] < 0:
         problems.append(f"count: {params['count']} is less than 0")
-    problem = _mqtt.seconds_problem("timeout", params["timeout"])
+    problem = client_options.seconds_problem("timeout", params["timeout"])
     return [*problems, problem] if problem else problems
 
 
-def shortcoming(params: t.Mapping[str, t.Any], collector: _messages.Collector) -> str | None:
+def shortcoming(params: t.Mapping[str, t.Any], collector: received_messages.Collector) -> str | None:
     """Say in which way other messages came than were wanted, or None."""
     wanted, got = params["count"], len(collector.matching)
     if wanted == 0 and got:
@@ -194,7 +200,7 @@ def shortcoming(params: t.Mapping[str, t.Any], collector: _messages.Collector) -
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            **_mqtt.argument_spec(),
+            **client_options.argument_spec(),
             "topics": {"type": "list", "elements": "str", "required": True},
             "qos": {"type": "int", "choices": [0, 1, 2], "default": 1},
             "count": {"type": "int", "default": 1},
@@ -205,21 +211,21 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     params, condition = module.params, None
-    _mqtt_client.check(module, own_problems(params))
+    check_options(module, own_problems(params))
     if params["condition"] is not None:
-        if _messages.JMESPATH_ERROR:
-            message = _mqtt_client.missing_library("jmespath", "python3-jmespath")
-            module.fail_json(msg=message, exception=_messages.JMESPATH_ERROR)
+        if received_messages.JMESPATH_ERROR:
+            message = f"{missing_required_lib('jmespath')}. In Debian it is the package python3-jmespath."
+            module.fail_json(msg=message, exception=received_messages.JMESPATH_ERROR)
         try:
-            condition = _messages.Condition(params["condition"])
-        except _messages.ConditionError as exc:
+            condition = received_messages.Condition(params["condition"])
+        except received_messages.ConditionError as exc:
             module.fail_json(msg=str(exc))
 
-    collector = _messages.Collector(max(params["count"], 1), condition, params["retained"])
+    collector = received_messages.Collector(max(params["count"], 1), condition, params["retained"])
     failure = None
     entered = False
     try:
-        with _mqtt_client.Session(params) as session:
+        with Session(params) as session:
             entered = True
             session.subscribe(params["topics"], params["qos"])
             deadline = time.monotonic() + params["timeout"]
@@ -228,12 +234,12 @@ def main() -> t.NoReturn:
                 # Nothing comes through a connection that died, either.
                 session.unsubscribe(params["topics"])
                 collector.take(session.messages)
-    except _mqtt.Failure as exc:
+    except reasons.Failure as exc:
         failure = {"msg": str(exc), "cause": exc.cause}
-    except _messages.ConditionError as exc:
+    except received_messages.ConditionError as exc:
         failure = {"msg": str(exc)}
     result = {
-        "messages": [message.as_result() for message in collector.matching],
+        "messages": [received_messages.as_result(message) for message in collector.matching],
         "count": len(collector.matching),
         "ignored": collector.ignored,
     }
@@ -241,7 +247,7 @@ def main() -> t.NoReturn:
         module.fail_json(**failure, **(result if entered else {}))
     problem = shortcoming(params, collector)
     if problem:
-        module.fail_json(msg=f"{_mqtt.place(params)}: {problem}", cause="messages", **result)
+        module.fail_json(msg=f"{client_options.place(params)}: {problem}", cause="messages", **result)
     module.exit_json(changed=False, **result)
 
 

@@ -80,20 +80,20 @@ unanswered:
   returned: failure
   type: list
   elements: str
-  sample: ["127.0.0.1 port 80 (websockets): nobody listens there: Connection refused"]
+  sample: ["127.0.0.1 port 80 (websockets): nothing listens there: Connection refused"]
 closed:
   description: Those of RV(unanswered) where nobody listens at all. The others may just be busy.
   returned: failure
   type: list
   elements: str
-  sample: ["127.0.0.1 port 80 (websockets): nobody listens there: Connection refused"]
+  sample: ["127.0.0.1 port 80 (websockets): nothing listens there: Connection refused"]
 """
 
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _mqtt
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client, client_options, reasons, transport
 
 PAUSE = 0.2
 
@@ -113,23 +113,24 @@ def problems(params: t.Mapping[str, t.Any]) -> list[str]:
             if listener["tls"]:
                 found.append(f"listeners[{index}].tls makes no sense with a socket")
             continue
-        problem = _mqtt.port_problem(f"listeners[{index}].port", listener["port"])
+        problem = client_options.port_problem(f"listeners[{index}].port", listener["port"])
         if problem:
             found.append(problem)
         if not listener["host"].strip():
             found.append(f"listeners[{index}].host is empty")
-    if not 0 <= params["timeout"] < float("inf"):
-        found.append(f"timeout: {params['timeout']:g} is no time in seconds")
+    problem = client_options.seconds_problem("timeout", params["timeout"]) if params["timeout"] != 0 else None
+    if problem:
+        found.append(problem)
     return found
 
 
-def wait_for(listener: dict[str, t.Any], deadline: float) -> _handshake.NoAnswer | None:
+def wait_for(listener: dict[str, t.Any], deadline: float) -> reasons.Failure | None:
     """Ask until the listener answers or the deadline passes; return what was wrong last."""
     while True:
         left = deadline - time.monotonic()
         try:
-            _handshake.ask(listener, max(left, PAUSE))
-        except _handshake.NoAnswer as exc:
+            client.ask(listener, max(left, PAUSE))
+        except reasons.Failure as exc:
             if left <= PAUSE:
                 return exc
             time.sleep(PAUSE)
@@ -168,7 +169,7 @@ def main() -> t.NoReturn:
         reason = wait_for(listener, deadline)
         if reason:
             unanswered.append(f"{describe(listener)}: {reason}")
-        if isinstance(reason, _handshake.Closed):
+        if isinstance(reason, transport.Closed):
             closed.append(unanswered[-1])
     if unanswered:
         module.fail_json(

@@ -67,9 +67,9 @@ import pathlib
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _ports, _quiet
+from ansible_collections.opendev.firehose.plugins.module_utils._host import free_ports, quiet
 
-LISTENER = {**_ports.LISTENER, "variable": {"type": "str", "required": True}}
+LISTENER = {**free_ports.LISTENER, "variable": {"type": "str", "required": True}}
 
 
 def unit_of(pid: int) -> str:
@@ -92,14 +92,14 @@ def is_systemd(pid: int) -> bool:
 class Host:
     """What listens on the host."""
 
-    def __init__(self, module: _quiet.QuietModule) -> None:
+    def __init__(self, module: quiet.QuietModule) -> None:
         self.module = module
 
     def holders(self, port: int) -> dict[int, str]:
         # Not every host has iproute2 yet.
         if not self.module.get_bin_path("ss"):
             return {}
-        return _ports.holders(self.module.run_command(_ports.show(port))[1])
+        return free_ports.holders(self.module.run_command(free_ports.show(port))[1])
 
     def active(self, units: t.Sequence[str]) -> dict[str, set[int]]:
         """Those of the units that are active, with the ports that systemd keeps open for sockets."""
@@ -127,7 +127,7 @@ def is_own(port: int, programs: t.Iterable[int], units: t.Mapping[str, set[int]]
 
 
 def main() -> t.NoReturn:
-    module = _quiet.QuietModule(
+    module = quiet.QuietModule(
         argument_spec={
             "listeners": {"type": "list", "elements": "dict", "required": True, "options": LISTENER},
             "units": {"type": "list", "elements": "str", "default": []},
@@ -141,10 +141,10 @@ def main() -> t.NoReturn:
     for listener in module.params["listeners"]:
         address, port = listener["bind_address"], listener["port"]
         try:
-            problem = _ports.problem(address, port, holders)
+            problem = free_ports.problem(address, port, holders)
             if problem and is_own(port, holders(port), units):
                 own.append(port)
-                problem = _ports.problem(address, 0, holders)
+                problem = free_ports.problem(address, 0, holders)
         except OSError as exc:
             problem = exc.strerror
         if problem:

@@ -139,7 +139,7 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
+from ansible_collections.opendev.firehose.plugins.module_utils._host import systemd
 
 
 def newest_change(patterns: t.Iterable[str]) -> float:
@@ -162,11 +162,11 @@ class Service:
         self.name = name
 
     def properties(self) -> dict[str, str]:
-        return _systemd.parse_properties(self.module.run_command(_systemd.show(self.name), check_rc=True)[1])
+        return systemd.parse_properties(self.module.run_command(systemd.show(self.name), check_rc=True)[1])
 
-    def inspect(self, properties: dict[str, str]) -> _systemd.Findings:
-        unit_path = self.module.run_command(list(_systemd.SHOW_UNIT_PATH), check_rc=True)[1]
-        return _systemd.inspect({**properties, **_systemd.parse_properties(unit_path)}, self.module.params["unit"])
+    def inspect(self, properties: dict[str, str]) -> systemd.Findings:
+        unit_path = self.module.run_command(list(systemd.SHOW_UNIT_PATH), check_rc=True)[1]
+        return systemd.inspect({**properties, **systemd.parse_properties(unit_path)}, self.module.params["unit"])
 
     def tell(self, verb: str) -> None:
         code, _stdout, error = self.module.run_command(["systemctl", verb, self.name])
@@ -174,7 +174,7 @@ class Service:
             self.fail(f"'systemctl {verb} {self.name}' failed", error.strip())
 
     def fail(self, what: str, error: str = "") -> t.NoReturn:
-        journal = self.module.run_command(_systemd.journal(self.name))[1].rstrip("\n").split("\n")
+        journal = self.module.run_command(systemd.journal(self.name))[1].rstrip("\n").split("\n")
         self.module.fail_json(msg="\n".join([f"{what}. Its last log lines:", *journal]), journal=journal, stderr=error)
 
     def reload_units(self) -> None:
@@ -183,9 +183,9 @@ class Service:
     def stays_up(self, seconds: float) -> None:
         """Fail unless the service's main process gets that old. One that is older already passes at once."""
         first = now = self.properties()
-        started = _systemd.parse_timestamp(first.get("ExecMainStartTimestamp", "")) or 0.0
+        started = systemd.parse_timestamp(first.get("ExecMainStartTimestamp", "")) or 0.0
         while True:
-            if now["ActiveState"] not in _systemd.UP or now.get("MainPID") != first.get("MainPID"):
+            if now["ActiveState"] not in systemd.UP or now.get("MainPID") != first.get("MainPID"):
                 self.fail(f"{self.name} did not stay up for {seconds:g} seconds")
             if time.time() - started >= seconds:
                 return
@@ -249,7 +249,7 @@ def main() -> t.NoReturn:
     if findings.conflicts:
         module.fail_json(msg=f"{service.name} cannot be used: {'; '.join(findings.conflicts)}")
     enable = before["UnitFileState"] in ("", "disabled", "enabled-runtime")
-    action = _systemd.needed_action(
+    action = systemd.needed_action(
         before,
         restart_files_changed=newest_change(module.params["restart_on"]),
         reload_files_changed=newest_change(module.params["reload_on"]),
@@ -270,7 +270,7 @@ def main() -> t.NoReturn:
         if module.params["status"] and module.params["status_timeout"] > 0:
             service.comes_to_say(module.params["status"], module.params["status_timeout"])
 
-    was = _systemd.state(action, findings.reasons, is_stale=findings.is_stale)
+    was = systemd.state(action, findings.reasons, is_stale=findings.is_stale)
     module.exit_json(
         changed=enable or bool(action) or findings.is_stale,
         action=action,

@@ -165,7 +165,7 @@ import contextlib
 import os
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _files, _quiet, _text_files
+from ansible_collections.opendev.firehose.plugins.module_utils._host import locked_file, quiet, text_files
 
 ATTRIBUTES: dict[str, t.Any] = {"owner": {"type": "str"}, "group": {"type": "str"}, "mode": {"type": "raw"}}
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -199,7 +199,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 INVOCATION = {"module_args": "not shown, since contents may be secrets"}
 
 
-class Module(_quiet.QuietModule):
+class Module(quiet.QuietModule):
     """A module that has changed some paths already when it fails, and says which one it failed at."""
 
     changed_paths: t.Sequence[str] = ()
@@ -217,24 +217,24 @@ class Module(_quiet.QuietModule):
 
 
 def opened(
-    module: Module, entries: t.Sequence[_text_files.Options], stack: contextlib.ExitStack
-) -> list[_files.TextFile]:
+    module: Module, entries: t.Sequence[text_files.Options], stack: contextlib.ExitStack
+) -> list[locked_file.TextFile]:
     """The files, read, in the order of their entries. Their directories are locked, but for those that have yet to be made."""
 
-    def directory(entry: _text_files.Options) -> str:
+    def directory(entry: text_files.Options) -> str:
         return os.path.realpath(os.path.dirname(entry["path"]))
 
-    files: dict[str, _files.TextFile] = {}
+    files: dict[str, locked_file.TextFile] = {}
     locked: set[str] = set()
     # Runs at the same time lock directories in the same order, so that none waits for the other.
     for entry in sorted(entries, key=directory):
         lock = os.path.isdir(directory(entry)) and directory(entry) not in locked
         locked.add(directory(entry))
-        files[entry["path"]] = stack.enter_context(_files.TextFile(module, entry, lock=lock))
+        files[entry["path"]] = stack.enter_context(locked_file.TextFile(module, entry, lock=lock))
     return [files[entry["path"]] for entry in entries]
 
 
-def previous(files: t.Iterable[_files.TextFile], changed_paths: t.Container[str]) -> list[dict[str, str]]:
+def previous(files: t.Iterable[locked_file.TextFile], changed_paths: t.Container[str]) -> list[dict[str, str]]:
     """The content that files had before they were changed, as the option files takes it. New and secret ones are left out."""
     return [
         {"path": file.path, "content": file.content}
@@ -245,15 +245,15 @@ def previous(files: t.Iterable[_files.TextFile], changed_paths: t.Container[str]
 
 def main() -> t.NoReturn:
     module = Module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    directories, entries = (_text_files.tidy(module.params[kind]) for kind in ("directories", "files"))
-    problems = _text_files.problems(directories, entries, check_owners=not module.check_mode)
+    directories, entries = (text_files.tidy(module.params[kind]) for kind in ("directories", "files"))
+    problems = text_files.problems(directories, entries, check_owners=not module.check_mode)
     if problems:
         module.fail_json(msg="; ".join(problems))
 
     module.changed_paths = changed_paths = []
-    diff: _text_files.Diffs = []
+    diff: text_files.Diffs = []
 
-    def put(path: str, put_it: t.Callable[[], _text_files.Diffs]) -> None:
+    def put(path: str, put_it: t.Callable[[], text_files.Diffs]) -> None:
         try:
             changes = put_it()
         except OSError as exc:
@@ -266,15 +266,15 @@ def main() -> t.NoReturn:
         files = opened(module, entries, stack)
         # Each comes before those below it.
         for entry in sorted(directories, key=lambda entry: entry["path"]):
-            put(entry["path"], lambda entry=entry: _text_files.put_directory(module, entry))
+            put(entry["path"], lambda entry=entry: text_files.put_directory(module, entry))
         for number, file in enumerate(files):
-            problem = _text_files.refusal(file, others_changed=bool(changed_paths))
+            problem = text_files.refusal(file, others_changed=bool(changed_paths))
             if problem:
                 for before in reversed(files[:number]):
                     before.put_back()
                 module.changed_paths = [path for path in changed_paths if path not in {other.path for other in files}]
                 file.fail(f"was not changed: {problem}")
-            put(file.path, lambda file=file: _text_files.put_file(file))
+            put(file.path, lambda file=file: text_files.put_file(file))
     module.exit_json(
         changed=bool(changed_paths),
         changed_paths=changed_paths,

@@ -67,10 +67,11 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.opendev.firehose.plugins.module_utils import _certificates, _handshake, _mqtt, _ports
+from ansible_collections.opendev.firehose.plugins.module_utils._host import certificate_files, free_ports
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options, reasons, transport
 
 LISTENER: dict[str, t.Any] = {
-    **_ports.LISTENER,
+    **free_ports.LISTENER,
     "certificate": {"type": "path"},
     "certificate_pem": {"type": "str"},
 }
@@ -78,9 +79,9 @@ LISTENER: dict[str, t.Any] = {
 
 def served(listener: t.Mapping[str, t.Any], timeout: float) -> bytes | None:
     """The certificate (DER) that a listener serves."""
-    place = {"host": _handshake.own_address(listener["bind_address"]), "port": listener["port"], "tls": True}
-    with _handshake.opened(place, time.monotonic() + timeout) as connection:
-        return t.cast("ssl.SSLSocket", connection).getpeercert(binary_form=True)
+    place = {"host": transport.own_address(listener["bind_address"]), "port": listener["port"], "tls": True}
+    with transport.opened(transport.endpoint(place), time.monotonic() + timeout) as connection:
+        return connection.certificate(der=True)
 
 
 def difference(listener: t.Mapping[str, t.Any], timeout: float) -> str:
@@ -89,13 +90,13 @@ def difference(listener: t.Mapping[str, t.Any], timeout: float) -> str:
     try:
         if path is not None:
             text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
-        [first, *_others] = _certificates.chain(text)
+        [first, *_others] = certificate_files.chain(text)
         same = served(listener, timeout) == ssl.PEM_cert_to_DER_cert(first)
     except OSError as exc:
         return f"port {port}: {path}: {exc.strerror}"
     except ValueError:
         return f"port {port}: {path or 'certificate_pem'} has no certificate in PEM format"
-    except _handshake.NoAnswer as exc:
+    except reasons.Failure as exc:
         return f"port {port}: {exc}"
     return "" if same else f"port {port} serves another certificate than {path or 'certificate_pem'}"
 
@@ -117,9 +118,10 @@ def main() -> t.NoReturn:
     )
     timeout = module.params["timeout"]
     wrong = [
-        _mqtt.port_problem(f"listeners[{i}].port", one["port"]) for i, one in enumerate(module.params["listeners"])
+        client_options.port_problem(f"listeners[{i}].port", one["port"])
+        for i, one in enumerate(module.params["listeners"])
     ]
-    for problem in filter(None, [*wrong, _mqtt.seconds_problem("timeout", timeout)]):
+    for problem in filter(None, [*wrong, client_options.seconds_problem("timeout", timeout)]):
         module.fail_json(msg=problem)
     lines = [difference(listener, timeout) for listener in module.params["listeners"]]
     module.exit_json(changed=False, differences=[line for line in lines if line])

@@ -94,7 +94,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _certificates, _quiet
+from ansible_collections.opendev.firehose.plugins.module_utils._host import certificate_files, quiet
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "variable": {"type": "str", "required": True},
@@ -132,17 +132,17 @@ def check(pair: t.Mapping[str, t.Any], now: float) -> tuple[str, dict[str, t.Any
     with contextlib.ExitStack() as stack:
         try:
             if pair["key"] is not None:
-                return "", _certificates.check_pair(pair["certificate"], pair["key"], now)
+                return "", certificate_files.check_pair(pair["certificate"], pair["key"], now)
             paths = [in_memory(pair[key], stack) for key in ("certificate_pem", "key_pem")]
-            return "", _certificates.check_pair(*paths, now)
-        except _certificates.Unusable as exc:
+            return "", certificate_files.check_pair(*paths, now)
+        except certificate_files.Unusable as exc:
             return str(exc), {}
         except OSError as exc:
             return f"{exc.filename}: {exc.strerror}; install the file on the host first, or correct the path", {}
 
 
 def main() -> t.NoReturn:
-    module = _quiet.QuietModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = quiet.QuietModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     variable, days, now = module.params["variable"], module.params["days"], time.time()
     ports: dict[tuple[str, ...], list[str]] = {}
     pairs = {}
@@ -160,9 +160,9 @@ def main() -> t.NoReturn:
             continue
         certificates.append(certificate)
         if certificate["days_left"] < days:
-            module.warn(f"{place}: the certificate expires soon: {_certificates.lasts(certificate)}; renew it")
+            module.warn(f"{place}: the certificate expires soon: {certificate_files.lasts(certificate)}; renew it")
     for pair in module.params["pairs"]:
-        if pair["ciphers"] is not None and not _certificates.known_ciphers(pair["ciphers"]):
+        if pair["ciphers"] is not None and not certificate_files.known_ciphers(pair["ciphers"]):
             found.append(
                 f"{variable}: ciphers {pair['ciphers']!r} (port {pair['port']}): OpenSSL of this host knows none of them;"
                 " `openssl ciphers` lists those that it knows"

@@ -43,8 +43,8 @@ options:
     required: true
   module_utils:
     description:
-      - Files of this collection's C(plugins/module_utils) that the program imports, without their suffix. They have the same names in the
-        program as in modules.
+      - Packages of this collection's C(plugins/module_utils) that the program imports from. They have the same names in the program as in
+        modules.
       - They are private to the collection, so that this is for its own roles.
     type: list
     elements: str

@@ -71,11 +71,12 @@ def _directories(broker: Broker) -> list[dict[str, t.Any]]:
 
 def wanted(brokers: t.Iterable[Broker]) -> dict[str, t.Any]:
     """What the module text_files takes for all brokers. Accounts and rules are not among it: others may add to them."""
-    found: dict[str, t.Any] = {"directories": [], "files": [], "has_secrets": False}
+    found: dict[str, t.Any] = {"directories": [], "files": [], "has_secrets": False, "tls_pairs": []}
     for broker in map(placed, brokers):
         tls = _tls.files(broker["listeners"])
         secret = _mosquitto.has_secrets(broker)
         found["directories"] += _directories(broker) + tls["directories"]
+        found["tls_pairs"] += _tls.pairs(broker["listeners"])
         found["files"] += [*_files(broker, secret), *tls["files"]]
         found["has_secrets"] |= secret or bool(tls["files"])
     return found

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _topics
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import password_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import topic_filters
 from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _firehose,
     _firehose_listeners,
@@ -39,7 +40,7 @@ VERIFY_RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
 
 def topic_problems(topics: t.Iterable[str], path: str) -> t.Iterator[str]:
     for index, topic in enumerate(topics):
-        problem = _topics.rule_problem(str(topic))
+        problem = topic_filters.rule_problem(str(topic))
         if problem:
             yield f"{path}[{index}]: {problem}"
         elif str(topic).startswith("$"):
@@ -66,7 +67,7 @@ def _reader_problems(readers: t.Sequence[Entry]) -> t.Iterator[str]:
 
 def leaf_problems(leaves: t.Iterable[str], path: str) -> t.Iterator[str]:
     for number, leaf in enumerate(leaves):
-        problem = _topics.rule_problem(str(leaf))
+        problem = topic_filters.rule_problem(str(leaf))
         if problem or str(leaf).startswith(("$", "/")):
             yield f"{path}[{number}]: {problem or 'give what comes after $SYS/'}"
 
@@ -80,7 +81,7 @@ def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
         path = f"firehose_publishers[{index}] ({name})"
         if publisher.get("password") is None:
             yield f"{path}: germqtt logs in with this account, so it needs password; a password_hash is not enough"
-        if not any(_topics.covers(own, f"{topic}/#") for own in publisher.get("topics") or []):
+        if not any(topic_filters.covers(own, f"{topic}/#") for own in publisher.get("topics") or []):
             yield f"{path}: germqtt publishes below {topic!r}, so topics needs '{topic}/#'"
         return
     yield f"firehose_publishers: germqtt needs an account: there is none named {name!r}"
@@ -141,13 +142,6 @@ def _unused_problems(variables: Entry) -> t.Iterator[str]:
         yield "firehose_tls: neither firehose_listeners nor firehose_account_listeners use it; give those that should the key tls"
 
 
-def type_problems(variables: Entry, options: Entry) -> list[str]:
-    return [
-        *_types.type_problems(variables, options),
-        *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
-    ]
-
-
 def problems(variables: Entry, options: Entry) -> list[str]:
     """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
 
@@ -155,13 +149,13 @@ def problems(variables: Entry, options: Entry) -> list[str]:
     """
     name = "firehose_account_listeners"
     found, own_listeners = _firehose_listeners.known_keys(name, variables[name], _firehose_listeners.ACCOUNT_INSTEAD)
-    found += type_problems({**variables, name: own_listeners}, options)
+    found += _types.problems({**variables, name: own_listeners}, options, _tls.PEM_KEYS)
     if found:
         return found
     publishers, readers = variables["firehose_publishers"], variables["firehose_readers"]
     found = [
-        *_accounts.user_problems(publishers, "firehose_publishers", PASSWORDS),
-        *_accounts.user_problems(readers, "firehose_readers", PASSWORDS),
+        *password_file.user_problems(publishers, "firehose_publishers", PASSWORDS),
+        *password_file.user_problems(readers, "firehose_readers", PASSWORDS),
         *_name_problems(publishers, "firehose_publishers"),
         *_name_problems(readers, "firehose_readers"),
         *_publisher_problems(publishers, "firehose_publishers"),
@@ -173,7 +167,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
         *_form_problems(variables),
     ]
     both = [str(entry["name"]) for entry in (*publishers, *readers)]
-    for name, first, again in _accounts.duplicates(both):
+    for name, first, again in password_file.duplicates(both):
         if first < len(publishers) <= again:
             found.append(
                 f"firehose_readers[{again - len(publishers)}] ({name}): firehose_publishers[{first}] has the same name"
@@ -185,12 +179,12 @@ def problems(variables: Entry, options: Entry) -> list[str]:
 
 def publisher_problems(variables: Entry, options: Entry) -> list[str]:
     """The same for the variable of the entry point that adds one publisher."""
-    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    wrong_types = _types.problems(variables, options)
     if wrong_types:
         return wrong_types
     name, publishers = "firehose_publisher", [variables["firehose_publisher"]]
     found = [
-        *_accounts.user_problems(publishers, name, PASSWORDS),
+        *password_file.user_problems(publishers, name, PASSWORDS),
         *_name_problems(publishers, name),
         *_publisher_problems(publishers, name),
         *(
@@ -205,5 +199,4 @@ def publisher_problems(variables: Entry, options: Entry) -> list[str]:
 
 def verify_problems(variables: Entry, options: Entry) -> list[str]:
     """The same for the variables of the entry point that verifies a firehose."""
-    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
-    return wrong_types or [*_types.range_problems(variables, VERIFY_RANGES)]
+    return _types.problems(variables, options) or [*_types.range_problems(variables, VERIFY_RANGES)]

@@ -13,8 +13,8 @@ import itertools
 import re
 import typing as t
 
-from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _handshake
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import password_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import transport
 from ansible_collections.opendev.firehose.plugins.plugin_utils import (
     _firehose,
     _firehose_listeners,
@@ -69,12 +69,11 @@ def _certificate_path(tls: Entry, certificates: t.Sequence[Entry], directory: st
     return f"{directory}/link-{hashlib.sha256(paths).hexdigest()[:8]}.pem"
 
 
-def certificates(listeners: t.Sequence[Entry], directory: str) -> dict[str, list[dict[str, t.Any]]]:
+def _certificate_files(certificates: t.Sequence[Entry], directory: str) -> dict[str, list[dict[str, t.Any]]]:
     """Where HAProxy finds certificates and, with C(.key) behind the name, their keys: texts as files, and links to other files."""
-    found = _certificates(listeners)
     files, links = [], []
-    for tls in found:
-        place = _certificate_path(tls, found, directory)
+    for tls in certificates:
+        place = _certificate_path(tls, certificates, directory)
         for path, key in ((place, "certificate"), (f"{place}.key", "key")):
             if tls.get(key) is not None:
                 links.append({"path": path, "src": tls[key]})
@@ -105,7 +104,7 @@ def _frontend(variable: str, listener: Entry, certificates: t.Sequence[Entry], d
         "protocol": protocol,
         # Where the host itself gets an answer
         "answers": {
-            "host": _handshake.own_address(address),
+            "host": transport.own_address(address),
             "port": port,
             "protocol": protocol,
             "tls": bool(tls),
@@ -113,54 +112,29 @@ def _frontend(variable: str, listener: Entry, certificates: t.Sequence[Entry], d
     }
 
 
-def frontends(listeners: t.Mapping[str, t.Sequence[Entry]], directory: str) -> dict[str, list[dict[str, t.Any]]]:
-    """The listeners of each variable as systemd and HAProxy have them: where they listen, with which certificate, and for which protocol."""
-    certificates = _certificates(itertools.chain(*listeners.values()))
+def _public_ports(listeners: t.Iterable[Entry]) -> list[int]:
+    return [listener["port"] for listener in _firehose.public_listeners(listeners)]
+
+
+def served(
+    listeners: t.Mapping[str, t.Sequence[Entry]], directory: str, others: t.Sequence[Entry] = ()
+) -> dict[str, t.Any]:
+    """The listeners of each variable as systemd and HAProxy have them, and what belongs to them.
+
+    The others are those of brokers that clients reach without HAProxy.
+    """
+    every = [*itertools.chain(*listeners.values())]
+    certificates = _certificates(every)
     return {
-        variable: [_frontend(variable, listener, certificates, directory) for listener in own]
-        for variable, own in listeners.items()
+        "frontends": {
+            variable: [_frontend(variable, listener, certificates, directory) for listener in own]
+            for variable, own in listeners.items()
+        },
+        **_certificate_files(certificates, directory),
+        "tls_pairs": _tls.pairs([*every, *others]),
+        "ports": {variable: _public_ports(own) for variable, own in listeners.items()},
+        "other_ports": _public_ports(others),
     }
-
-
-def brokers(names: t.Iterable[str], broker: Entry, ports: t.Mapping[str, int]) -> list[dict[str, t.Any]]:
-    """The public brokers of a host, as the role mosquitto takes them. HAProxy reaches them on the loopback."""
-
-    def listener(name: str, protocol: str) -> dict[str, t.Any]:
-        return {"port": ports[protocol] + int(name), "bind_address": "127.0.0.1", "protocol": protocol, "max_qos": 0}
-
-    return [
-        {
-            **broker,
-            "name": name,
-            "listeners": [listener(name, "mqtt"), listener(name, "websockets")],
-            # Their source keeps messages for each by its client id.
-            "bridges": [
-                {**bridge, "client_id_file": f"/etc/mosquitto-{name}/client-id"} for bridge in broker["bridges"]
-            ],
-        }
-        for name in names
-    ]
-
-
-def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """Where clients find each host that serves, and with which certificates, from the variables of the hosts."""
-
-    def place(variables: Entry) -> dict[str, t.Any]:
-        name = variables["inventory_hostname"]
-        listeners = variables.get("firehose_listeners")
-        if listeners is None:
-            plain = boolean(variables.get("firehose_plain", True))
-            listeners = _firehose.listeners(variables.get("firehose_tls") or {}, plain)
-        host = variables.get("firehose_verify_host") or variables.get("ansible_host") or name
-        public, certificates = _firehose.public_listeners(listeners), _tls.certificates(listeners)
-        return {"name": name, "host": host, "listeners": public, "certificates": certificates}
-
-    return [place(variables) for variables in hosts if variables.get("firehose_edge_state") != "drained"]
-
-
-def lines(results: t.Iterable[Entry], key: str) -> list[str]:
-    """What was said of each edge, every line with its name."""
-    return [f"{line} [{result['item']['name']}]" for result in results for line in result[key]]
 
 
 def _network_problem(network: str) -> str | None:
@@ -219,7 +193,7 @@ def _core_problems(variables: Entry) -> t.Iterator[str]:
 
 def _password_problems(account: Entry) -> t.Iterator[str]:
     # Those who look at lists name a place in them.
-    for problem in _accounts.user_problems([account], ""):
+    for problem in password_file.user_problems([account], ""):
         yield f"firehose_edge_password: {problem.partition(': ')[2]}"
 
 
@@ -227,7 +201,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
     """List what is wrong with the variables that say what anonymous clients get. Quotes no secret."""
     name = "firehose_listeners"
     found, listeners = _firehose_listeners.known_keys(name, variables[name], _firehose_listeners.INSTEAD)
-    found += _firehose_problems.type_problems({**variables, name: listeners}, options)
+    found += _types.problems({**variables, name: listeners}, options, _tls.PEM_KEYS)
     return found or [
         *_public_problems(variables),
         *_firehose_listeners.problems(name, listeners, variables.get("firehose_tls")),
@@ -238,10 +212,7 @@ def edge_problems(variables: Entry, options: Entry) -> list[str]:
     """The same for the variables of edge hosts."""
     own_options = {name: option for name, option in options.items() if name.startswith("firehose_edge_")}
     own = {name: value for name, value in variables.items() if name in own_options}
-    wrong_types = [
-        *_types.type_problems(own, own_options),
-        *_types.control_character_problems(own, texts=("firehose_edge_core_ca_pem",)),
-    ]
+    wrong_types = _types.problems(own, own_options, ("firehose_edge_core_ca_pem",))
     if wrong_types:
         return wrong_types
     account = {"name": "firehose-edge", "password": variables["firehose_edge_password"]}

@@ -12,7 +12,7 @@ import binascii
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _mqtt, _topics
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client_options, topic_filters
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _private_key, _types
 
 SINGLE_LINES = ("germqtt_gerrit_user", "germqtt_mqtt_username", "germqtt_mqtt_password", "germqtt_topic")
@@ -74,7 +74,7 @@ def _topic_problem(topic: str) -> str | None:
         return "a topic that is published to cannot have wildcards"
     if topic.startswith("$"):
         return "topics that start with '$' belong to the broker"
-    return _topics.filter_problem(topic)
+    return topic_filters.filter_problem(topic)
 
 
 def _broker_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
@@ -94,7 +94,7 @@ def _broker_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 
 def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     for name in ("germqtt_gerrit_port", "germqtt_mqtt_port"):
-        problem = _mqtt.port_problem(name, variables[name])
+        problem = client_options.port_problem(name, variables[name])
         if problem:
             yield problem
     for name, least in LEAST.items():
@@ -111,8 +111,7 @@ def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -
 
     The options are those of the role's argument specs.
     """
-    lines = {name: value for name, value in variables.items() if name != "germqtt_ssh_private_key"}
-    found = [*_types.type_problems(variables, options), *_types.control_character_problems(lines)]
+    found = _types.problems(variables, options, ("germqtt_ssh_private_key",))
     if found:
         return found
     found = [

@@ -12,7 +12,8 @@ import itertools
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _handshake, _topics
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import acl_file, password_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import topic_filters, transport
 from ansible_collections.opendev.firehose.plugins.plugin_utils import _tls, _types
 
 Variables = t.Mapping[str, t.Any]
@@ -39,7 +40,7 @@ LEAST_KEEPALIVE = 10
 RANGES: dict[str, tuple[int, int | None]] = {
     "mosquitto_autosave_changes": (1, None),
     "mosquitto_autosave_interval": (0, None),
-    "mosquitto_hash_iterations": (1, _accounts.MAX_ITERATIONS),
+    "mosquitto_hash_iterations": (1, password_file.MAX_ITERATIONS),
     "mosquitto_limit_nofile": (64, None),
     "mosquitto_max_inflight_messages": (0, 65535),
     "mosquitto_max_keepalive": (0, 65535),
@@ -190,7 +191,7 @@ def overlap(one: Variables, other: Variables) -> bool:
         return False
     addresses = _addresses(one), _addresses(other)
     return bool(addresses[0] & addresses[1]) or any(
-        address in _handshake.ANY_ADDRESS for address in addresses[0] | addresses[1]
+        address in transport.ANY_ADDRESS for address in addresses[0] | addresses[1]
     )
 
 
@@ -290,7 +291,7 @@ def acl_problems(variables: Variables) -> list[str]:
     """Rules that the broker would read as others, or not at all, or that open the broker to everybody."""
     name = "mosquitto_acl_allow_anonymous_publish"
     allowed_by = "" if variables[name] else name
-    return _acls.problems(variables.get("mosquitto_acl") or {}, "mosquitto_acl.", allowed_by=allowed_by)
+    return acl_file.problems(variables.get("mosquitto_acl") or {}, "mosquitto_acl.", allowed_by=allowed_by)
 
 
 def hash_problems(users: t.Sequence[Variables], variable: str, version: tuple[int, ...]) -> t.Iterator[str]:
@@ -299,20 +300,20 @@ def hash_problems(users: t.Sequence[Variables], variable: str, version: tuple[in
         return
     for index, user in enumerate(users):
         try:
-            stored = _accounts.parse_hash(str(user.get("password_hash") or ""))
-        except _accounts.HashError:
+            stored = password_file.parse_hash(str(user.get("password_hash") or ""))
+        except password_file.HashError:
             continue
-        if stored.algorithm == "argon2id" or len(stored.salt) != _accounts.SALT_BYTES[0]:
+        if stored.algorithm == "argon2id" or len(stored.salt) != password_file.SALT_BYTES[0]:
             yield (
                 f"{variable}[{index}] ({user['name']}): Mosquitto before 2.1 cannot read this password_hash; "
-                f"it reads $7$ and $6$ with a salt of {_accounts.SALT_BYTES[0]} bytes"
+                f"it reads $7$ and $6$ with a salt of {password_file.SALT_BYTES[0]} bytes"
             )
 
 
 def _bridge_topic_problem(topic: Variables) -> str | None:
     if any(re.search(r"\s", str(topic.get(key) or "")) for key in ("pattern", "local_prefix", "remote_prefix")):
         return "the configuration of a bridge cannot hold blanks in a topic"
-    return _topics.rule_problem(str(topic["pattern"]))
+    return topic_filters.rule_problem(str(topic["pattern"]))
 
 
 def _bridge_word_problems(bridge: Variables) -> t.Iterator[str]:
@@ -356,7 +357,7 @@ def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) ->
         yield from _options_problems(
             bridge.get("options") or {}, f"{path}.options", version, LISTENER_OPTIONS | BRIDGE_OPTIONS
         )
-    for name, first, again in _accounts.duplicates(str(bridge["name"]) for bridge in bridges):
+    for name, first, again in password_file.duplicates(str(bridge["name"]) for bridge in bridges):
         yield f"mosquitto_bridges[{again}].name: mosquitto_bridges[{first}] is called {name!r} already"
 
 
@@ -392,10 +393,7 @@ def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str 
 
     The options are those of the role's argument specs. Without a version, what only some versions of Mosquitto refuse is let pass.
     """
-    wrong_types = [
-        *_types.type_problems(variables, options),
-        *_types.control_character_problems(variables, texts=_tls.PEM_KEYS),
-    ]
+    wrong_types = _types.problems(variables, options, _tls.PEM_KEYS)
     if wrong_types:
         return wrong_types
     number = parse_version(version)
@@ -417,7 +415,7 @@ def _broker_problems(variables: Variables, number: tuple[int, ...]) -> list[str]
         *value_problems(variables),
         *persistence_problems(variables, number),
         *listener_problems(variables["mosquitto_listeners"], number),
-        *_accounts.user_problems(users, "mosquitto_users"),
+        *password_file.user_problems(users, "mosquitto_users"),
         *hash_problems(users, "mosquitto_users", number),
         *acl_problems(variables),
         *bridge_problems(variables["mosquitto_bridges"], number),
@@ -436,7 +434,7 @@ def _name_problem(name: t.Any, path: str) -> t.Iterator[str]:
 def _name_problems(instances: t.Sequence[Variables]) -> t.Iterator[str]:
     for index, instance in enumerate(instances):
         yield from _name_problem(instance.get("name"), f"mosquitto_instances[{index}].name")
-    for name, first, again in _accounts.duplicates(str(instance.get("name")) for instance in instances):
+    for name, first, again in password_file.duplicates(str(instance.get("name")) for instance in instances):
         yield f"mosquitto_instances[{again}].name: mosquitto_instances[{first}] is called {name!r} already"
 
 
@@ -468,15 +466,15 @@ def _instance_problems(
 
 def account_problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
     """The same for the variable of the entry point that adds one account."""
-    wrong_types = [*_types.type_problems(variables, options), *_types.control_character_problems(variables)]
+    wrong_types = _types.problems(variables, options)
     if wrong_types:
         return wrong_types
     name, account = "mosquitto_account", variables["mosquitto_account"]
     found = [
         *_name_problem(str(variables.get("mosquitto_instance", "")), "mosquitto_instance"),
-        *_accounts.user_problems([account], name),
+        *password_file.user_problems([account], name),
         *hash_problems([account], name, parse_version(version)),
-        *_acls.problems({"users": [account]}, f"{name}."),
+        *acl_file.problems({"users": [account]}, f"{name}."),
     ]
     # Those who look at lists name a place in them.
     return [problem.replace(f"{name}[0]", name).replace(f"{name}.users[0]", name) for problem in found]

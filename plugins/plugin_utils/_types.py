@@ -18,7 +18,7 @@ import difflib
 import re
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _lines
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import line_file
 
 # The filters bool, int and float convert these without loss, in either case of the letters.
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -65,6 +65,13 @@ def converted(values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[s
     }
 
 
+def problems(
+    variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]], texts: t.Container[str] = ()
+) -> list[str]:
+    """List what is wrong with variables before anything else can be said of them. Only the keys in texts have line breaks."""
+    return [*type_problems(variables, options), *control_character_problems(variables, texts=texts)]
+
+
 def type_problems(
     values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]], prefix: str = ""
 ) -> t.Iterator[str]:
@@ -107,7 +114,7 @@ def control_character_problems(value: t.Any, path: str = "", texts: t.Container[
     What the keys in texts have is not looked at.
     """
     if isinstance(value, str):
-        if _lines.has_control_characters(value):
+        if line_file.has_control_characters(value):
             yield f"{path}: has a line break or another control character"
     elif isinstance(value, t.Mapping):
         for key, item in value.items():

@@ -20,11 +20,14 @@ MODULE_UTILS = pathlib.Path(__file__).parent.parent / "module_utils"
 PACKAGE = "ansible_collections/opendev/firehose/plugins/module_utils"
 
 
-def _module_utils(names: t.Iterable[str]) -> dict[str, bytes]:
-    """Files of the collection's own, where Python finds them under the name that they have in modules."""
+def _module_utils(packages: t.Iterable[str]) -> dict[str, bytes]:
+    """Packages of the collection's own, where Python finds them under the name that they have in modules."""
     levels = PACKAGE.split("/")
     files = {"/".join([*levels[:depth], "__init__.py"]): b"" for depth in range(1, len(levels) + 1)}
-    return files | {f"{PACKAGE}/{name}.py": (MODULE_UTILS / f"{name}.py").read_bytes() for name in names}
+    for package in packages:
+        for path in (MODULE_UTILS / package).rglob("*.py"):
+            files[f"{PACKAGE}/{path.relative_to(MODULE_UTILS).as_posix()}"] = path.read_bytes()
+    return files
 
 
 def build(folder: pathlib.Path, main: str, interpreter: str, module_utils: t.Sequence[str] = ()) -> bytes:

@@ -27,9 +27,9 @@ JSON = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_DISPLAY_FAILED
 
 
 def run_playbook(
-    folder: Path, inventory: dict, settings: dict[str, str], **variables: str | int
+    folder: Path, inventory: dict, settings: dict[str, str], playbook: str = "firehose", **variables: str | int
 ) -> subprocess.CompletedProcess[str]:
-    """Run the collection's playbook in check mode, with settings of Ansible."""
+    """Run a playbook of the collection in check mode, with settings of Ansible."""
     (folder / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
     # An apt that knows no package: to read what this machine knows can take seconds, in each task.
     (folder / "lists").mkdir()
@@ -41,7 +41,7 @@ def run_playbook(
     return subprocess.run(
         [
             *("ansible-playbook", "--check", "--forks=8", f"--inventory={folder}/inventory.yml"),
-            *("--extra-vars", json.dumps(variables), "playbooks/firehose.yml"),
+            *("--extra-vars", json.dumps(variables), f"playbooks/{playbook}.yml"),
         ],
         cwd=HERE.parents[1],
         env={**os.environ, "APT_CONFIG": str(folder / "apt.conf"), **settings},
@@ -52,7 +52,7 @@ def run_playbook(
 
 
 def play(folder: Path, inventory: dict, **variables: str | int) -> dict[str, list]:
-    """Play the collection's playbook in check mode; return each host's task results."""
+    """Play a playbook of the collection in check mode; return each host's task results."""
     run = run_playbook(folder, inventory, JSON, **variables)
     try:
         plays = json.loads(run.stdout)["plays"]
@@ -131,6 +131,13 @@ def test_a_variable_that_uses_an_undefined_one_is_named(tmp_path):
     [failed] = failures(play(tmp_path, inventory)["core"])
     assert "firehose_publishers: " in failed["msg"]
     assert "vault_missing" in failed["msg"]
+
+
+def test_a_wrong_value_of_the_verification_is_named_in_one_line(tmp_path):
+    host = {**CASES["fine"], "firehose_verify_timeout": "soon"}
+    found = play(tmp_path, {"firehose": {"hosts": {"core": host}, "vars": LOCAL}}, playbook="verify")
+    [failed] = failures(found["core"])
+    assert failed["msg"] == "firehose_verify_timeout: has to be a number, without quotes in YAML and JSON"
 
 
 def test_the_values_that_the_cases_start_from_are_fine(results):

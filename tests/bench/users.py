@@ -12,10 +12,10 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import password_file
 from measure import BENCH, TARGETS_HEADER, BenchError, Timed, play, say, table, target
 
-ITERATIONS = _accounts.Parameters(101)
+ITERATIONS = password_file.Parameters(101)
 NUMBERS = [2_500, 5_000, 10_000]
 TURNS = 3
 
@@ -27,15 +27,15 @@ def accounts(number: int) -> list[dict[str, t.Any]]:
 
 def content(users: t.Sequence[dict[str, t.Any]]) -> str:
     """A password file that has them all."""
-    return _accounts.render(_accounts.merge([], users, ITERATIONS)[0])
+    return password_file.render(password_file.merge([], users, ITERATIONS)[0])
 
 
 def own_work(users: t.Sequence[dict[str, t.Any]], text: str) -> float:
     """Do what the module does between its arguments and its result; return the seconds of the processor."""
     start = time.process_time()
-    problems = _accounts.user_problems(users, "users")
-    lines, changes = _accounts.merge(_accounts.parse(text), users, ITERATIONS)
-    same = _accounts.render(lines) == text
+    problems = password_file.user_problems(users, "users")
+    lines, changes = password_file.merge(password_file.parse(text), users, ITERATIONS)
+    same = password_file.render(lines) == text
     seconds = time.process_time() - start
     if problems or not same or any(vars(changes).values()):
         raise BenchError(f"the accounts are not as they were: {problems} {changes}")

@@ -28,6 +28,18 @@ def test_each_file_leads_to_the_next_one(path, texts):
     assert [text for text in re.findall("`(.+?)`", texts) if text not in content] == []
 
 
+def test_packages_of_modules_are_named():
+    packages = {path.parent.name for path in (COLLECTION / "plugins/module_utils").glob("*/__init__.py")}
+    assert {*re.findall(r"^\| `plugins/module_utils/(\w+)/` \|", TEXT, re.MULTILINE)} == packages
+
+
+def test_what_is_packed_into_mosquitto_apply():
+    [row] = re.findall(r"^\| `/usr/local/sbin/mosquitto-apply` \|(.*)\|$", TEXT, re.MULTILINE)
+    text = (COLLECTION / "roles/mosquitto/tasks/configure.yml").read_text(encoding="utf-8")
+    [packed] = re.findall(r"module_utils: \[(.+)\]", text)
+    assert re.findall(r"(_\w+)/`", row) == packed.split(", ")
+
+
 def test_paths_exist():
     paths = re.findall(r"`((?:roles|plugins|playbooks|molecule|tools)/[\w./-]+)`", TEXT)
     assert [path for path in paths if not (COLLECTION / path).exists()] == []

@@ -95,15 +95,35 @@ def test_variables_that_role_firehose_sets_itself_are_listed(roles):
     assert [name for name, remedy in listed.items() if f"| `{name}` | {remedy} |" not in roles["firehose"].readme] == []
 
 
-def test_variables_that_the_roles_set_for_other_roles_are_rejected_on_the_command_line():
-    def tasks(found: t.Any) -> t.Iterator[dict[str, t.Any]]:
+def tasks(path: Path) -> t.Iterator[dict[str, t.Any]]:
+    """The tasks of a file of tasks or a playbook, also those of blocks."""
+
+    def walk(found: t.Any) -> t.Iterator[dict[str, t.Any]]:
         for task in found or []:
             yield task
-            for part in ("block", "rescue", "always"):
-                yield from tasks(task.get(part))
+            for part in ("tasks", "block", "rescue", "always"):
+                yield from walk(task.get(part))
 
+    return walk(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def test_variables_are_not_validated_by_ansible_too():
+    """The roles validate them, and name each that is wrong in one line. Ansible would print the whole specification."""
+    paths = [*ROLES.glob("*/tasks/*.yml"), *(ROLES.parent / "playbooks").glob("*.yml")]
+    roles = [
+        (path, task[module])
+        for path in paths
+        for task in tasks(path)
+        for module in ("ansible.builtin.include_role", "ansible.builtin.import_role")
+        if module in task
+    ]
+    assert {path.parent.name for path, _role in roles} == {"tasks", "playbooks"}
+    assert [(path, role) for path, role in roles if role.get("rolespec_validate") is not False] == []
+
+
+def test_variables_that_the_roles_set_for_other_roles_are_rejected_on_the_command_line():
     paths = [path for name in ("firehose", "firehose_public") for path in (ROLES / name / "tasks").glob("*.yml")]
-    every = [task for path in paths for task in tasks(yaml.safe_load(path.read_text(encoding="utf-8")))]
+    every = [task for path in paths for task in tasks(path)]
     names = {name for task in every for name in task.get("vars", {}) if not name.startswith("__")}
     own = yaml.safe_load((ROLES / "firehose/vars/main/replaced.yml").read_text(encoding="utf-8"))
     public = yaml.safe_load((ROLES / "firehose_public/tasks/validate.yml").read_text(encoding="utf-8"))

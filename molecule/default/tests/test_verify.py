@@ -19,7 +19,7 @@ from firehose_testing.public import HAPROXY, PUBLIC_BROKERS
 from firehose_testing.runs import addresses
 from firehose_testing.waiting import wait_until
 
-NOTHING = "clients without a name publish nothing"
+NOTHING = "anonymous clients publish nothing"
 WORTHLESS = "a publisher's name is worth nothing without its password"
 CLOSED = "$SYS is closed"
 ON_HOST = "on the host, too, a name opens nothing without its password"

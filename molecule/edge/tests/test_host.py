@@ -59,9 +59,9 @@ def test_the_password_is_for_root_and_the_service_alone(edges: Firehoses) -> Non
     ("variables", "said"),
     [
         ({"firehose_edge_password": "another"}, "'firehose-edge': it does not let this client in"),
-        ({"firehose_edge_core_ca": "/etc/ssl/certs/ca-certificates.crt"}, "its certificate is not valid"),
+        ({"firehose_edge_core_ca": "/etc/ssl/certs/ca-certificates.crt"}, "the broker's certificate is not valid"),
         ({"firehose_edge_core_host": "192.0.2.1", "firehose_edge_core_timeout": 2}, "192.0.2.1 port 8884"),
-        ({"firehose_edge_core_port": 8885}, "port 8885, as 'firehose-edge': nobody listens there"),
+        ({"firehose_edge_core_port": 8885}, "port 8885, as 'firehose-edge': nothing listens there"),
     ],
 )
 def test_what_cannot_be_changes_nothing(edges: Firehoses, variables: dict[str, str | int], said: str) -> None:

@@ -16,8 +16,8 @@ import uuid
 
 import pytest
 import testinfra
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _decisions
-from ansible_collections.opendev.firehose.plugins.module_utils._acls import Rights, Rule
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import acl_decisions, acl_file, password_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto.acl_file import Rights, Rule
 from firehose_testing.clients import ANONYMOUS, Account
 from firehose_testing.spare import HERALD, READER, WRITER, Client, SpareBroker
 from hypothesis import given, settings
@@ -40,7 +40,7 @@ def filters(levels: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 def rules(topic_filters: st.SearchStrategy[str]) -> st.SearchStrategy[list[Rule]]:
-    return st.lists(st.builds(Rule, topic_filters, st.sampled_from(_acls.ACCESS)), max_size=4)
+    return st.lists(st.builds(Rule, topic_filters, st.sampled_from(acl_file.ACCESS)), max_size=4)
 
 
 RIGHTS = st.builds(
@@ -49,7 +49,7 @@ RIGHTS = st.builds(
     rules(filters(LEVELS)),
     rules(filters(PLACES)),
 )
-NAMES = st.text("aZ0 é.#%$/+@", min_size=1, max_size=8).filter(lambda name: _accounts.name_problem(name) is None)
+NAMES = st.text("aZ0 é.#%$/+@", min_size=1, max_size=8).filter(lambda name: password_file.name_problem(name) is None)
 PASSWORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
@@ -79,8 +79,8 @@ class Judge:
             {"name": account.name, "password": account.password}
             for account in (HERALD, READER, WRITER, USER, WITHOUT_RULES)
         ]
-        lines, _changes = _accounts.merge([], users)
-        broker.write("passwd", _accounts.render(lines))
+        lines, _changes = password_file.merge([], users)
+        broker.write("passwd", password_file.render(lines))
         broker.read_again()
         self.broker = broker
         self._herald, self._reader, self._writer = (
@@ -110,12 +110,12 @@ def test_a_rule_set_decides_what_each_broker_decides(brokers: list[SpareBroker])
         @repeatable
         @given(rights=RIGHTS)
         def check(rights: Rights) -> None:
-            wanted = _acls.Wanted(rights.anonymous, rights.users, rights.patterns)
-            content = _acls.render(_acls.merge([], wanted))
+            wanted = acl_file.Wanted(rights.anonymous, rights.users, rights.patterns)
+            content = acl_file.render(acl_file.merge([], wanted))
             expected = {
                 (client_id, access, topic)
                 for (client_id, account), access, topic in itertools.product(CLIENTS.items(), ("read", "write"), TOPICS)
-                if _decisions.decide(rights, topic, access, account.name, client_id)
+                if acl_decisions.decide(rights, topic, access, account.name, client_id)
             }
             with concurrent.futures.ThreadPoolExecutor(len(judges)) as pool:
                 for judge, allowed in zip(
@@ -126,7 +126,7 @@ def test_a_rule_set_decides_what_each_broker_decides(brokers: list[SpareBroker])
         check()
 
 
-@pytest.mark.parametrize("salt_bytes", _accounts.SALT_BYTES)
+@pytest.mark.parametrize("salt_bytes", password_file.SALT_BYTES)
 def test_each_broker_lets_in_whom_the_file_names_and_nobody_else(brokers: list[SpareBroker], salt_bytes: int) -> None:
     readers = [broker for broker in brokers if salt_bytes == 12 or broker.version >= (2, 1)]
     assert readers
@@ -135,8 +135,8 @@ def test_each_broker_lets_in_whom_the_file_names_and_nobody_else(brokers: list[S
     @given(passwords=st.dictionaries(NAMES, PASSWORDS, min_size=1, max_size=4))
     def check(passwords: dict[str, str]) -> None:
         users = [{"name": name, "password": password} for name, password in passwords.items()]
-        lines, _changes = _accounts.merge([], users, _accounts.Parameters(101, salt_bytes))
-        content = _accounts.render(lines)
+        lines, _changes = password_file.merge([], users, password_file.Parameters(101, salt_bytes))
+        content = password_file.render(lines)
         accounts = {Account(name, password): True for name, password in passwords.items()}
         accounts |= {Account(name, f"{password}x"): False for name, password in passwords.items()}
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules that are MQTT clients, on each host with its own broker and its Debian's paho, and on the control node.
+"""The modules that are MQTT clients, on each host with its own broker, and on the control node.
 
 All cases are tasks of one playbook, which runs once; each test looks at what became of one of them everywhere.
 """
@@ -155,8 +155,8 @@ def cases() -> t.Iterator[Case]:
     yield failure("wrong password websockets", "login", "websockets", password="wrong", transport="websockets")
     anonymous = {"failed": True, "cause": "login"}
     yield Case("anonymous", "mqtt_publish", {"topic": "zuul/{{ place }}"}, anonymous)
-    yield failure("nobody listens", "unreachable", "port 1999: nobody listens there: Connection refused", port=1999)
-    yield failure("no socket", "unreachable", "/none: nobody listens", transport="unix", socket="/none")
+    yield failure("nobody listens", "unreachable", "port 1999: nothing listens there: Connection refused", port=1999)
+    yield failure("no socket", "unreachable", "/none: nothing listens", transport="unix", socket="/none")
     unknown = "nowhere.invalid port 1883: the name of the host cannot be resolved"
     yield failure("unknown name", "unreachable", unknown, host="nowhere.invalid")
     yield failure("untrusted", "tls", r"\(TLS\): the broker's certificate is not valid: .*issuer", tls=True)

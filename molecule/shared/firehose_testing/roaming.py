@@ -8,13 +8,11 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
-import struct
 import threading
 import time
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _raw_client as raw
-
+from .hostile import packets
 from .waiting import wait_until
 
 # Who hears nothing for as long asks whether the host is there, and takes it that it is not if there is no answer for as long again.
@@ -24,9 +22,20 @@ PAUSE = 0.2
 MOVE_TIMEOUT = 30
 # Longer than a test, for where events come all the while it says nothing.
 KEEPALIVE = 600
-CONNECT = raw.packet(
-    raw.CONNECT, raw.text("MQTT") + bytes([4, raw.CLEAN_SESSION]) + struct.pack("!H", KEEPALIVE) + raw.text("")
-)
+CONNECT = packets.connect(packets.V3, keepalive=KEEPALIVE)
+
+
+def _split(data: bytearray) -> t.Iterator[packets.Packet]:
+    """Take whole packets from the start of what was received."""
+    while True:
+        try:
+            size, start = packets.read_length(data, 1)
+        except IndexError:
+            return
+        if len(data) < start + size:
+            return
+        yield packets.Packet(data[0], bytes(data[start : start + size]))
+        del data[: start + size]
 
 
 @dataclasses.dataclass
@@ -68,7 +77,7 @@ class Roamer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SILENCE):
                 return await reader.read(65536)
-        writer.write(raw.packet(raw.PINGREQ))
+        writer.write(packets.PINGREQ)
         async with asyncio.timeout(SILENCE):
             return await reader.read(65536)
 
@@ -77,16 +86,16 @@ class Roamer:
             reader, writer = await asyncio.open_connection(self._addresses[host], 1883)
         stay, why = None, "ended by the other side"
         try:
-            writer.write(CONNECT + raw.packet(raw.SUBSCRIBE, b"\0\1" + raw.text(self._topic) + b"\0", flags=2))
+            writer.write(CONNECT + packets.subscribe(packets.V3, [self._topic]))
             data = bytearray()
             while received := await self._read(reader, writer):
                 data += received
-                for packet in raw.split(data):
-                    if packet.kind == raw.SUBACK:
+                for packet in _split(data):
+                    if packet.kind == packets.SUBACK:
                         stay = Stay(host, time.monotonic())
                         self.stays.append(stay)
-                    elif packet.kind == raw.PUBLISH and stay:
-                        stay.numbers.append(int(packet.body[2 + int.from_bytes(packet.body[:2], "big") :]))
+                    elif packet.kind == packets.PUBLISH and stay:
+                        stay.numbers.append(int(packets.parse_publish(packets.V3, packet)[1]))
         except OSError as exc:
             why = repr(exc)
             raise

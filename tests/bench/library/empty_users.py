@@ -16,7 +16,7 @@ PLUGINS = "ansible_collections.opendev.firehose.plugins"
 
 if __name__ == "__main__":
     users = importlib.import_module(f"{PLUGINS}.modules.mosquitto_users")
-    quiet = importlib.import_module(f"{PLUGINS}.module_utils._quiet")
+    quiet = importlib.import_module(f"{PLUGINS}.module_utils._host.quiet")
     module: AnsibleModule = quiet.QuietModule(
         argument_spec=users.ARGUMENT_SPEC, add_file_common_args=True, supports_check_mode=True
     )

@@ -16,6 +16,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import packets
 
 CHECKOUT = Path(__file__).parents[3]
 sys.path.insert(0, str(CHECKOUT / "roles/germqtt/files/program"))
@@ -91,34 +92,8 @@ class Memory:
     queues: dict[str, dict[int, tuple[str, bytes]]] = dataclasses.field(default_factory=dict)
 
 
-class Packet:
-    """Takes a packet apart."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._position = data, 0
-
-    def bytes(self, length: int) -> bytes:
-        self._position += length
-        return self._data[self._position - length : self._position]
-
-    def number(self, length: int = 2) -> int:
-        return int.from_bytes(self.bytes(length), "big")
-
-    def field(self) -> bytes:
-        return self.bytes(self.number())
-
-    def properties(self) -> None:
-        length = shift = 0
-        while (byte := self.number(1)) & 0x80:
-            length, shift = length | (byte & 0x7F) << shift, shift + 7
-        self.bytes(length | byte << shift)
-
-    def rest(self) -> bytes:
-        return self._data[self._position :]
-
-
 class Broker:
-    """A broker that does as a test wants; MQTT as bytes, so that no client library has to be believed."""
+    """A broker that does as a test wants; it does not use the library that germqtt uses."""
 
     # What it says to CONNECT, by the client's version; None is silence and b"" hangs up.
     welcome: dict[int, bytes | None] = {5: b"\x20\x03\x00\x00\x00", 4: b"\x20\x02\x00\x00"}
@@ -183,55 +158,49 @@ class Broker:
         session = Session(writer=writer)
         self._writers.add(writer)
         try:
-            while await self._packet(session, reader, writer):
-                pass
-        except (asyncio.IncompleteReadError, ConnectionError):
+            data = bytearray()
+            while received := await reader.read(65536):
+                data += received
+                if not all(self._packet(session, packet, writer) for packet in packets.split(data)):
+                    break
+        except ConnectionError:
             pass
         finally:
             self._writers.discard(writer)
             writer.close()
 
-    async def _packet(self, session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        [header] = await reader.readexactly(1)
-        length = shift = 0
-        while True:
-            [byte] = await reader.readexactly(1)
-            length, shift = length | (byte & 0x7F) << shift, shift + 7
-            if byte < 0x80:
-                break
-        packet, size = Packet(await reader.readexactly(length)), 1 + shift // 7 + length
-        kind = header >> 4
-        if kind == 1:
-            self._connect(session, packet)
+    def _packet(self, session: Session, packet: packets.Packet, writer: asyncio.StreamWriter) -> bool:
+        """Answer a packet; return whether the connection goes on."""
+        kind, fields = packet.kind, packets.Fields(packet.body)
+        if kind == packets.CONNECT:
+            self._connect(session, fields)
             answer = self.welcome[session.version]
             if answer is not None:
                 writer.write(answer + self.nonsense)
                 self._resume(session)
             return answer is None or (answer != b"" and answer[3:4] in (b"\0", b""))
-        if kind == 3:
-            return self._publish(session, header, packet, size, writer)
-        if kind == 4:
-            self.memory.queues[session.client_id].pop(packet.number(), None)
-        if kind == 8:
-            self._subscribe(session, packet, writer)
-        if kind == 12 and self.pings:
-            writer.write(b"\xd0\x00")
-        session.polite = session.polite or kind == 14
-        return kind != 14
+        if kind == packets.PUBLISH:
+            return self._publish(session, packet, writer)
+        if kind == packets.PUBACK:
+            self.memory.queues[session.client_id].pop(fields.integer(), None)
+        if kind == packets.SUBSCRIBE:
+            self._subscribe(session, fields, writer)
+        if kind == packets.PINGREQ and self.pings:
+            writer.write(packets.packet(packets.PINGRESP))
+        session.polite = session.polite or kind == packets.DISCONNECT
+        return kind != packets.DISCONNECT
 
-    def _connect(self, session: Session, packet: Packet) -> None:
-        assert packet.field() == b"MQTT"
-        session.version, flags, session.keepalive = packet.number(1), packet.number(1), packet.number()
-        if session.version == 5:
-            packet.properties()
-        session.client_id = packet.field().decode()
-        session.clean = bool(flags & 2)
-        if flags & 4:
-            if session.version == 5:
-                packet.properties()
-            session.will = packet.field().decode(), packet.field(), flags >> 3 & 3, bool(flags & 0x20)
-        session.username = packet.field().decode() if flags & 0x80 else None
-        session.password = packet.field().decode() if flags & 0x40 else None
+    def _connect(self, session: Session, fields: packets.Fields) -> None:
+        assert fields.text() == "MQTT"
+        session.version, flags, session.keepalive = fields.integer(1), fields.integer(1), fields.integer()
+        fields.properties(session.version)
+        session.client_id = fields.text()
+        session.clean = bool(flags & packets.CLEAN_SESSION)
+        if flags & packets.HAS_WILL:
+            fields.properties(session.version)
+            session.will = fields.text(), fields.binary(), flags >> 3 & 3, bool(flags & packets.WILL_RETAIN)
+        session.username = fields.text() if flags & packets.HAS_USERNAME else None
+        session.password = fields.text() if flags & packets.HAS_PASSWORD else None
         self.sessions.append(session)
 
     def _resume(self, session: Session) -> None:
@@ -243,20 +212,16 @@ class Broker:
         for number, (topic, payload) in queue.items():
             self._send(session, number, topic, payload)
 
-    def _subscribe(self, session: Session, packet: Packet, writer: asyncio.StreamWriter) -> None:
-        number = packet.bytes(2)
-        if session.version == 5:
-            packet.properties()
-        self.memory.filters[session.client_id] = packet.field().decode()
-        writer.write(bytes([0x90, 3]) + number + b"\1" if session.version == 4 else bytes([0x90, 4]) + number + b"\0\1")
+    def _subscribe(self, session: Session, fields: packets.Fields, writer: asyncio.StreamWriter) -> None:
+        number = fields.take(2)
+        fields.properties(session.version)
+        self.memory.filters[session.client_id] = fields.text()
+        writer.write(packets.packet(packets.SUBACK, number + (b"\0\1" if session.version == packets.V5 else b"\1")))
 
     @staticmethod
     def _send(session: Session, number: int, topic: str, payload: bytes) -> None:
-        body = len(topic).to_bytes(2, "big") + topic.encode() + number.to_bytes(2, "big")
-        body += (b"\0" if session.version == 5 else b"") + payload
-        assert len(body) < 128
         assert session.writer
-        session.writer.write(bytes([0x32, len(body)]) + body)
+        session.writer.write(packets.publish(session.version, packets.Message(topic, payload, 1), number))
 
     def _route(self, session: Session, message: Published) -> None:
         """Remember a message for those who get it, and send it to the client itself if it has subscribed."""
@@ -268,12 +233,10 @@ class Broker:
             queue[number] = message.topic, message.payload
             self._send(session, number, message.topic, message.payload)
 
-    def _publish(self, session: Session, header: int, packet: Packet, size: int, writer: asyncio.StreamWriter) -> bool:
-        topic, qos = packet.field().decode(), header >> 1 & 3
-        number = packet.number() if qos else 0
-        if session.version == 5:
-            packet.properties()
-        message = Published(topic, packet.rest(), bool(header & 1), qos, number, size)
+    def _publish(self, session: Session, packet: packets.Packet, writer: asyncio.StreamWriter) -> bool:
+        got, number = packets.read_publish(session.version, packet)
+        topic, size = got.topic, len(packets.packet(packet.kind, packet.body))
+        message = Published(topic, got.payload, got.retain, got.qos, number, size)
         session.published.append(message)
         session.unacknowledged += 1
         session.most_unacknowledged = max(session.most_unacknowledged, session.unacknowledged)
@@ -289,8 +252,7 @@ class Broker:
     @staticmethod
     def acknowledge(session: Session, writer: asyncio.StreamWriter, number: int, code: int = 0) -> None:
         session.unacknowledged -= 1
-        reason = bytes([code]) if code else b""
-        writer.write(bytes([0x40, 2 + len(reason)]) + number.to_bytes(2, "big") + reason)
+        writer.write(packets.acknowledge(packets.PUBACK, number, code))
 
     @property
     def all(self) -> list[Published]:

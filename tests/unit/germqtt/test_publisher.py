@@ -510,8 +510,8 @@ def test_the_end_waits_for_the_last_acknowledgements(kept, broker):
     late = []
     publish = broker._publish
 
-    def answer_late(session, header, packet, size, writer):
-        keep_on = publish(session, header, packet, size, writer)
+    def answer_late(session, packet, writer):
+        keep_on = publish(session, packet, writer)
         message = session.published[-1]
         if number(message):
             asyncio.get_running_loop().call_later(0.1, broker.acknowledge, session, writer, message.number)

@@ -11,7 +11,7 @@ import shutil
 import socket
 
 import pytest
-from ansible_collections.opendev.firehose.plugins.module_utils import _ports
+from ansible_collections.opendev.firehose.plugins.module_utils._host import free_ports
 from mosquitto_apply import config, ports
 
 FREE = r"\. Free the port, or use another"
@@ -61,7 +61,7 @@ def without_ipv6(monkeypatch):
                 raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
             super().__init__(family, *arguments, **options)
 
-    monkeypatch.setattr(_ports.socket, "socket", Socket)
+    monkeypatch.setattr(free_ports.socket, "socket", Socket)
 
 
 @pytest.mark.usefixtures("without_ipv6")

@@ -12,6 +12,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import packets
 from hypothesis import given
 from hypothesis import strategies as st
 from mosquitto_apply import database, properties, snapshot, store
@@ -100,14 +101,14 @@ VALUES = {
     "binary": st.binary(max_size=20),
     "pair": st.tuples(TEXT, TEXT),
 }
-PROPERTY = st.sampled_from(sorted(properties.KINDS)).flatmap(
-    lambda number: st.tuples(st.just(number), VALUES[properties.KINDS[number][1]])
+PROPERTY = st.sampled_from(sorted(properties.NAMES)).flatmap(
+    lambda number: st.tuples(st.just(number), VALUES[packets.PROPERTIES[number]])
 )
 
 
 @given(st.lists(PROPERTY, max_size=5))
 def test_properties_are_the_same_after_json(found):
-    content = properties._write(found)
+    content = packets.write_properties(found)
     assert [*properties._read(content)] == found
     assert properties.from_json(properties.to_json(content)) == content
     assert properties.strip(properties.with_length(content)) == content

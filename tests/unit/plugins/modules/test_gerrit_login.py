@@ -13,7 +13,7 @@ import time
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.opendev.firehose.plugins.module_utils import _gerrit
+from ansible_collections.opendev.firehose.plugins.module_utils._host import gerrit
 from ansible_collections.opendev.firehose.plugins.modules import gerrit_login
 
 LOGS_IN = "echo; "
@@ -34,7 +34,7 @@ def run(capsys, tmp_path, monkeypatch, key):
     monkeypatch.setattr(gerrit_login, "BEGINS_WITHIN", 0.5)
 
     def run_module(script: str = STREAMS, **options):
-        monkeypatch.setattr(_gerrit.Login, "command", lambda _login, folder: ["sh", "-c", script, "ssh", folder])
+        monkeypatch.setattr(gerrit.Login, "command", lambda _login, folder: ["sh", "-c", script, "ssh", folder])
         arguments = {
             "host": "review.example.org",
             "user": "germqtt",

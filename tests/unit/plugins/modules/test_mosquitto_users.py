@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import password_file
 from ansible_collections.opendev.firehose.plugins.modules import mosquitto_users
 
 SECRETS = {"alice": "first-Secret-1", "bob": "second-Secret-2"}
@@ -187,7 +187,7 @@ def test_a_password_that_nobody_has_to_know(run, tmp_path):
     assert run(relay)["added"] == ["relay"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not run(relay)["changed"]
-    [line] = _accounts.parse(contents(tmp_path))
+    [line] = password_file.parse(contents(tmp_path))
     assert line.stored.matches(path.read_text(encoding="utf-8").strip())
     path.write_text("another\n", encoding="utf-8")
     assert run(relay)["updated"] == ["relay"]

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.opendev.firehose.plugins.module_utils import _raw_client
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import packets
 from ansible_collections.opendev.firehose.plugins.modules import mqtt_login
 
 
@@ -30,14 +30,14 @@ class Connection(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         data = bytearray()
-        packets: list[_raw_client.Packet] = []
-        while not packets:
+        found: list[packets.Packet] = []
+        while not found:
             data += self.request.recv(4096)
-            packets = _raw_client.split(data)
-        [packet] = packets
+            found = packets.split(data)
+        [packet] = found
         self.server.seen.append(packet.body)
-        code = 0 if packet.body.endswith(_raw_client.text("right")) else 4
-        self.request.sendall(_raw_client.packet(_raw_client.CONNACK, bytes([0, code])))
+        code = 0 if packet.body.endswith(packets.text("right")) else 4
+        self.request.sendall(packets.packet(packets.CONNACK, bytes([0, code])))
         self.request.recv(4096)
 
 
@@ -66,15 +66,15 @@ def test_who_has_the_right_password_is_let_in(run, broker):
     result = run(port=broker.server_address[1], username="zuul", password="right")
     assert result["changed"] is False
     assert result["seconds"] >= 0
-    assert _raw_client.text("zuul") in broker.seen[0]
+    assert packets.text("zuul") in broker.seen[0]
 
 
 def test_a_session_of_a_client_id_is_cleaned(run, broker):
     run(port=broker.server_address[1], username="zuul", password="right", client_id="old")
     body = broker.seen[0]
     # The flags are behind the name and the version of the protocol.
-    assert body[7] & _raw_client.CLEAN_SESSION
-    assert _raw_client.text("old") + _raw_client.text("zuul") in body
+    assert body[7] & packets.CLEAN_SESSION
+    assert packets.text("old") + packets.text("zuul") in body
 
 
 def test_who_has_another_one_is_not(run, broker):
@@ -88,7 +88,7 @@ def test_who_has_another_one_is_not(run, broker):
 def test_nobody_there(run):
     with Broker() as gone:
         port = gone.server_address[1]
-    assert run(port=port)["msg"].startswith(f"127.0.0.1 port {port}, without a name: nobody listens there")
+    assert run(port=port)["msg"].startswith(f"127.0.0.1 port {port}, without a name: nothing listens there")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,12 @@ def test_nobody_there(run):
     [
         ({"port": 0}, "port: 0"),
         ({"port": 1, "timeout": 0}, "timeout: 0"),
+        ({"port": 1, "timeout": 1e10}, "timeout: 1e+10"),
         ({"port": 1, "password": "hunter2"}, "password: there is no username"),
+        ({"port": 1, "ca_file": "/ca"}, "ca_file needs tls=true"),
+        ({"port": 1, "username": "x" * 65536}, "username: it has more than 65535 bytes"),
+        ({"port": 1, "username": "a", "password": "\udc80"}, "password: it is not valid UTF-8"),
+        ({"port": 1, "client_id": "a\0"}, "client_id: it has a NUL"),
     ],
 )
 def test_what_cannot_be(run, options, problem):

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules mqtt_wait_for and firehose_verify, run as Ansible runs them: what they refuse, and what needs no broker."""
+"""The modules mqtt_wait_for, firehose_verify and firehose_beacon, run as Ansible runs them: what they refuse, and what needs no broker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.opendev.firehose.plugins.modules import firehose_verify, mqtt_wait_for
+from ansible_collections.opendev.firehose.plugins.modules import firehose_beacon, firehose_verify, mqtt_wait_for
 
 
 @pytest.fixture
@@ -36,12 +36,42 @@ def run(capsys, tmp_path):
         ({"listeners": [{"port": 1}], "timeout": -1}, "timeout: -1"),
         ({"listeners": [{"port": 1}], "timeout": "inf"}, "timeout: inf"),
         ({"listeners": [{"port": 1}], "timeout": "nan"}, "timeout: nan"),
+        ({"listeners": [{"port": 1}], "timeout": 1e10}, "timeout: 1e+10"),
     ],
 )
 def test_waiting_for_what_cannot_be(run, options, problem):
     result = run(mqtt_wait_for, **options)
     assert result["failed"]
     assert problem in result["msg"]
+
+
+PUBLISHER = {"number": 0, "name": "zuul", "password": "hunter2", "topic": "zuul/x"}
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"run": "RUN"}, "run: 'RUN'"),
+        ({"timeout": 1e10}, "timeout: 1e+10"),
+        ({"topic": "a/#"}, "'a/#'"),
+        ({"endpoint": {"port": 0}}, "endpoint.port: 0"),
+        ({"name": "\udc80"}, "name: it is not valid UTF-8"),
+        ({"password": "x" * 65536}, "password: it has more than 65535 bytes"),
+        ({"watched": ["a", "\udc80"]}, "watched[1]: a topic filter cannot have"),
+        ({"watched": ["x" * 65536]}, "watched[0]: a topic filter has at most 65535 bytes"),
+        ({"publishers": [{**PUBLISHER, "name": "a\0"}]}, "publishers[0].name: it has a NUL"),
+        (
+            {"publishers": [PUBLISHER, {**PUBLISHER, "password": "\udc80"}]},
+            "publishers[1].password: it is not valid UTF-8",
+        ),
+        ({"publishers": [{**PUBLISHER, "topic": ""}]}, "publishers[0].topic: a topic cannot be empty"),
+        ({"claimed": ["zuul", "\udc80"]}, "claimed[1]: it is not valid UTF-8"),
+    ],
+)
+def test_a_beacon_that_cannot_be(run, options, problem):
+    given = {"run": "1f", "endpoint": {"port": 1}, "name": "beacon", "password": "hunter3", "topic": "t"}
+    # In check mode nothing is started.
+    assert problem in run(firehose_beacon, **{**given, **options, "_ansible_check_mode": True})["msg"]
 
 
 def test_waiting_for_a_host_that_is_none(run):
@@ -58,6 +88,11 @@ def test_waiting_for_a_host_that_is_none(run):
         ({"timeout": 0}, "timeout: 0"),
         ({"time_limit": "inf"}, "time_limit: inf"),
         ({"feed_timeout": "nan"}, "feed_timeout: nan"),
+        ({"feed": "a\0"}, "feed: it has a NUL"),
+        ({"public_topics": ["#", "\udc80"]}, "public_topics[1]: it is not valid UTF-8"),
+        ({"anonymous_topics": ["x" * 65536]}, "anonymous_topics[0]: it has more than 65535 bytes"),
+        ({"publishers": [{"name": "x" * 65536}]}, "publishers[0].name: it has more than 65535 bytes"),
+        ({"publishers": [{"name": "a", "topics": ["\udc80"]}]}, "publishers[0].topics[0]: it is not valid UTF-8"),
     ],
 )
 def test_verifying_what_cannot_be(run, options, problem):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.opendev.firehose.plugins.module_utils import _files
+from ansible_collections.opendev.firehose.plugins.module_utils._host import locked_file
 from ansible_collections.opendev.firehose.plugins.modules import text_files
 
 SECRET = 'only-for-tests: it\'s "secret"\n'
@@ -323,9 +323,9 @@ def test_a_failure_in_the_middle_names_the_file_and_the_next_run_does_the_rest(r
             raise OSError(28, "No space left on device")
         return real(prefix=prefix, **options)
 
-    real = _files.tempfile.mkstemp
+    real = locked_file.tempfile.mkstemp
     with monkeypatch.context() as full:
-        full.setattr(_files.tempfile, "mkstemp", mkstemp)
+        full.setattr(locked_file.tempfile, "mkstemp", mkstemp)
         failed = run(**wanted)
     done = [f"{tmp_path}/{name}" for name in ("folder", "folder/deeper", "folder/deeper/key")]
     assert failed["failed"]
@@ -376,12 +376,12 @@ def test_what_is_new_is_its_owners_alone_if_nothing_is_said_of_it(run, tmp_path)
 
 
 def test_a_directory_that_another_run_holds_is_waited_for(run, wanted, tmp_path, monkeypatch):
-    monkeypatch.setattr(_files, "LOCK_TIMEOUT", 0.3)
+    monkeypatch.setattr(locked_file, "LOCK_TIMEOUT", 0.3)
     run(**wanted)
     wanted["files"][1]["content"] = "other"
     descriptor = os.open(tmp_path / "folder/deeper", os.O_RDONLY)
     try:
-        _files.fcntl.flock(descriptor, _files.fcntl.LOCK_EX)
+        locked_file.fcntl.flock(descriptor, locked_file.fcntl.LOCK_EX)
         assert "is held by another run" in run(**wanted)["msg"]
     finally:
         os.close(descriptor)

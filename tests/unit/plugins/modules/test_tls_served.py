@@ -70,7 +70,7 @@ def test_another_certificate_and_no_answer_are_differences(run, port, certificat
     assert run(listeners=listeners)["differences"] == [
         f"port {port} serves another certificate than {other}",
         f"port {port} serves another certificate than certificate_pem",
-        f"port {closed}: nobody listens there: Connection refused",
+        f"port {closed}: nothing listens there: Connection refused",
         f"port {port}: {other}.gone: No such file or directory",
         f"port {port}: {_key} has no certificate in PEM format",
     ]

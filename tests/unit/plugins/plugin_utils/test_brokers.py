@@ -63,3 +63,5 @@ def test_certificates_that_are_texts_are_files_of_their_broker():
     [template] = [file for file in found["files"] if file["path"] == "/etc/mosquitto-public/mosquitto.conf"]
     [listener] = template["vars"]["broker"]["listeners"]
     assert listener["tls"]["key"] == "/etc/mosquitto-public/tls/8883/key.pem"
+    # What is validated is the text.
+    assert found["tls_pairs"] == [{"port": 8883, **TLS["tls"]}]

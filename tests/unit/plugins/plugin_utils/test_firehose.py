@@ -13,18 +13,21 @@ TLS = {"certificate": "/c", "key": "/k"}
 
 
 def test_accounts_leave_out_what_is_no_account():
-    assert _firehose.accounts([GERMQTT, {"name": "a", "state": "absent", "topics": []}]) == [
+    relay = {"name": "relay", "password_file": "/x", "topics": ["#"]}
+    found = _firehose.policy([GERMQTT], [{"name": "a", "state": "absent", "password": None, "topics": []}, relay])
+    assert found["users"] == [
         {"name": "germqtt", "password": "p"},
         {"name": "a", "state": "absent"},
+        {"name": "relay", "password_file": "/x"},
     ]
 
 
 def test_acl():
-    rules = _firehose.acl(
+    rules = _firehose.policy(
         [GERMQTT, {"name": "gone", "state": "absent", "topics": ["gone/#"]}],
         [{"name": "monitor", "password": "p", "sys": ["x"]}, {"name": "narrow", "password": "p", "topics": ["a/#"]}],
         ["#"],
-    )
+    )["acl"]
     assert rules == {
         "anonymous": [{"topic": "#", "access": "read"}],
         "users": [
@@ -43,8 +46,8 @@ def test_acl():
 
 def test_a_private_topic_is_of_its_publisher_alone():
     other = {"name": "other", "topics": ["#"]}
-    rules = _firehose.acl([GERMQTT, other], [{"name": "monitor"}], ["#"], private={"germqtt": "$germqtt/gerrit"})
-    assert {user["name"]: user["rules"] for user in rules["users"]} == {
+    found = _firehose.policy([GERMQTT, other], [{"name": "monitor"}], ["#"], private={"germqtt": "$germqtt/gerrit"})
+    assert {user["name"]: user["rules"] for user in found["acl"]["users"]} == {
         "germqtt": [
             {"topic": "gerrit/#", "access": "write"},
             {"topic": "$germqtt/gerrit", "access": "readwrite"},
@@ -55,7 +58,7 @@ def test_a_private_topic_is_of_its_publisher_alone():
 
 
 def test_acl_of_the_public():
-    assert _firehose.acl([], [], ["#"], ["broker/clients/connected"]) == {
+    assert _firehose.policy([], [], ["#"], ["broker/clients/connected"])["acl"] == {
         "anonymous": [
             {"topic": "#", "access": "read"},
             {"topic": "$SYS/broker/clients/connected", "access": "read"},
@@ -82,9 +85,10 @@ def test_listeners(tls, plain, places):
 
 @pytest.mark.parametrize(("tls", "places"), [({}, [("127.0.0.1", 1884)]), (TLS, [("127.0.0.1", 1884), (None, 8884)])])
 def test_account_listeners(tls, places):
-    found = _firehose.account_listeners(tls)
+    found = _firehose.listeners(tls, accounts=True)
     assert [(listener.get("bind_address"), listener["port"]) for listener in found] == places
     assert [listener.get("tls") for listener in found] == [None, TLS][: len(found)]
+    assert _firehose.listeners(tls, plain=False, accounts=True) == found[1:]
 
 
 @pytest.mark.parametrize(
@@ -129,81 +133,3 @@ def test_public_listeners():
             "not_checked": "it wants pre-shared keys or the PROXY protocol, which is not tried",
         },
     ]
-
-
-def test_who_else_may_publish():
-    accounts = {"users": [{"name": name} for name in ("zuul", "wiki", "monitor", "gone")]}
-    public_rules = {
-        "anonymous": [{"topic": "#", "access": "read"}, {"topic": "chat/#", "access": "readwrite"}],
-        "users": [],
-        "patterns": [{"topic": "of/%u", "access": "write"}, {"topic": "all", "access": "write"}],
-    }
-    rules = {
-        "anonymous": [{"topic": "secret/#", "access": "readwrite"}],
-        "users": [
-            {"name": "wiki", "rules": [{"topic": "wiki/#", "access": "write"}, {"topic": "#", "access": "deny"}]},
-            {"name": "monitor", "rules": [{"topic": "#", "access": "read"}]},
-            {"name": "nobody", "rules": [{"topic": "nobody/#", "access": "write"}]},
-        ],
-        "patterns": [],
-    }
-    zuul = {"name": "zuul", "password": "p", "topics": ["zuul/#"]}
-    assert _firehose.found([zuul, {"name": "gone", "state": "absent"}], accounts, rules, public_rules) == {
-        "publishers": [
-            {"name": "zuul", "topics": ["zuul/#"], "publishes": True},
-            {"name": "wiki", "topics": ["wiki/#"]},
-            {"name": "monitor", "topics": []},
-            {"name": "gone", "topics": []},
-        ],
-        "anonymous_topics": ["chat/#", "all"],
-    }
-
-
-def test_what_is_published_from_the_host():
-    writers = [
-        {"name": "zuul", "topics": ["zuul/#"]},
-        {"name": "monitor", "topics": []},
-        {"name": "1", "topics": ["a"]},
-    ]
-    found = {"publishers": writers, "anonymous_topics": ["chat/#"]}
-    publishers = [{"name": "monitor", "password": "m"}, {"name": 1, "password": "p"}, {"name": "zuul"}]
-    assert _firehose.beacon(found, "1f", ["#"], [{"port": 1883}], publishers) == {
-        "endpoint": {"host": "127.0.0.1", "port": 1883, "protocol": "mqtt", "tls": False},
-        "topic": "firehose/verify/1f/beacon",
-        "watched": [
-            "zuul/firehose-verify-1f",
-            "a",
-            "chat/firehose-verify-1f",
-            "firehose/verify/1f/beacon",
-            "firehose/verify/1f/anonymous",
-            "firehose/verify/1f/claim",
-        ],
-        "publishers": [{"number": 2, "name": "1", "password": "p", "topic": "a"}],
-    }
-    assert _firehose.beacon(found, "1f", ["#"], [])["publishers"] == []
-
-
-@pytest.mark.parametrize(
-    ("listener", "endpoint"),
-    [
-        ({"port": 1}, {"host": "127.0.0.1", "port": 1, "protocol": "mqtt", "tls": False}),
-        (
-            {"port": 2, "bind_address": "::", "protocol": "websockets"},
-            {"host": "::1", "port": 2, "protocol": "websockets", "tls": False},
-        ),
-        ({"port": 3, "bind_address": "10.0.0.1"}, {"host": "10.0.0.1", "port": 3, "protocol": "mqtt", "tls": False}),
-        ({"socket": "/s"}, {"socket": "/s"}),
-        ({"port": 4, "tls": TLS}, {"host": "127.0.0.1", "port": 4, "protocol": "mqtt", "tls": True}),
-        ({"port": 5, "options": {"psk_hint": "x"}}, None),
-        ({"port": 6, "options": {"enable_proxy_protocol": 2}}, None),
-        ({"port": 7, "tls": {**TLS, "require_certificate": True}}, None),
-    ],
-)
-def test_where_the_host_itself_reaches_its_broker(listener, endpoint):
-    found = {"publishers": [], "anonymous_topics": []}
-    assert _firehose.beacon(found, "1f", ["#"], [listener])["endpoint"] == endpoint
-    # The first that it gets to is taken.
-    others = [{"port": 8, "options": {"psk_hint": "x"}}, listener, {"port": 9}]
-    assert _firehose.beacon(found, "1f", ["#"], others)["endpoint"] == (
-        endpoint or {"host": "127.0.0.1", "port": 9, "protocol": "mqtt", "tls": False}
-    )

@@ -63,7 +63,7 @@ def test_nothing_is_wrong(problems):
             "firehose_listeners": [{"port": 1883, "bind_address": "192.0.2.1"}],
             "firehose_account_listeners": [{"port": 1884}, {"port": 1883, "bind_address": "127.0.0.1"}],
         },
-        {"firehose_tls": TLS, "firehose_account_listeners": _firehose.account_listeners(TLS)},
+        {"firehose_tls": TLS, "firehose_account_listeners": _firehose.listeners(TLS, accounts=True)},
         {"firehose_public_sys": ["broker/clients/connected"]},
         {"firehose_readers": [{"name": "firehose-verify-1f", "state": "absent"}]},
         {"firehose_publishers": [{**GERMQTT, "topics": ["+/#"]}]},

@@ -106,7 +106,7 @@ def test_a_listener_becomes_a_frontend():
     certificate = {"require_certificate": True, "ca": "/ca.pem"}
     for_accounts = [{"port": 8884, "max_connections": 5, "tls": {**PATHS, **certificate}}]
     variables = {"firehose_listeners": listeners, "accounts": for_accounts}
-    found, [account] = _firehose_public.frontends(variables, "/etc/x").values()
+    found, [account] = _firehose_public.served(variables, "/etc/x")["frontends"].values()
     assert account["tls_options"] == (
         " ssl crt /etc/x/link-fb6a46de.pem ssl-min-ver TLSv1.2 verify required ca-file /ca.pem"
     )
@@ -133,20 +133,17 @@ def test_a_listener_becomes_a_frontend():
 def test_other_paths_are_linked_elsewhere():
     """So that HAProxy's configuration, which is tried first, is another one."""
     found = [
-        _firehose_public.certificates([{"port": 1, "tls": {**PATHS, **change}}], "/x")
+        _firehose_public.served({"x": [{"port": 1, "tls": {**PATHS, **change}}]}, "/x")
         for change in ({}, {"key": "/l.pem"})
     ]
     assert not {link["path"] for link in found[0]["links"]} & {link["path"] for link in found[1]["links"]}
 
 
 def test_certificates_are_where_haproxy_looks_for_them():
-    listeners = [
-        {"port": 1883},
-        {"port": 8883, "tls": PATHS},
-        {"port": 443, "tls": TEXTS},
-        {"port": 8443, "tls": TEXTS},
-    ]
-    found = _firehose_public.certificates(listeners, "/etc/x")
+    listeners = [{"port": 1883}, {"port": 8883, "tls": PATHS}]
+    accounts = [{"port": 443, "tls": TEXTS}, {"port": 8443, "tls": TEXTS}]
+    other = {"port": 9, "tls": {"certificate": "/other.pem", "key": "/other.key"}}
+    found = _firehose_public.served({"x": listeners, "y": accounts}, "/etc/x", [other])
     assert found["links"] == [
         {"path": "/etc/x/link-fb6a46de.pem", "src": "/c.pem"},
         {"path": "/etc/x/link-fb6a46de.pem.key", "src": "/k.pem"},
@@ -156,44 +153,20 @@ def test_certificates_are_where_haproxy_looks_for_them():
         ("/etc/x/text-2.pem.key", "a key\n"),
     ]
     assert all(file["secret"] and file["mode"] == "0600" for file in found["files"])
-
-
-def test_edges_that_are_drained_have_no_public():
-    hosts = [
-        {"inventory_hostname": "a", "firehose_tls": PATHS, "firehose_plain": False},
-        {"inventory_hostname": "b", "firehose_edge_state": "drained"},
-        {
-            "inventory_hostname": "c",
-            "ansible_host": "192.0.2.3",
-            "firehose_listeners": [{"port": 1884}],
-        },
-        {"inventory_hostname": "d", "ansible_host": "192.0.2.4", "firehose_verify_host": "d.example.org"},
+    # All of them are validated.
+    assert found["tls_pairs"] == [
+        {"port": 8883, **PATHS},
+        {"port": 443, **TEXTS},
+        {"port": 8443, **TEXTS},
+        {"port": 9, **other["tls"]},
     ]
-    found = {place["name"]: place for place in _firehose_public.places(hosts)}
-    assert [*found] == ["a", "c", "d"]
-    assert [listener["port"] for listener in found["a"]["listeners"]] == [8883, 443]
-    assert [certificate["port"] for certificate in found["a"]["certificates"]] == [8883, 443]
-    assert found["c"] == {
-        "name": "c",
-        "certificates": [],
-        "host": "192.0.2.3",
-        "listeners": [{"port": 1884, "protocol": "mqtt"}],
-    }
-    assert found["d"]["host"] == "d.example.org"
-    assert [listener["port"] for listener in found["d"]["listeners"]] == [1883, 80]
 
 
-def test_lines_say_whose_they_are():
-    results = [{"item": {"name": "a"}, "table": ["x", "y"]}, {"item": {"name": "b"}, "table": ["z"]}]
-    assert _firehose_public.lines(results, "table") == ["x [a]", "y [a]", "z [b]"]
-
-
-def test_brokers_differ_in_name_ports_and_client_id():
-    broker = {"persistence": False, "bridges": [{"name": "firehose"}]}
-    first, second = _firehose_public.brokers(["1", "2"], broker, {"mqtt": 600, "websockets": 700})
-    assert [(one.get("socket"), one.get("port"), one.get("bind_address")) for one in second["listeners"]] == [
-        (None, 602, "127.0.0.1"),
-        (None, 702, "127.0.0.1"),
-    ]
-    assert second["bridges"] == [{"name": "firehose", "client_id_file": "/etc/mosquitto-2/client-id"}]
-    assert (first["name"], first["persistence"]) == ("1", False)
+def test_ports_that_other_hosts_reach():
+    local = {"bind_address": "127.0.0.1"}
+    listeners = {"x": [{"port": 1883}, {"port": 1, **local}], "y": [{"port": 8884, "bind_address": "192.0.2.1"}]}
+    others = [{"socket": "/run/x/y"}, {"port": 800, **local}, {"port": 9, "bind_address": "localhost"}, {"port": 10}]
+    found = _firehose_public.served(listeners, "/etc/x", others)
+    assert found["ports"] == {"x": [1883], "y": [8884]}
+    assert found["other_ports"] == [10]
+    assert _firehose_public.served(listeners, "/etc/x")["other_ports"] == []

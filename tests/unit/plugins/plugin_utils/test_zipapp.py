@@ -40,6 +40,24 @@ def test_it_runs(program, tmp_path):
     assert (run.returncode, run.stdout) == (3, "Grüße word\n")
 
 
+def test_packages_of_the_collection_come_with_all_that_is_below_them(program, tmp_path, monkeypatch):
+    below = tmp_path / "utils/_mqtt/_inner"
+    below.mkdir(parents=True)
+    for folder in (below, below.parent):
+        (folder / "__init__.py").touch()
+    (below / "words.py").write_text('TEXT = "below"\n', encoding="utf-8")
+    monkeypatch.setattr(_zipapp, "MODULE_UTILS", tmp_path / "utils")
+    source = program("src", 1e9)
+    name = f"{_zipapp.PACKAGE.replace('/', '.')}._mqtt._inner"
+    cli = f"from {name} import words\n\n\ndef main():\n    print(words.TEXT)\n"
+    (source / "said/cli.py").write_text(cli, encoding="utf-8")
+    archive = tmp_path / "said"
+    archive.write_bytes(_zipapp.build(source, "said.cli:main", sys.executable, ["_mqtt"]))
+    # Isolated, so that it does not find the collection that is installed for the tests
+    run = subprocess.run([sys.executable, "-I", "-S", archive], stdout=subprocess.PIPE, encoding="utf-8", check=False)
+    assert (run.returncode, run.stdout) == (0, "below\n")
+
+
 def test_the_same_files_make_the_same_archive(program):
     first, later = program("first", 1e9), program("later", 1.5e9)
     (later / "said/__pycache__").mkdir()

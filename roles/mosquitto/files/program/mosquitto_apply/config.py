@@ -7,7 +7,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _lines
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import line_file
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import transport
 
 from mosquitto_apply.problem import Problem
 
@@ -96,7 +97,7 @@ class Listener:
         if self.socket:
             return {"socket": self.socket, "protocol": "mqtt"}
         return {
-            "host": _handshake.own_address(self.address),
+            "host": transport.own_address(self.address),
             "port": self.port,
             "protocol": self.protocol,
             "tls": self.has_tls,
@@ -112,10 +113,10 @@ def parse(text: str) -> list[Line]:
     """The options, in their order."""
     lines = []
     for number, line in _split(text):
-        stripped = line.strip(_lines.BLANKS)
+        stripped = line.strip(line_file.BLANKS)
         if stripped and not stripped.startswith("#"):
             option, _space, value = stripped.partition(" ")
-            lines.append(Line(number, option, value.strip(_lines.BLANKS)))
+            lines.append(Line(number, option, value.strip(line_file.BLANKS)))
     return lines
 
 
@@ -149,8 +150,8 @@ def in_set(text: str, folder: str, word: t.Mapping[str, str]) -> str:
     """The configuration as the broker gets it: the files are those below a folder, and the words stand where their files are named."""
     changed = []
     for _number, line in _split(text):
-        option, _space, rest = line.strip(_lines.BLANKS).partition(" ")
-        value = rest.strip(_lines.BLANKS)
+        option, _space, rest = line.strip(line_file.BLANKS).partition(" ")
+        value = rest.strip(line_file.BLANKS)
         if option in FILE_OPTIONS:
             changed.append(f"{option} {folder}{value}")
         elif value.startswith(WORD):

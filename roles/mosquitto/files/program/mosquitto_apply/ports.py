@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _ports
+from ansible_collections.opendev.firehose.plugins.module_utils._host import free_ports
 
 from mosquitto_apply import command
 from mosquitto_apply.config import Listener
@@ -14,7 +14,7 @@ from mosquitto_apply.config import Listener
 
 def _holders(port: int) -> dict[int, str]:
     try:
-        return _ports.holders(command.run(*_ports.show(port)).stdout)
+        return free_ports.holders(command.run(*free_ports.show(port)).stdout)
     except OSError:
         return {}
 
@@ -29,7 +29,7 @@ def problems(wanted: t.Iterable[Listener], opened: t.Iterable[Listener]) -> list
     for listener in wanted:
         if listener.port:
             try:
-                problem = _ports.problem(listener.address, 0 if listener.port in own else listener.port, _holders)
+                problem = free_ports.problem(listener.address, 0 if listener.port in own else listener.port, _holders)
             except OSError as exc:
                 problem = exc.strerror
             if problem:

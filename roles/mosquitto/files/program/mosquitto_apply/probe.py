@@ -10,7 +10,8 @@ import ssl
 import time
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake, _raw_client
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import client as mqtt
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.transport import Closed, Failure
 
 from mosquitto_apply.config import Listener
 from mosquitto_apply.rights import Rights, probe_topic
@@ -42,27 +43,27 @@ def ask(listeners: t.Iterable[Listener], timeout: float, is_alive: t.Callable[[]
         while True:
             left = deadline - time.monotonic()
             try:
-                _handshake.ask(listener.endpoint, max(left, PAUSE))
+                mqtt.ask(listener.endpoint, max(left, PAUSE))
                 break
-            except _handshake.NoAnswer as exc:
+            except Failure as exc:
                 if left <= PAUSE or not is_alive():
-                    (answers.closed if isinstance(exc, _handshake.Closed) else answers.silent)[str(listener)] = str(exc)
+                    (answers.closed if isinstance(exc, Closed) else answers.silent)[str(listener)] = str(exc)
                     break
                 time.sleep(PAUSE)
     return answers
 
 
-def _passes_on(client: _raw_client.Client, topic: str) -> bool:
+def _passes_on(client: mqtt.Client, topic: str) -> bool:
     """Whether what a client without a name publishes comes back to it."""
     if client.log_in():
         return False
     client.subscribe([topic])
+    # It returns when the broker has dealt with the message.
     client.publish(topic, b"nobody should get this")
-    client.ping()
     return any(message.topic == topic for message in client.messages)
 
 
-def _attempts(listener: Listener, rights: Rights) -> t.Iterator[tuple[str, t.Callable[[_raw_client.Client], bool]]]:
+def _attempts(listener: Listener, rights: Rights) -> t.Iterator[tuple[str, t.Callable[[mqtt.Client], bool]]]:
     """What should not work: in words, and as what a client does."""
     topic = probe_topic()
     if not rights.lets_anonymous_pass_on(f"{listener.options.get('mount_point', '')}{topic}"):
@@ -81,7 +82,7 @@ def trespass(listeners: t.Iterable[Listener], rights: Rights, timeout: float) ->
     found = []
     for listener in listeners:
         for what, attempt in _attempts(listener, rights) if listener.is_askable else ():
-            with contextlib.suppress(_handshake.NoAnswer), _raw_client.connected(listener.endpoint, timeout) as client:
+            with contextlib.suppress(Failure), mqtt.connected(listener.endpoint, timeout) as client:
                 if attempt(client):
                     found.append(f"{listener}: {what}")
     return found
@@ -92,8 +93,8 @@ def stale_certificates(listeners: t.Iterable[Listener], files: Files, timeout: f
     stale = []
     for listener in listeners:
         if listener.has_tls and listener.is_askable:
-            with contextlib.suppress(_handshake.NoAnswer):
+            with contextlib.suppress(Failure):
                 text = files.by_path[listener.options["certfile"]].content.decode("ascii", "replace")
-                if _handshake.ask(listener.endpoint, timeout) != ssl.PEM_cert_to_DER_cert(CERTIFICATE.findall(text)[0]):
+                if mqtt.ask(listener.endpoint, timeout) != ssl.PEM_cert_to_DER_cert(CERTIFICATE.findall(text)[0]):
                     stale.append(listener)
     return stale

@@ -8,7 +8,12 @@ import dataclasses
 import typing as t
 import uuid
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _accounts, _acls, _decisions, _lines
+from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import (
+    acl_decisions,
+    acl_file,
+    line_file,
+    password_file,
+)
 
 from mosquitto_apply import config
 from mosquitto_apply.problem import Problem
@@ -25,13 +30,13 @@ class Rights:
     """Who may log in, and who may do what; None where the configuration has no such file."""
 
     accounts: list[str] | None
-    rules: _acls.Rights | None
+    rules: acl_file.Rights | None
 
     def lets_anonymous_pass_on(self, topic: str) -> bool:
         """Whether clients without a name may both write a topic and read it."""
         if self.rules is None:
             return True
-        return all(_decisions.decide(self.rules, topic, access, None) for access in ("write", "read"))
+        return all(acl_decisions.decide(self.rules, topic, access, None) for access in ("write", "read"))
 
     @property
     def publisher(self) -> str | None:
@@ -56,15 +61,15 @@ def _parsed(files: Files, option: str, parse: t.Callable[[str], T]) -> T | None:
     path = config.values(files.lines, option)[0]
     try:
         return parse(decoded(path, content))
-    except _lines.FileError as exc:
+    except line_file.FileError as exc:
         raise Problem(f"{path}, {exc}") from None
 
 
 def read(files: Files) -> Rights:
     """Read the accounts and the access rules; a line that one of the versions would refuse or pass over is a problem."""
-    accounts = _parsed(files, "password_file", _accounts.parse)
-    rules = _parsed(files, "acl_file", _acls.parse)
+    accounts = _parsed(files, "password_file", password_file.parse)
+    rules = _parsed(files, "acl_file", acl_file.parse)
     return Rights(
         None if accounts is None else [line.name for line in accounts if line.name],
-        None if rules is None else _acls.collect(rules),
+        None if rules is None else acl_file.collect(rules),
     )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _systemd
+from ansible_collections.opendev.firehose.plugins.module_utils._host import systemd
 
 from mosquitto_apply import command
 from mosquitto_apply.instance import Instance
@@ -45,22 +45,22 @@ class Service:
 
     def _properties(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        for question in (_systemd.SHOW_UNIT_PATH, _systemd.show(self.name)):
+        for question in (systemd.SHOW_UNIT_PATH, systemd.show(self.name)):
             result = command.run(*question)
             if result.returncode:
                 raise Problem(f"systemd says nothing of {self.name}: {result.stderr.strip()}")
-            found.update(_systemd.parse_properties(result.stdout))
+            found.update(systemd.parse_properties(result.stdout))
         return found
 
     def look(self) -> State:
         """Ask systemd, and see what administrators put beside the unit."""
         properties = self._properties()
-        started = _systemd.parse_timestamp(properties.get("ExecMainStartTimestamp", "")) or 0.0
+        started = systemd.parse_timestamp(properties.get("ExecMainStartTimestamp", "")) or 0.0
         newest = 0.0
         for path in self.instance.unit_file.with_name(f"{self.instance.unit_file.name}.d").glob("*.conf"):
             with contextlib.suppress(FileNotFoundError):
                 newest = max(newest, path.stat().st_ctime, path.stat().st_mtime)
-        findings = _systemd.inspect(properties, str(self.instance.unit_file))
+        findings = systemd.inspect(properties, str(self.instance.unit_file))
         newer = ["was started before settings beside its unit were changed"] if newest > started else []
         return State(
             pid=int(properties.get("MainPID") or 0),
@@ -136,4 +136,4 @@ class Service:
 
     def journal(self) -> str:
         """What it logged last."""
-        return command.run(*_systemd.journal(self.name)).stdout.strip()
+        return command.run(*systemd.journal(self.name)).stdout.strip()

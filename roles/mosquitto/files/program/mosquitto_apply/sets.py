@@ -26,7 +26,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _words
+from ansible_collections.opendev.firehose.plugins.module_utils._host import secret_files
 
 from mosquitto_apply import config
 from mosquitto_apply.instance import Instance
@@ -109,11 +109,11 @@ def decoded(path: str, content: bytes) -> str:
 def _word(path: pathlib.Path, named_by: str, *, make: bool) -> File:
     """A file with one word, which nobody has to know."""
     try:
-        if _words.read(str(path)) is None:
+        if secret_files.read(str(path)) is None:
             if not make:
-                return File(_words.new().encode(), 0, 0, _words.MODE)
-            _words.make(str(path))
-    except _words.WordError as exc:
+                return File(secret_files.new().encode(), 0, 0, secret_files.MODE)
+            secret_files.make(str(path))
+    except secret_files.WordError as exc:
         raise Problem(f"{named_by}{exc}") from None
     return _read(path, named_by)
 

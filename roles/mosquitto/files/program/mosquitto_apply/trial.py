@@ -23,7 +23,7 @@ import subprocess
 import sys
 import typing as t
 
-from ansible_collections.opendev.firehose.plugins.module_utils import _handshake
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import transport
 
 from mosquitto_apply import command, config, probe, rights
 from mosquitto_apply.instance import Instance
@@ -92,7 +92,7 @@ def _tell(*words: str) -> None:
 def _addresses(listeners: t.Iterable[config.Listener]) -> dict[str, list[str]]:
     """What listeners are bound to, and the addresses behind it: the trial has nobody who would know."""
     found = {}
-    for name in {listener.address for listener in listeners} - set(_handshake.ANY_ADDRESS):
+    for name in {listener.address for listener in listeners} - set(transport.ANY_ADDRESS):
         try:
             found[name] = sorted({place[4][0] for place in socket.getaddrinfo(name, None)})
         except OSError as exc:
