@@ -30,12 +30,11 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have one more listener than by default
-  ansible.builtin.include_role:
-    name: opendev.firehose.firehose
+- name: Show one more listener than by default
+  ansible.builtin.debug:
+    msg: "{{ tls | opendev.firehose.firehose_listeners + [{'port': 8080, 'protocol': 'websockets'}] }}"
   vars:
-    firehose_listeners: "{{ firehose_tls | opendev.firehose.firehose_listeners + [{'port': 8080, 'protocol': 'websockets'}] }}"
-    firehose_tls:
+    tls:
       certificate: /etc/letsencrypt/live/firehose01.example.org/fullchain.pem
       key: /etc/letsencrypt/live/firehose01.example.org/privkey.pem
 """

@@ -41,13 +41,9 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Set up a broker with the accounts and ACL rules of a firehose
-  ansible.builtin.include_role:
-    name: opendev.firehose.mosquitto
-  vars:
-    policy: "{{ firehose_publishers | opendev.firehose.firehose_policy(firehose_readers, ['#']) }}"
-    mosquitto_users: "{{ policy.users }}"
-    mosquitto_acl: "{{ policy.acl }}"
+- name: Show the ACL rules of a firehose
+  ansible.builtin.debug:
+    msg: "{{ (firehose_publishers | opendev.firehose.firehose_policy(firehose_readers, ['#'])).acl }}"
 """
 
 RETURN = r"""
