@@ -230,6 +230,8 @@ def make_module() -> AnsibleModule:
 def loaded(service: Service) -> dict[str, str]:
     """The properties of a unit that systemd has read, or that an earlier task would have written."""
     module = service.module
+    if module.check_mode and not os.path.isdir(systemd.BOOTED):
+        return {"LoadState": "not-found", "ActiveState": "inactive", "UnitFileState": ""}
     before = service.properties()
     if before["LoadState"] != "loaded" and not module.check_mode:
         # What systemd found wrong with an earlier unit file, it holds against the one that stands there now.
@@ -245,7 +247,7 @@ def main() -> t.NoReturn:
     module = make_module()
     service = Service(module, module.params["name"])
     before = loaded(service)
-    findings = service.inspect(before)
+    findings = service.inspect(before) if "Names" in before else systemd.Findings([], is_stale=False, reasons=[])
     if findings.conflicts:
         module.fail_json(msg=f"{service.name} cannot be used: {'; '.join(findings.conflicts)}")
     enable = before["UnitFileState"] in ("", "disabled", "enabled-runtime")

@@ -28,6 +28,8 @@ PROPERTIES = (
     "FragmentPath",
     *COMPARED,
 )
+# The directory that is there where systemd runs, as sd_booted(3) has it.
+BOOTED = "/run/systemd/system"
 # Where systemd looks for units and drop-ins, the first place first.
 SHOW_UNIT_PATH = ("systemctl", "show", "--property=UnitPath")
 

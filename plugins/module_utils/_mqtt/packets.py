@@ -30,7 +30,8 @@ PROPERTIES = {
     11: "varint",
     38: "pair",
 }
-SERVER_KEEP_ALIVE, MAXIMUM_QOS, RETAIN_AVAILABLE, MAXIMUM_PACKET_SIZE = 19, 36, 37, 39
+SESSION_EXPIRY_INTERVAL, SERVER_KEEP_ALIVE, RECEIVE_MAXIMUM = 17, 19, 33
+MAXIMUM_QOS, RETAIN_AVAILABLE, MAXIMUM_PACKET_SIZE = 36, 37, 39
 SIZES = {"byte": 1, "int16": 2, "int32": 4}
 
 Property = t.Tuple[int, t.Any]  # noqa: UP006 # it runs, and Python 3.8 has no other
@@ -204,9 +205,11 @@ def connect(
     *,
     keepalive: int,
     will: Message | None = None,
+    clean: bool = True,
+    properties: t.Iterable[Property] = (),
 ) -> bytes:
-    """CONNECT. A session that the client had is gone then."""
-    flags, payload = CLEAN_SESSION, text(client_id)
+    """CONNECT. A session that the client had is gone then, if it is clean. Properties are MQTT 5's."""
+    flags, payload = CLEAN_SESSION if clean else 0, text(client_id)
     if will:
         flags |= HAS_WILL | will.qos << 3 | (WILL_RETAIN if will.retain else 0)
         payload += _no_properties(level) + text(will.topic) + text(will.payload)
@@ -215,7 +218,10 @@ def connect(
             flags |= flag
             payload += text(value)
     head = text("MQTT") + bytes([level, flags]) + struct.pack("!H", keepalive)
-    return packet(CONNECT, head + _no_properties(level) + payload)
+    if level == V5:
+        written = write_properties(properties)
+        head += number(len(written)) + written
+    return packet(CONNECT, head + payload)
 
 
 def publish(level: int, message: Message, identifier: int = 0) -> bytes:

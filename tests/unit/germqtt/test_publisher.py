@@ -403,8 +403,8 @@ def test_connections_that_end_now_and_then_give_up_nothing(kept, broker):
 @pytest.mark.parametrize(
     ("welcome", "said"),
     [
-        (b"\x20\x03\x00\x87\x00", "refuses germqtt: Not authorized"),
-        (b"\x20\x03\x00\x88\x00", "refuses germqtt: Server unavailable"),
+        (b"\x20\x03\x00\x87\x00", "refuses germqtt: not authorized"),
+        (b"\x20\x03\x00\x88\x00", "refuses germqtt: server unavailable"),
         (b"", "cannot be reached: "),
         (b"\x20\x03\x00", "cannot be reached: there is no answer"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "cannot be reached: "),

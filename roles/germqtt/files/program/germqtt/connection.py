@@ -1,207 +1,159 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One connection to the broker: paho-mqtt 1.6 or 2, served by asyncio's loop."""
+"""One connection to the broker, over TCP or TLS."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-import socket
 import ssl
+import time
 import typing as t
 
-import paho.mqtt.client as paho
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import packets, reasons
 
 from . import config
 
-# Seconds. paho itself gives up connecting after five, but not looking for the host's name.
+# Seconds, from the look for the host's name to the broker's answer.
 CONNECT_TIMEOUT = 20
-UNSUPPORTED_VERSION = (1, 0x84)  # as MQTT 3.1.1 and MQTT 5 say it
-# The reason codes of PUBACK (MQTT 5, 3.4.2.1), and 0x95, which Mosquitto sends although the standard has it elsewhere.
-PUBACK_REASONS = {
-    0x00: "Success",
-    0x10: "No matching subscribers",
-    0x80: "Unspecified error",
-    0x83: "Implementation specific error",
-    0x87: "Not authorized",
-    0x90: "Topic name invalid",
-    0x91: "Packet identifier in use",
-    0x95: "Packet too large",
-    0x97: "Quota exceeded",
-    0x99: "Payload format invalid",
-}
-FIRST_FAILURE = 0x80
 # Seconds that the broker keeps germqtt's session for, with its marker.
 SESSION_EXPIRY = 24 * 60 * 60
-LARGEST_PACKET = 268435455 + 5  # MQTT's longest body and its header
+FIRST_FAILURE = reasons.FIRST_REFUSAL
 
 
-class RefusedError(Exception):
+class RejectedError(Exception):
     """The broker's answer to CONNECT."""
 
-    def __init__(self, reason: t.Any) -> None:
-        super().__init__(paho.connack_string(reason) if isinstance(reason, int) else str(reason))
-        self.speaks_older = _code(reason) in UNSUPPORTED_VERSION
+    def __init__(self, code: int) -> None:
+        super().__init__(reasons.reason(code) if code >= reasons.FIRST_REFUSAL else reasons.return_code(code))
+        self.speaks_older = code in reasons.UNSUPPORTED_VERSION
 
 
-class _Client(paho.Client):
-    """Reads the reason code of PUBACK itself: paho 1.6 does not pass it on, and paho 2 fails at 0x95.
-
-    It acknowledges a message when it is told to, which paho 1.6 cannot.
-    """
-
-    puback_code = 0
-
-    def _send_puback(self, mid: int) -> t.Any:
-        return paho.MQTT_ERR_SUCCESS
-
-    def acknowledge(self, mid: int) -> None:
-        super()._send_puback(mid)
-
-    def _handle_pubackcomp(self, cmd: t.Any) -> t.Any:
-        packet = self._in_packet
-        self.puback_code = (packet["packet"][2:3] or b"\0")[0]
-        if self.puback_code not in PUBACK_REASONS:
-            raise ValueError(f"PUBACK with reason code {self.puback_code:#04x}")
-        packet["packet"], packet["remaining_length"] = packet["packet"][:2], min(packet["remaining_length"], 2)
-        return super()._handle_pubackcomp(cmd)
-
-
-def _code(reason: t.Any) -> int:
-    """The number of a reason, which is an object in paho 2 and with MQTT 5, and else the number itself."""
-    return getattr(reason, "value", reason)
-
-
-def _why(about: t.Iterable[t.Any]) -> str:
-    """The reason among the arguments of on_disconnect: a number or an object, before the properties or last."""
-    said = [paho.error_string(one) if isinstance(one, int) else str(one) for one in about if one is not None]
-    return (said[-2:-1] or said)[0]
-
-
-class Connection:
+class Connection(asyncio.Protocol):
     """Connects once. `ended` is done, with the reason, when there is no connection any more."""
 
-    def __init__(self, options: config.Mqtt, client_id: str, protocol: int) -> None:
-        self._options = options
-        made = {"client_id": client_id, "protocol": protocol, "reconnect_on_failure": False}
-        self._has_properties = protocol == paho.MQTTv5
-        if not self._has_properties:
-            made["clean_session"] = not options.republish_max
-        if hasattr(paho, "CallbackAPIVersion"):
-            self._client = _Client(paho.CallbackAPIVersion.VERSION2, **made)
-        else:
-            self._client = _Client(**made)
-        self._client.max_inflight_messages_set(0)  # the publisher sees to that
-        if options.username:
-            self._client.username_pw_set(options.username, options.password or None)
-        if options.tls:
-            self._client.tls_set(str(options.ca_file) if options.ca_file else None)
-        loop = asyncio.get_running_loop()
-        self._closed = False
-        self._answer: asyncio.Future[t.Any] = loop.create_future()
-        self.ended: asyncio.Future[str] = loop.create_future()
+    def __init__(self, options: config.Mqtt, client_id: str, version: str) -> None:
+        self._options, self._client_id, self._level = options, client_id, packets.LEVELS[version]
+        self._context = ssl.create_default_context(cafile=options.ca_file) if options.tls else None
+        self._transport: asyncio.WriteTransport | None = None
+        self._received, self._to_send = bytearray(), bytearray()
+        # When it was asked whether it is there, and has not answered yet
+        self._keepalive, self._pinged = options.keepalive, 0.0
+        self._sent = self._heard = time.monotonic()
+        self._identifier = 0
+        self._answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         # How many messages the broker wants to have unacknowledged at most.
         self.receive_maximum = 65535
         # The largest packet in bytes that the broker accepts, as far as it announces that.
-        self.maximum_packet = LARGEST_PACKET
+        self.maximum_packet = packets.LONGEST_PACKET
         self.on_acknowledged: t.Callable[[int, int, str], None] = lambda _number, _code, _reason: None
         self.on_message: t.Callable[[int, bytes], None] = lambda _number, _payload: None
-        self._client.on_message = lambda _client, _data, message: self.on_message(message.mid, message.payload)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = lambda _client, _data, *about: self.end(f"hung up: {_why(about)}")
-        self._client.on_publish = self._on_publish
-        self._client.on_socket_open = self._on_socket_open
-
-    def _on_socket_open(self, _client: t.Any, _data: t.Any, sock: t.Any) -> None:
-        """In another thread: if that took so long that nobody waits for it any more, the broker must not hear of us twice."""
-        if self._closed:
-            sock.close()
-            raise ConnectionAbortedError
-        # Else an event waits until the broker has confirmed the packet before it, which it does late if it has no answer.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def _on_connect(self, _client: t.Any, _data: t.Any, _flags: t.Any, reason: t.Any, properties: t.Any = None) -> None:
-        self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
-        self.maximum_packet = getattr(properties, "MaximumPacketSize", self.maximum_packet)
-        if not self._answer.done():
-            self._answer.set_result(reason)
-
-    def _on_publish(self, client: _Client, _data: t.Any, number: int, *_about: t.Any) -> None:
-        self.on_acknowledged(number, client.puback_code, PUBACK_REASONS[client.puback_code])
 
     async def open(self, will_topic: str, will: bytes) -> None:
-        """Connect. Raises OSError, TimeoutError or RefusedError."""
-        client, loop = self._client, asyncio.get_running_loop()
-        client.will_set(will_topic, will, qos=1, retain=True)
-        where = self._options.hostname, self._options.port, self._options.keepalive
-        session: dict[str, t.Any] = {}
-        if self._options.republish_max and self._has_properties:
-            session = {"clean_start": False, "properties": Properties(PacketTypes.CONNECT)}
-            session["properties"].SessionExpiryInterval = SESSION_EXPIRY
+        """Connect. Raises OSError, TimeoutError or RejectedError."""
+        options, keeps_session = self._options, bool(self._options.republish_max)
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            await loop.run_in_executor(None, functools.partial(client.connect, *where, **session))
-            self._serve()
+            await asyncio.get_running_loop().create_connection(
+                lambda: self, options.hostname, options.port, ssl=self._context
+            )
+            self._send(
+                packets.connect(
+                    self._level,
+                    self._client_id,
+                    options.username or None,
+                    options.password or None,
+                    keepalive=options.keepalive,
+                    will=packets.Message(will_topic, will, qos=1, retain=True),
+                    clean=not keeps_session,
+                    properties=[(packets.SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY)] if keeps_session else [],
+                )
+            )
+            self.flush()
             await asyncio.wait([self._answer, self.ended], return_when=asyncio.FIRST_COMPLETED)
         if not self._answer.done():
             raise ConnectionError(self.ended.result())
-        if _code(self._answer.result()) != 0:
-            raise RefusedError(self._answer.result())
+        if self._answer.result():
+            raise RejectedError(self._answer.result())
 
-    def _serve(self) -> None:
-        """Have asyncio's loop read and write, in place of paho's own."""
-        client, loop, sock = self._client, asyncio.get_running_loop(), self._client.socket()
-        if sock is None:
-            return
-        client.on_socket_close = lambda *_args: self._forget(sock)
-        client.on_socket_register_write = lambda *_args: loop.add_writer(sock, client.loop_write)
-        client.on_socket_unregister_write = lambda *_args: loop.remove_writer(sock)
-        loop.add_reader(sock, self._read, sock)
-        if client.want_write():
-            loop.add_writer(sock, client.loop_write)
+    # ---- what asyncio calls -----------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _forget(sock: t.Any) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(sock)
-        loop.remove_writer(sock)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = t.cast("asyncio.WriteTransport", transport)
 
-    def _read(self, sock: t.Any) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.end(f"hung up: {exc or 'the connection was lost'}")
+
+    def data_received(self, data: bytes) -> None:
+        self._heard, self._pinged = time.monotonic(), 0.0
+        self._received += data
         try:
-            self._client.loop_read()
-            # What TLS has decrypted already, the loop knows nothing of.
-            while isinstance(sock, ssl.SSLSocket) and not self.ended.done() and sock.pending():
-                self._client.loop_read()
-        except Exception as exc:  # paho has many for packets that are none
-            self.end(f"said what nobody understands: {exc!r}")
+            for packet in packets.split(self._received):
+                self._take(packet)
+        except packets.Malformed as exc:
+            self.end(f"said what nobody understands: {exc}")
+
+    def _take(self, packet: packets.Packet) -> None:
+        if self.ended.done():
+            return
+        if packet.kind == packets.CONNACK:
+            self._take_answer(packet)
+        elif packet.kind == packets.PUBACK:
+            number, [code] = packets.read_acknowledgement(self._level, packet)
+            if code not in reasons.REASON_CODES:
+                raise packets.Malformed(f"PUBACK with reason code {code:#04x}")
+            self.on_acknowledged(number, code, reasons.reason(code))
+        elif packet.kind == packets.PUBLISH:
+            message, number = packets.read_publish(self._level, packet)
+            self.on_message(number, message.payload)
+        elif packet.kind == packets.DISCONNECT:
+            self.end(f"hung up: {reasons.reason(packet.body[0] if packet.body else 0)}")
+        elif packet.kind not in (packets.SUBACK, packets.PINGRESP):
+            raise packets.Malformed(f"a packet of kind {packet.kind}")
+
+    def _take_answer(self, packet: packets.Packet) -> None:
+        code, properties = packets.read_connack(self._level, packet)
+        self.receive_maximum = properties.get(packets.RECEIVE_MAXIMUM, self.receive_maximum)
+        self.maximum_packet = properties.get(packets.MAXIMUM_PACKET_SIZE, self.maximum_packet)
+        self._keepalive = properties.get(packets.SERVER_KEEP_ALIVE, self._keepalive)
+        if not self._answer.done():
+            self._answer.set_result(code)
+
+    # ---- what the publisher calls -----------------------------------------------------------------------------------
 
     def packet_size(self, topic: str, payload: bytes) -> int:
         """The size in bytes of the packet that publish() sends."""
-        # The topic and its length, the packet identifier, the length of the properties, and the payload.
-        body = 2 + len(topic.encode()) + 2 + self._has_properties + len(payload)
-        length_bytes = 1 + (body >= 128) + (body >= 128**2) + (body >= 128**3)
-        return 1 + length_bytes + body
+        return len(packets.publish(self._level, packets.Message(topic, payload, 1), 1))
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
         """Send at QoS 1; return the number by which the broker will acknowledge the message."""
-        return self._client.publish(topic, payload, qos=1, retain=retain).mid
+        number = self._next()
+        self._send(packets.publish(self._level, packets.Message(topic, payload, 1, retain), number))
+        return number
 
     def subscribe(self, topic: str) -> None:
         """Have messages at QoS 1, which on_message gets and acknowledge() acknowledges."""
-        self._client.subscribe(topic, 1)
+        self._send(packets.subscribe(self._level, self._next(), [topic], 1))
 
     def acknowledge(self, number: int) -> None:
-        self._client.acknowledge(number)
+        """Acknowledge a message. One that was sent at QoS 0 has no number."""
+        if number:
+            self._send(packets.acknowledge(packets.PUBACK, number))
 
     def flush(self) -> None:
-        """Write what is there to be written, without waiting for the loop's next turn."""
-        self._client.loop_write()
+        """Write what was sent, in one piece. asyncio keeps what the broker does not take yet."""
+        data, self._to_send = self._to_send, bytearray()
+        if data and self._transport and not self._transport.is_closing():
+            self._transport.write(data)
+            self._sent = time.monotonic()
 
     def tick(self) -> None:
-        """Ask the broker whether it is there, if it has been silent for too long. Once in a second."""
-        self._client.loop_misc()
+        """Ask the broker whether it is there, if one of the two has been silent for too long. Once in a second."""
+        now = time.monotonic()
+        if self._pinged and now - self._pinged >= self._keepalive:
+            self.end("silent: it did not answer a ping")
+        elif not self._pinged and 0 < self._keepalive <= now - min(self._sent, self._heard):
+            self._pinged = now
+            self._send(packets.packet(packets.PINGREQ))
 
     def end(self, problem: str) -> None:
         """Say why there is no connection any more; the first reason counts."""
@@ -210,15 +162,21 @@ class Connection:
 
     def close(self, politely: bool = False) -> None:
         """Hang up. The broker publishes the will unless that is done politely."""
-        client, was_closed, self._closed = self._client, self._closed, True
-        if was_closed:
+        transport, self._transport = self._transport, None
+        if not transport:
             return
-        if client.socket() and politely:
-            client.disconnect()
-            client.loop_write()
-        if sock := client.socket():
-            self._forget(sock)
-            with contextlib.suppress(OSError):
-                sock.close()
-        # Or the client would call them for a socket that is closed, when it is collected.
-        client.on_socket_close = client.on_socket_register_write = client.on_socket_unregister_write = None
+        if politely:
+            transport.write(bytes(self._to_send) + packets.packet(packets.DISCONNECT))
+        if politely and not transport.get_write_buffer_size():
+            transport.close()
+        else:
+            transport.abort()
+
+    def _next(self) -> int:
+        self._identifier = self._identifier % 0xFFFF + 1
+        return self._identifier
+
+    def _send(self, packet: bytes) -> None:
+        if not self._to_send:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._to_send += packet

@@ -10,8 +10,6 @@ import logging
 import sqlite3
 import time
 
-import paho.mqtt.client as paho
-
 from . import backoff, config, connection, events, marker, status, store
 
 log = logging.getLogger(__name__)
@@ -38,7 +36,7 @@ class Publisher:
     def __init__(self, options: config.Mqtt, kept: store.Store, shown: status.Status) -> None:
         self._options, self._store, self._status = options, kept, shown
         self._own = f"{options.topic}/germqtt"
-        self._protocol = paho.MQTTv5
+        self._version = "5"
         self._connection: connection.Connection | None = None
         # Part of what may come twice is with the broker unacknowledged; the rest is what the store keeps.
         self._window = min(WINDOW, max(options.republish_max // 2, 1)) if options.republish_max else WINDOW
@@ -62,10 +60,10 @@ class Publisher:
         while not self._stopping.is_set():
             try:
                 problem = await self._connected(delays)
-            except connection.RefusedError as exc:
+            except connection.RejectedError as exc:
                 problem = f"refuses germqtt: {exc}"
                 if exc.speaks_older:
-                    self._protocol = paho.MQTTv311
+                    self._version = "3.1.1"
             except sqlite3.OperationalError as exc:
                 problem = f"has to wait for the store: {exc}"
             except (OSError, ValueError) as exc:
@@ -81,7 +79,7 @@ class Publisher:
 
     async def _connected(self, delays: backoff.Backoff) -> str:
         """Connect, and publish until the connection ends; return why it did."""
-        current = connection.Connection(self._options, self._store.client_id(), self._protocol)
+        current = connection.Connection(self._options, self._store.client_id(), self._version)
         one = marker.Marker(current, self._options.topic, self._store.client_id())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
