@@ -128,7 +128,7 @@ def state(firehose: Firehose) -> State:
 def session(firehose: Firehose, account: Account, way: Way) -> Session:
     """A client that stays, and may publish.
 
-    Mosquitto 2.0.21 may crash when a reload disconnects a client over websockets that has a keepalive: docs/operate.md.
+    Mosquitto 2.0.21 may crash when a reload disconnects a client over websockets that has a keepalive: docs/faults.md.
     """
     return Session(firehose.address, way.port, account, [], way, 0 if way.transport == "websockets" else 60)
 
