@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 import typing as t
 from pathlib import Path
 
@@ -24,6 +25,10 @@ def plain(text: str) -> str:
     text = re.sub(r"P\([\w.]+\.(\w+)#role\)", r"`\1`", text)
     text = re.sub(r"O\(\w+:", "O(", text)  # an option of another entry point
     return re.sub(r"[OVC]\(([^()]*)\)", r"`\1`", text)
+
+
+def paragraph(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def rows(options: dict[str, t.Any], prefix: str = "") -> t.Iterator[str]:
@@ -53,16 +58,13 @@ def tables(specs: dict[str, t.Any]) -> str:
             title = "## Variables\n"
         else:
             about = spec["description"]
-            text = plain(" ".join([about] if isinstance(about, str) else about))
-            title = f"## Variables of the entry point `{entry_point}`\n\n{spec['short_description']}. {text}\n"
+            text = " ".join([f"{spec['short_description']}.", *([about] if isinstance(about, str) else about)])
+            title = f"## Variables of the entry point `{entry_point}`\n\n{paragraph(plain(text))}\n"
         if entry_point != "main" and spec["options"] == specs["main"]["options"]:
             parts += [title, "It takes the same variables.", ""]
         elif entry_point != "main" and spec["options"].items() <= specs["main"]["options"].items():
-            parts += [
-                title,
-                f"It takes some of the same variables: {', '.join(f'`{name}`' for name in spec['options'])}.",
-                "",
-            ]
+            names = ", ".join(f"`{name}`" for name in spec["options"])
+            parts += [title, paragraph(f"It takes some of the same variables: {names}."), ""]
         else:
             parts += [title, "| variable | type | default | |\n|---|---|---|---|", *rows(spec["options"]), ""]
     return "\n".join(parts)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The examples of the README do what it says, as they stand there."""
+"""The examples of docs/subscribe.md do what it says, as they stand there."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from firehose_testing.fixtures import Firehoses
 from firehose_testing.gerrit import OWN_PROJECT, Gerrit
 
-README = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "README.md").read_text(encoding="utf-8")
+PAGE = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "docs/subscribe.md").read_text(encoding="utf-8")
 HOST = "firehose01.example.org"
-OVER_TCP, OVER_WEBSOCKETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OVER_TCP, OVER_WEBSOCKETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def over_websockets() -> str:
@@ -46,7 +46,7 @@ def test_python_example_prints_events(firehoses: Firehoses, gerrit: Gerrit, name
 
 
 def test_mosquitto_sub_example_prints_events(firehoses: Firehoses, gerrit: Gerrit, name: str, subscriber: str) -> None:
-    [example] = re.findall(rf"^mosquitto_sub -h {HOST} .*$", README, re.MULTILINE)
+    [example] = re.findall(rf"^mosquitto_sub -h {HOST} .*$", PAGE, re.MULTILINE)
     command = f"timeout 60 {example.replace(HOST, firehoses[name].address)} -C 1"
     with subprocess.Popen(
         ["docker", "exec", subscriber, "sh", "-c", command], stdout=subprocess.PIPE, text=True
