@@ -62,7 +62,7 @@ def broken_links(path: Path) -> t.Iterator[str]:
     for link in links:
         if re.match(r"[a-z]+:", link):
             continue
-        target, _, name = link.partition("#")
+        target, _hash, name = link.partition("#")
         to = (path.parent / target).resolve() if target else path
         if not to.exists() or (name and name not in anchors(to)):
             yield link
