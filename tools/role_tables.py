@@ -20,8 +20,9 @@ ROLES = Path(__file__).parents[1] / "roles"
 START = "<!-- The rest is written by `make tables` from meta/argument_specs.yml. -->\n"
 
 
-def plain(text: str) -> str:
-    """Ansible's semantic markup as Markdown."""
+def plain(sentences: str | list[str]) -> str:
+    """Sentences, or a list of them, in one paragraph, with Ansible's semantic markup as Markdown."""
+    text = sentences if isinstance(sentences, str) else " ".join(sentences)
     text = re.sub(r"P\([\w.]+\.(\w+)#role\)", r"`\1`", text)
     text = re.sub(r"O\(\w+:", "O(", text)  # an option of another entry point
     return re.sub(r"[OVC]\(([^()]*)\)", r"`\1`", text)
@@ -43,8 +44,7 @@ def rows(options: dict[str, t.Any], prefix: str = "") -> t.Iterator[str]:
             if "default" in option
             else ""
         )
-        description = option["description"]
-        words = plain(" ".join([description] if isinstance(description, str) else description))
+        words = plain(option["description"])
         if "choices" in option:
             words += f" One of {', '.join(f'`{choice}`' for choice in option['choices'])}."
         yield f"| `{path}` | {kind} | {default} | {words} |"
@@ -57,9 +57,8 @@ def tables(specs: dict[str, t.Any]) -> str:
         if entry_point == "main":
             title = "## Variables\n"
         else:
-            about = spec["description"]
-            text = " ".join([f"{spec['short_description']}.", *([about] if isinstance(about, str) else about)])
-            title = f"## Variables of the entry point `{entry_point}`\n\n{paragraph(plain(text))}\n"
+            about = f"{plain(spec['short_description'])}. {plain(spec['description'])}"
+            title = f"## Variables of the entry point `{entry_point}`\n\n{paragraph(about)}\n"
         if entry_point != "main" and spec["options"] == specs["main"]["options"]:
             parts += [title, "It takes the same variables.", ""]
         elif entry_point != "main" and spec["options"].items() <= specs["main"]["options"].items():

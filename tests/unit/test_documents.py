@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 COLLECTION = Path(__file__).parents[2]
-# Those of an installed collection. Others, such as tests/, are not in its tarball.
 DOCUMENTS = sorted([*COLLECTION.glob("*.md"), *COLLECTION.glob("docs/*.md"), *COLLECTION.glob("roles/*/README.md")])
 WITHOUT_ROLES = [path for path in DOCUMENTS if path.name != "README.md" or path.parent == COLLECTION]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -46,12 +45,11 @@ def anchors(path: Path) -> set[str]:
     return {anchor(heading) for heading in re.findall(r"^#+ (.*)$", prose(path), re.MULTILINE)}
 
 
-def variables() -> set[str]:
+@pytest.fixture(scope="module")
+def variables(roles: dict[str, t.Any]) -> set[str]:
     """All public variables of the roles and playbooks, and the filters and modules that begin like them."""
     found = {path.stem for path in COLLECTION.glob("plugins/*/*.py")}
-    for path in COLLECTION.glob("roles/*/meta/argument_specs.yml"):
-        for spec in yaml.safe_load(text(path))["argument_specs"].values():
-            found |= set(spec.get("options", ()))
+    found |= {name for role in roles.values() for spec in role.specs.values() for name in spec["options"]}
     for path in COLLECTION.glob("playbooks/*.yml"):
         found |= set(re.findall(r"\bfirehose_[a-z_]+", text(path)))
     return found
@@ -74,9 +72,9 @@ def test_links(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WITHOUT_ROLES, ids=ids)
-def test_variables_exist(path: Path) -> None:
+def test_variables_exist(path: Path, variables: set[str]) -> None:
     named = set(re.findall(r"(?<![\w.{/@-])(?:firehose|germqtt|mosquitto)_[a-z0-9_]*[a-z0-9](?![\w*.])", text(path)))
-    assert sorted(named - variables() - NOT_VARIABLES) == []
+    assert sorted(named - variables - NOT_VARIABLES) == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids)

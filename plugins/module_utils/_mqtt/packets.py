@@ -193,8 +193,10 @@ def split(data: bytearray) -> list[Packet]:
         start = place + size
 
 
-def _no_properties(level: int) -> bytes:
-    return b"\0" if level == V5 else b""
+def _properties(level: int, properties: t.Iterable[Property] = ()) -> bytes:
+    """Properties with their length, which only MQTT 5 has."""
+    written = write_properties(properties)
+    return number(len(written)) + written if level == V5 else b""
 
 
 def connect(
@@ -212,22 +214,19 @@ def connect(
     flags, payload = CLEAN_SESSION if clean else 0, text(client_id)
     if will:
         flags |= HAS_WILL | will.qos << 3 | (WILL_RETAIN if will.retain else 0)
-        payload += _no_properties(level) + text(will.topic) + text(will.payload)
+        payload += _properties(level) + text(will.topic) + text(will.payload)
     for flag, value in ((HAS_USERNAME, username), (HAS_PASSWORD, password)):
         if value is not None:
             flags |= flag
             payload += text(value)
     head = text("MQTT") + bytes([level, flags]) + struct.pack("!H", keepalive)
-    if level == V5:
-        written = write_properties(properties)
-        head += number(len(written)) + written
-    return packet(CONNECT, head + payload)
+    return packet(CONNECT, head + _properties(level, properties) + payload)
 
 
 def publish(level: int, message: Message, identifier: int = 0) -> bytes:
     """PUBLISH. With QoS 0 it has no identifier."""
     middle = struct.pack("!H", identifier) if message.qos else b""
-    body = text(message.topic) + middle + _no_properties(level) + message.payload
+    body = text(message.topic) + middle + _properties(level) + message.payload
     return packet(PUBLISH, body, message.qos << 1 | bool(message.retain))
 
 
@@ -244,12 +243,12 @@ def read_publish(level: int, got: Packet) -> tuple[Message, int]:
 def subscribe(level: int, identifier: int, filters: t.Iterable[str], qos: int = 0) -> bytes:
     """SUBSCRIBE."""
     wanted = b"".join(text(one) + bytes([qos]) for one in filters)
-    return packet(SUBSCRIBE, struct.pack("!H", identifier) + _no_properties(level) + wanted)
+    return packet(SUBSCRIBE, struct.pack("!H", identifier) + _properties(level) + wanted)
 
 
 def unsubscribe(level: int, identifier: int, filters: t.Iterable[str]) -> bytes:
     """UNSUBSCRIBE."""
-    return packet(UNSUBSCRIBE, struct.pack("!H", identifier) + _no_properties(level) + b"".join(map(text, filters)))
+    return packet(UNSUBSCRIBE, struct.pack("!H", identifier) + _properties(level) + b"".join(map(text, filters)))
 
 
 def acknowledge(kind: int, identifier: int, code: int = 0) -> bytes:

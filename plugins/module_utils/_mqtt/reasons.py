@@ -77,9 +77,14 @@ def return_code(code: int) -> str:
     return f"{CONNECT_RETURN_CODES.get(code, 'a reason without a name')} (return code {code})"
 
 
+def connack(code: int) -> str:
+    """The code of a CONNACK in words. Those below 0x80 are MQTT 3.1.1's, whatever the client speaks."""
+    return return_code(code) if code < FIRST_REFUSAL else reason(code)
+
+
 def connect_refusal(code: int, protocol_version: str) -> Failure:
-    """What a CONNACK with anything but 0 says. Codes below 0x80 are those of MQTT 3.1.1, whatever the client speaks."""
-    words = return_code(code) if code < FIRST_REFUSAL else reason(code)
+    """What a CONNACK with anything but 0 says."""
+    words = connack(code)
     if code in NOT_LET_IN:
         return Failure("login", f"the broker does not let this client in: {words}")
     if code == CLIENT_ID_OR_KEEPALIVE:

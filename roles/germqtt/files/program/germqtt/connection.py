@@ -24,7 +24,7 @@ class RejectedError(Exception):
     """The broker's answer to CONNECT."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(reasons.reason(code) if code >= reasons.FIRST_REFUSAL else reasons.return_code(code))
+        super().__init__(reasons.connack(code))
         self.speaks_older = code in reasons.UNSUPPORTED_VERSION
 
 
