@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import typing as t
 
 import pytest
 from firehose_testing.clients import PahoSubscriber, Way
 from firehose_testing.fixtures import Firehose, Firehoses
+from firehose_testing.germqtt import Germqtt
 from firehose_testing.gerrit import Gerrit
 from firehose_testing.public import HAPROXY, PUBLIC_BROKERS
+from firehose_testing.undoing import undone
 from firehose_testing.waiting import wait_until
 
 TCP = Way("tcp", "5")
@@ -92,16 +93,25 @@ def test_the_accounts_broker_is_away(firehoses: Firehoses) -> None:
 def test_the_broker_is_away_when_an_event_comes(firehoses: Firehoses, gerrit: Gerrit) -> None:
     """What came meanwhile is published afterwards."""
 
-    def waits(firehose: Firehose) -> bool:
-        status = firehose.host.check_output("systemctl show --property StatusText --value germqtt")
-        return re.search(r"; 1 waiting", status) is not None
+    def stored() -> dict[str, int]:
+        return firehoses.each(lambda firehose: Germqtt(firehose).counts()["stored"])
 
-    firehoses.each(lambda firehose: firehose.host.check_output("systemctl stop mosquitto"))
-    missed = gerrit.mark()
-    wait_until(lambda: all(firehoses.each(waits).values()), "the event waits on all hosts", 60)
-    # It must not be faster than those who want to see that it comes.
-    firehoses.each(lambda firehose: firehose.host.check_output("systemctl kill --signal STOP germqtt"))
-    firehoses.each(lambda firehose: firehose.host.check_output("systemctl start mosquitto"))
+    def statuses() -> str:
+        return str(firehoses.each(lambda firehose: Germqtt(firehose).status()))
+
+    with contextlib.ExitStack() as away:
+        for firehose in firehoses.values():
+            away.enter_context(undone(firehose.host, "systemctl stop mosquitto", "systemctl start mosquitto"))
+        before = stored()
+        missed = gerrit.mark()
+        wait_until(
+            lambda: all(number > before[name] for name, number in stored().items()),
+            "all hosts have stored the event",
+            60,
+            statuses,
+        )
+        # It must not be faster than those who want to see that it comes.
+        firehoses.each(lambda firehose: firehose.host.check_output("systemctl kill --signal STOP germqtt"))
     with listening(firehoses) as subscribers:
         firehoses.each(lambda firehose: firehose.host.check_output("systemctl kill --signal CONT germqtt"))
         for subscriber in subscribers:
