@@ -55,7 +55,7 @@ options:
   validate_certs:
     description:
       - Whether the broker has to show a certificate that is valid, and is for O(host).
-      - V(false) lets anyone in between read the password. Ignored without O(tls=true).
+      - V(false) accepts anonymous clients between read the password. Ignored without O(tls=true).
     type: bool
     default: true
   username:

@@ -120,7 +120,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have somebody on the firehose's host whom the others' silence is measured by
+- name: Start the reference publisher
   opendev.firehose.firehose_beacon:
     run: 1f2e3d4c
     endpoint:

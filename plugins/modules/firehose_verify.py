@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: firehose_verify
-short_description: Verify what a firehose promises its public
+short_description: Verify the promises of a firehose
 version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Connects to a live firehose as the public does, and tries out what it may and may not do. Where the module runs is where the public is.
-  - Every listener has to let anyone in, with MQTT 3.1.1 and 5, and all of them have to deliver the same message.
+  - Every listener has to accept anonymous clients, with MQTT 3.1.1 and 5, and all of them have to deliver the same message.
   - Anonymous clients, and clients that claim a publisher's name without knowing its password, try to publish in every way there is.
     Acknowledgements prove nothing, so that subscribers decide, who would have got it.
   - What is published has topics of its own wherever the rights of an account leave room for that, and says in its payload what it is.
@@ -26,7 +26,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - In check mode nothing is published. What remains is that listeners let anyone in, that C($SYS) is closed, and that the feed is fresh.
+      - In check mode nothing is published. What remains is that listeners accept anonymous clients, that C($SYS) is closed, and that the feed is fresh.
   diff_mode:
     support: N/A
     details:
@@ -196,7 +196,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have somebody on the firehose's host whom the others' silence is measured by
+- name: Start the reference publisher
   opendev.firehose.firehose_beacon:
     run: 1f2e3d4c
     endpoint:

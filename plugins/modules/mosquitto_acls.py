@@ -13,7 +13,7 @@ author: the opendev.firehose authors (@opendev)
 description:
   - Brings any number of rules into the file that Mosquitto's option C(acl_file) names. Those for clients without a name, those of each
     user that is given, and the patterns become exactly what is asked for. Whatever is not mentioned stays, unless O(prune=true).
-  - What no rule allows is refused. A client with a name does not have the rights of those without one.
+  - What no rule allows is denied. A client with a name does not have the rights of those without one.
   - Rules that never match, or that others make pointless, are warned of and returned, and so are rules outside O(patterns) with V(%u) or
     V(%c), which they take as it stands. Topic filters are checked by the rules of MQTT.
   - Runs at the same time wait for each other. A file that another program changes meanwhile is left as that program wrote it, and
@@ -33,7 +33,7 @@ options:
   path:
     description:
       - The ACL file. It is created if it does not exist; its directory must exist.
-      - A symbolic link is refused, since Mosquitto 2.1 refuses it too.
+      - A symbolic link is rejected, as Mosquitto 2.1 rejects it.
     type: path
     required: true
   anonymous:
@@ -79,7 +79,7 @@ options:
     description:
       - Rules for every client, also those without a name, asked if the client's own say nothing. If this is not given, those of the file stay.
       - A level V(%u) stands for the client's name, a level V(%c) for its client id. Patterns with V(%u) are not for clients without a name.
-      - Anyone can choose a client id. A right that depends on V(%c) alone is a right for everybody.
+      - A client chooses its client id. A rule that depends on V(%c) alone allows all clients.
     type: list
     elements: dict
     suboptions: *rule
@@ -89,7 +89,7 @@ options:
     default: false
   allow_anonymous_publish:
     description:
-      - Whether clients without a name may get rules that let them write. If not, such a rule is refused.
+      - Whether clients without a name may get rules that let them write. If not, such a rule is rejected.
       - One that is in the file already, and in a list that is not given here, is warned of.
     type: bool
     default: false
@@ -102,7 +102,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Anyone reads, a publisher writes its own topics
+- name: Anonymous clients read, a publisher writes its own topics
   opendev.firehose.mosquitto_acls:
     path: /etc/mosquitto/acl
     owner: mosquitto

@@ -12,7 +12,7 @@ version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Lists the rules of a Mosquitto ACL file by whom they are for, in the form that M(opendev.firehose.mosquitto_acls) takes them.
-  - A file that Mosquitto would refuse is an error that names the line.
+  - A file that Mosquitto would reject is an error that names the line.
 extends_documentation_fragment:
   - opendev.firehose._attributes
   - opendev.firehose._attributes.read_only

@@ -181,8 +181,8 @@ def main() -> t.NoReturn:
         brokers=brokers,
         diff=[
             {
-                "before": f"{broker['problem'] or 'enabled, in step'}\n",
-                "after": "enabled, in step\n",
+                "before": f"{broker['problem'] or 'enabled, up to date'}\n",
+                "after": "enabled, up to date\n",
                 "before_header": f"mosquitto {broker['instance']}".strip(),
                 "after_header": f"mosquitto {broker['instance']}".strip(),
             }

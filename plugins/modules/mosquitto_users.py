@@ -18,7 +18,7 @@ description:
     nobody but its owner until it gets the wanted O(owner), O(group) and O(mode); an existing one gets them before its new content.
   - Runs at the same time wait for each other. A file that another program changes meanwhile is left as that program wrote it, and
     the module fails.
-  - A file that Mosquitto would refuse, or would read in another way than it looks, is an error that names the line.
+  - A file that Mosquitto would reject, or would read in another way than it looks, is an error that names the line.
   - A running broker does not notice. Reload it afterwards, for example with M(opendev.firehose.systemd_current).
 extends_documentation_fragment:
   - ansible.builtin.files
@@ -38,7 +38,7 @@ options:
   path:
     description:
       - The password file. It is created if it does not exist; its directory must exist.
-      - A symbolic link is refused, since Mosquitto 2.1 refuses it too.
+      - A symbolic link is rejected, as Mosquitto 2.1 rejects it.
     type: path
     required: true
   users:

@@ -12,7 +12,7 @@ version_added: 2.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Lists the accounts of a Mosquitto password file, and how their hashes were made. Hashes and salts are not returned.
-  - A file that Mosquitto would refuse, or would read in another way than it looks, is an error that names the line.
+  - A file that Mosquitto would reject, or would read in another way than it looks, is an error that names the line.
 extends_documentation_fragment:
   - opendev.firehose._attributes
   - opendev.firehose._attributes.read_only

@@ -208,12 +208,12 @@ cause:
     - It is not returned if the arguments were wrong.
     - V(unreachable) - The name of the host cannot be resolved, or nothing listens there, or there is no way to it.
     - V(no_answer) - The broker did not answer in time.
-    - V(not_mqtt) - Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
+    - V(not_mqtt) - The port answers without MQTT, or closes the connection before the login.
     - V(tls) - There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
-    - V(login) - The user name or the password is wrong, or the client is not let in.
-    - V(refused) - The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
+    - V(login) - The user name or the password is wrong, or the client is not accepted.
+    - V(refused) - The broker rejects the connection for another reason, for example since it does not know the version of MQTT.
     - V(lost) - The connection ended after the login.
-    - V(subscription) - The broker refused the subscription.
+    - V(subscription) - The broker rejected the subscription.
     - V(silent) - Nothing came. The account may not read these topics, or the broker does not publish them.
   returned: failure
   type: str

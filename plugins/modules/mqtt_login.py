@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mqtt_login
-short_description: See whether a broker lets somebody in
+short_description: Check whether a broker accepts a login
 version_added: 3.0.0
 author: the opendev.firehose authors (@opendev)
 description:
   - Connects to an MQTT broker, logs in, and leaves again. It fails, and says why, if nobody answers, a certificate is not valid or for another
-    host, or the broker refuses the name and its password.
+    host, or the broker rejects the name and its password.
   - Needs no library on the host that it runs on, which is the one whose way to the broker it tries.
 extends_documentation_fragment:
   - opendev.firehose._attributes
@@ -73,7 +73,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 seconds:
-  description: How long it took to be let in.
+  description: How many seconds the login took.
   returned: success
   type: float
   sample: 0.012

@@ -106,18 +106,18 @@ acceptance:
     - V(accepted) - The broker said so. That takes MQTT 5, and O(qos=1) or O(qos=2).
     - V(refused) - The broker said so.
     - V(unknown) - The protocol cannot say, which is so with MQTT 3.1.1 and with O(qos=0). Also in check mode.
-  returned: success, and if the broker refused the message
+  returned: success, and if the broker rejected the message
   type: str
   choices: [accepted, refused, unknown]
   sample: accepted
 reason_code:
   description: The reason code in the acknowledgement of MQTT 5, which is V(null) if there is none. From V(128) on it is a refusal.
-  returned: success, and if the broker refused the message
+  returned: success, and if the broker rejected the message
   type: int
   sample: 0
 reason:
   description: Why RV(acceptance) is what it is.
-  returned: success, and if the broker refused the message
+  returned: success, and if the broker rejected the message
   type: str
   sample: "The broker accepted the message, and says: no matching subscribers (reason code 16)."
 cause:
@@ -126,12 +126,12 @@ cause:
     - It is not returned if the arguments were wrong.
     - V(unreachable) - The name of the host cannot be resolved, or nothing listens there, or there is no way to it.
     - V(no_answer) - The broker did not answer in time.
-    - V(not_mqtt) - Somebody answers who does not speak MQTT in this way, or who closes the connection before the login.
+    - V(not_mqtt) - The port answers without MQTT, or closes the connection before the login.
     - V(tls) - There is no TLS connection, for example because the certificate of the broker is not valid, or one of the files is not.
-    - V(login) - The user name or the password is wrong, or the client is not let in.
-    - V(refused) - The broker refuses the connection for another reason, for example since it does not know the version of MQTT.
+    - V(login) - The user name or the password is wrong, or the client is not accepted.
+    - V(refused) - The broker rejects the connection for another reason, for example since it does not know the version of MQTT.
     - V(lost) - The connection ended after the login.
-    - V(message) - The broker refused the message, or it is larger than the broker or MQTT allows, and was not sent.
+    - V(message) - The broker rejected the message, or it is larger than the broker or MQTT allows, and was not sent.
   returned: failure
   type: str
   choices: [unreachable, no_answer, not_mqtt, tls, login, refused, lost, message]

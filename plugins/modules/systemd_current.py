@@ -100,7 +100,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 action:
-  description: What was done to the service, or would be in check mode. Empty if it was in step.
+  description: What was done to the service, or would be in check mode. Empty if it was up to date.
   returned: success
   type: str
   choices: ["", start, restart, reload]
@@ -281,7 +281,7 @@ def main() -> t.NoReturn:
         enabled=enable,
         diff={
             "before": f"{'disabled' if enable else 'enabled'}, {was}\n",
-            "after": "enabled, in step\n",
+            "after": "enabled, up to date\n",
             "before_header": service.name,
             "after_header": service.name,
         },

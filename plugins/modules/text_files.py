@@ -64,7 +64,7 @@ options:
       path:
         description:
           - The file, from V(/) on. Its directory has to exist, or to be one of O(directories).
-          - A symbolic link is refused.
+          - A symbolic link is rejected.
         type: path
         required: true
       content:

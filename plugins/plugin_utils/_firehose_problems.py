@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""What the role firehose refuses: accounts that cannot be, and listeners that would serve nobody or the wrong ones."""
+"""What the role firehose rejects: accounts that cannot be, and listeners that would serve nobody or the wrong ones."""
 
 from __future__ import annotations
 

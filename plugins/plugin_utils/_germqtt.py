@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""What the role germqtt refuses: values that germqtt's configuration or OpenSSH's files cannot hold."""
+"""What the role germqtt rejects: values that germqtt's configuration or OpenSSH's files cannot hold."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _text_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 def _key_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     host_keys = variables["germqtt_gerrit_host_keys"]
     if not host_keys:
-        yield "germqtt_gerrit_host_keys: at least one key is needed; an unknown host is refused"
+        yield "germqtt_gerrit_host_keys: at least one key is needed; an unknown host is rejected"
     for index, host_key in enumerate(host_keys):
         problem = host_key_problem(str(host_key))
         if problem:

@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""What the role mosquitto refuses: everything that would give a broken or another configuration than the one asked for."""
+"""What the role mosquitto rejects: everything that would give a broken or another configuration than the one asked for."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def _bridge_problems(bridge: Variables) -> t.Iterator[str]:
 
 
 def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:
-    """Bridges that the broker would refuse, or that would carry nothing."""
+    """Bridges that the broker would reject, or that would carry nothing."""
     for index, bridge in enumerate(bridges):
         path = f"mosquitto_bridges[{index}]"
         for problem in _bridge_problems(bridge):

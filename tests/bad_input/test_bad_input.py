@@ -144,7 +144,7 @@ def test_the_values_that_the_cases_start_from_are_fine(results):
     """Else a case could be refused for another reason than its own."""
     for name in [name for name in results if name.startswith("nothing_wrong")]:
         assert failures(results[name]) == []
-        assert [task for task in results[name] if "Ask which packages are installed" in task["task"]]
+        assert [task for task in results[name] if "Get the installed packages" in task["task"]]
 
 
 def test_variables_that_do_nothing_are_warned_of(tmp_path):

@@ -18,7 +18,7 @@ WITHOUT_ROLES = [path for path in DOCUMENTS if path.name != "README.md" or path.
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 NOT_VARIABLES = {
     *("firehose_edges", "firehose_public", "firehose_testing"),  # a group, a role, a package
-    *("mosquitto_passwd", "mosquitto_pub", "mosquitto_sub"),  # Mosquitto's programs
+    *("mosquitto_db_dump", "mosquitto_passwd", "mosquitto_pub", "mosquitto_sub"),  # Mosquitto's programs
     *("mosquitto_autosave_interval", "mosquitto_users_prune"),  # gone: docs/operate.md names them for an upgrade
 }
 

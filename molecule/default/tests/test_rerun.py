@@ -51,6 +51,6 @@ def test_few_tasks_reach_the_host(firehoses: Firehoses, rerun: Rerun, name: str)
 @pytest.mark.usefixtures("rerun")
 def test_ansible_warned_of_nothing() -> None:
     log = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ansible.log").read_text(encoding="utf-8")
-    for playbook in ("Create", "Prepare the subscriber", "Make a firehose"):
+    for playbook in ("Create", "Prepare the subscriber", "Set up the core host"):
         assert f"PLAY [{playbook}]" in log
     assert [line for line in log.splitlines() if "WARNING]" in line] == []

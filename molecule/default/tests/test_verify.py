@@ -26,7 +26,7 @@ ON_HOST = "on the host, too, a name opens nothing without its password"
 SAME = "all listeners deliver the same message"
 FEED = "events arrive below 'gerrit'"
 ANONYMOUS_ACCEPTED = {
-    f"port {place}, MQTT {version}) lets anyone in"
+    f"port {place}, MQTT {version}) accepts anonymous clients"
     for place in ("1883 (mqtt", "80 (websockets", "8883 (mqtt, TLS", "443 (websockets, TLS")
     for version in ("3.1.1", "5")
 }
@@ -88,8 +88,10 @@ class Verified:
             name: not result.get("failed") for name, result in tasks["Fail if a promise is not kept"].items()
         }
         self.message = {name: result.get("msg", "") for name, result in tasks["Fail if a promise is not kept"].items()}
-        self.checks = {name: result["checks"] for name, result in tasks["Be the public"].items()}
-        self.warnings = {name: result.get("warnings", []) for name, result in tasks["Be the public"].items()}
+        self.checks = {name: result["checks"] for name, result in tasks["Run the anonymous-client checks"].items()}
+        self.warnings = {
+            name: result.get("warnings", []) for name, result in tasks["Run the anonymous-client checks"].items()
+        }
 
     def results(self, name: str) -> dict[str, str]:
         """The result of each check of a host."""

@@ -115,7 +115,7 @@ if LONG:  # it takes three runs of the playbook
 
     def test_they_can_be_taken_back(host: testinfra.host.Host) -> None:
         changed = {task.rpartition(" : ")[2] for task in run(firehose_nftables=False)}
-        assert {"Take the limits back", "Remove their unit"} <= changed
+        assert {"Restore the limits", "Remove their unit"} <= changed
         assert TABLE not in tables(host)
         assert not host.file("/etc/systemd/system/firehose-limits.service").exists
         assert run(firehose_nftables=False) == []

@@ -80,7 +80,7 @@ def story(brokers: Brokers, role: Role) -> t.Iterator[Story]:
 def test_the_broker_is_reloaded_and_not_restarted(story: Story, brokers: Brokers) -> None:
     assert story.run.worked, story.run.failures
     assert {name: set(changed) for name, changed in story.run.changed.items()} == brokers.all(
-        {"Write the accounts", "Write the access rules", "Start, reload or restart the brokers"}
+        {"Write the accounts", "Write the ACL rules", "Start, reload or restart the brokers"}
     )
     assert brokers.each(lambda broker: broker.show("MainPID")) == story.process
     for name, loaded in brokers.each(Broker.loaded).items():

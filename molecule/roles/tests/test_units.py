@@ -45,7 +45,7 @@ def test_a_run_restarts_a_broker_whose_program_was_replaced(brokers: Brokers, ro
         assert run.worked, run.failures
         assert run.changed == brokers.all([SERVICE])
         assert not before.items() & brokers.each(lambda broker: broker.show("MainPID")).items()
-        assert brokers.each(check) == brokers.all("in step")
+        assert brokers.each(check) == brokers.all("up to date")
         assert brokers.each(lambda broker: broker.show("MemoryMax")) == brokers.all(str(900 * 2**20))
     finally:
         brokers.each(lambda broker: remove(broker, path))
@@ -73,9 +73,9 @@ def test_the_drop_in_of_release_1_0_0_is_removed(brokers: Brokers) -> None:
             broker.host.check_output("cp --preserve /run/acl %s", rules)
 
     for broker in brokers.values():
-        assert check(broker) != "in step"
+        assert check(broker) != "up to date"
         broker.host.check_output("mosquitto-apply")
-        assert check(broker) == "in step"
+        assert check(broker) == "up to date"
         assert not broker.host.file(DROP_IN.format("opendev-firehose")).exists
     assert brokers.each(break_and_reload) == brokers.all(False)
 
@@ -118,7 +118,7 @@ def test_the_command_line_of_a_drop_in_that_is_gone_is_replaced(brokers: Brokers
         return before, check(broker)
 
     said = "restart (runs with another command line than that of its unit)"
-    assert brokers.each(run) == brokers.all((said, "in step"))
+    assert brokers.each(run) == brokers.all((said, "up to date"))
 
 
 def test_a_drop_in_that_overrides_the_unit_of_germqtt_is_named(role: Role) -> None:

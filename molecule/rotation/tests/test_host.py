@@ -16,10 +16,10 @@ PASSWORDS, RULES, FEED = FILES
 
 # The account of the public brokers
 RELAY = "firehose-relay"
-WRITTEN = ["Write the accounts", "Write the access rules"]
+WRITTEN = ["Write the accounts", "Write the ACL rules"]
 RELOADED = "Start, reload or restart the brokers"
 FEED_WRITTEN = "Write the keys, the configuration and the unit"
-FEED_RESTARTED = "Have germqtt run what is on disk"
+FEED_RESTARTED = "Start or restart germqtt"
 # The copies that the broker reads, and the link to them.
 BROKERS_OWN = ("/etc/mosquitto/sets", "/etc/mosquitto/live")
 

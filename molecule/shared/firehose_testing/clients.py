@@ -303,7 +303,7 @@ def publish(address: str, account: Account, way: Way, mode: Mode, messages: t.Ma
     """Try to publish payloads by their topics, and return when the broker has dealt with the attempt.
 
     Says nothing about success: acknowledgements prove none. The packets go out right behind CONNECT, without waiting
-    for its answer, so that a client which the broker refuses has tried nevertheless.
+    for its answer, so that a client which the broker rejects has tried nevertheless.
     """
     client = paho_client(account, way)
     seen: set[str] = set()

@@ -114,7 +114,7 @@ def needed_action(
     reload_files_changed: float,
     last_read: float,
 ) -> str:
-    """Name what brings the service in step with its files: start, restart, reload, or nothing (empty).
+    """Name what brings the service up to date with its files: start, restart, reload, or nothing (empty).
 
     The times are seconds since the epoch, 0 for never: the newest change of the files that each kind of step reads, and the moment
     when the service last read those that a reload reads.
@@ -135,7 +135,7 @@ def state(action: str, reasons: t.Sequence[str], *, is_stale: bool) -> str:
         return f"needs a restart: {'; '.join(reasons)}"
     if action:
         return "not running" if action == "start" else f"needs a {action}"
-    return "needs a daemon-reload" if is_stale else "in step"
+    return "needs a daemon-reload" if is_stale else "up to date"
 
 
 # ---- the files of a unit ---------------------------------------------------------------------------------------------

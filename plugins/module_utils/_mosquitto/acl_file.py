@@ -74,7 +74,7 @@ def _parse_rule(number: int, fields: str) -> Rule:
 
 
 def parse(content: str) -> list[Line]:
-    """Take a file apart. A line that the broker would refuse is an error that names it.
+    """Take a file apart. A line that the broker would reject is an error that names it.
 
     And does not quote it: what looks like no rules may be another file, with secrets.
     """

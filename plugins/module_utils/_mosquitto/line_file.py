@@ -28,7 +28,7 @@ def has_unfit_characters(text: str) -> bool:
 
 
 class FileError(ValueError):
-    """A file that the broker would refuse or understand in another way; ``line`` counts from 1."""
+    """A file that the broker would reject or understand in another way; ``line`` counts from 1."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line}: {problem}")

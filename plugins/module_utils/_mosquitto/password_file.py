@@ -36,7 +36,7 @@ PASSWORDS = ("password", "password_hash", "password_file")
 
 
 class HashError(ValueError):
-    """A stored hash that the broker would refuse. The message never quotes the hash."""
+    """A stored hash that the broker would reject. The message never quotes the hash."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _user_problem(user: t.Mapping[str, t.Any], passwords: t.Sequence[str]) -> st
     try:
         parse_hash(user["password_hash"])
     except HashError as exc:
-        return f"the broker would refuse its password_hash: {exc}"
+        return f"the broker would reject its password_hash: {exc}"
     return None
 
 
@@ -198,7 +198,7 @@ class Line:
 
 
 def parse(content: str) -> list[Line]:
-    """Take a password file apart. A line that the broker would refuse or drop is an error that names it."""
+    """Take a password file apart. A line that the broker would reject or drop is an error that names it."""
     lines: list[Line] = []
     seen: dict[str, int] = {}
     for number, text in line_file.split(content):
@@ -218,7 +218,7 @@ def parse(content: str) -> list[Line]:
         try:
             lines.append(Line(text, name, parse_hash(stored.strip())))
         except HashError as exc:
-            raise line_file.FileError(number, f"the broker would refuse the hash of {name!r}: {exc}") from None
+            raise line_file.FileError(number, f"the broker would reject the hash of {name!r}: {exc}") from None
     return lines
 
 

@@ -17,7 +17,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import pack
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.packets import Message
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.reasons import Failure
 
-# Mosquitto may refuse clients that want more than its max_keepalive, and that is at least 10.
+# Mosquitto may reject clients that want more than its max_keepalive, and that is at least 10.
 KEEPALIVE = 10
 ACKNOWLEDGEMENTS = (packets.PUBACK, packets.PUBREC, packets.PUBCOMP, packets.SUBACK, packets.UNSUBACK)
 # The first byte of what a listener with TLS says to a client without
@@ -94,7 +94,7 @@ class Client:
             f"{one} ({reasons.reason(code)})" for one, code in zip(filters, codes) if code >= reasons.FIRST_REFUSAL
         ]
         if refused:
-            raise Failure("subscription", f"the broker refused to subscribe to {', '.join(refused)}")
+            raise Failure("subscription", f"the broker rejected the subscription to {', '.join(refused)}")
 
     def unsubscribe(self, filters: t.Sequence[str]) -> None:
         """Unsubscribe; return when the broker has confirmed it, behind all that it had sent before."""

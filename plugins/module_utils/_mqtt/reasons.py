@@ -92,7 +92,7 @@ def connect_refusal(code: int, protocol_version: str) -> Failure:
     if code in UNSUPPORTED_VERSION:
         other = "3.1.1" if protocol_version == "5" else "5"
         words += f'; try protocol_version: "{other}"'
-    return Failure("refused", f"the broker refused the connection: {words}")
+    return Failure("refused", f"the broker rejected the connection: {words}")
 
 
 def acceptance(protocol_version: str, qos: int, code: int | None) -> tuple[str, str]:
@@ -107,7 +107,7 @@ def acceptance(protocol_version: str, qos: int, code: int | None) -> tuple[str, 
     if code is None:
         return "unknown", "The broker did not acknowledge the message."
     if code >= FIRST_REFUSAL:
-        return "refused", f"The broker refused the message: {reason(code)}."
+        return "refused", f"The broker rejected the message: {reason(code)}."
     if code == 0:
         return "accepted", "The broker accepted the message."
     return "accepted", f"The broker accepted the message, and says: {reason(code)}."

@@ -37,7 +37,7 @@ def rule_problem(topic_filter: str, *, quote: bool = True) -> str | None:
         what = repr(topic_filter) if quote else "a topic filter"
         return f"{what}: Mosquitto's files cannot hold blanks at either end of a topic filter"
     if topic_filter.count("/") > MAX_SLASHES:
-        return f"a topic filter with more than {MAX_SLASHES} slashes: Mosquitto refuses a whole file for it"
+        return f"a topic filter with more than {MAX_SLASHES} slashes: Mosquitto rejects a whole file for it"
     return filter_problem(topic_filter, quote=quote)
 
 

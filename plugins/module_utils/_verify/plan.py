@@ -259,7 +259,7 @@ def numbered(attempts: t.Iterable[Attempt], start: int) -> list[Attempt]:
 
 def unchecked(listener: t.Mapping[str, t.Any], why: str) -> Check:
     """The line of a listener that is not tried."""
-    return Check(f"port {listener['port']} ({listener['protocol']}) lets anyone in", NOT_CHECKED, why)
+    return Check(f"port {listener['port']} ({listener['protocol']}) accepts anonymous clients", NOT_CHECKED, why)
 
 
 def certificate_check(way: Way, certificate: t.Mapping[str, t.Any] | None, problem: str | None, days: int) -> Check:
@@ -291,7 +291,7 @@ def outcome(check: str, made: Made, reached: t.Container[int], left: t.Mapping[i
     untried = [f"{words[number]}: {made.untried[number]}" for number in numbers if number in made.untried]
     for found, what in (
         (through, "reached subscribers"),
-        (let_in, "were let in"),
+        (let_in, "were accepted"),
         (untried, "could not be made"),
     ):
         if found:

@@ -14,7 +14,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import clie
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.session import Session
 from ansible_collections.opendev.firehose.plugins.module_utils._verify import plan
 
-# Mosquitto may refuse clients with MQTT 3.1.1 that want more than its max_keepalive, and that is at least 10. With MQTT 5 it names
+# Mosquitto may reject clients with MQTT 3.1.1 that want more than its max_keepalive, and that is at least 10. With MQTT 5 it names
 # its own; a watcher is better off with a long one, since nobody looks after it while another client waits.
 KEEPALIVE = {"3.1.1": 10, "5": 60}
 # Failures that take their time, and that the next attempt would only repeat
@@ -99,7 +99,7 @@ class Clients:
                 if attempt.username is not None:
                     made.let_in.add(attempt.number)
                 if code >= reasons.FIRST_REFUSAL and code not in reasons.NOT_LET_IN:
-                    made.untried[attempt.number] = f"the broker refused it: {reasons.reason(code)}"
+                    made.untried[attempt.number] = f"the broker rejected it: {reasons.reason(code)}"
             between()
         return made
 

@@ -49,7 +49,7 @@ class Verification:
         if problem is not None:
             self._blind = Check(SAME, FAILED, problem)
         elif not plan.may_read(public_topics, self._place(plan.BEACON)):
-            self._blind = Check(SAME, NOT_CHECKED, "the public may read no topic that nobody else uses")
+            self._blind = Check(SAME, NOT_CHECKED, "anonymous clients may read no unused topic")
         self._stack = contextlib.ExitStack()
         self._watchers: dict[plan.Way, Session] = {}
         self._feed: Session | None = None
@@ -76,7 +76,11 @@ class Verification:
             self.watch(publishers, anonymous_topics, feed)
             if not self._watchers:
                 self.checks.append(
-                    Check("there is a listener for the public", FAILED, "none that could be tried lets anyone in")
+                    Check(
+                        "there is a listener for anonymous clients",
+                        FAILED,
+                        "none that could be tried accepts anonymous clients",
+                    )
                 )
                 return self.checks
             if publish:
@@ -124,7 +128,7 @@ class Verification:
         served = []
         watchers: dict[plan.Way, Session] = {}
         for way in self._ways:
-            name, problem = f"{way} lets anyone in", None
+            name, problem = f"{way} accepts anonymous clients", None
             try:
                 if way.version == plan.VERSIONS[-1]:
                     watchers[way] = self._watcher(way, [*filters, SYS])

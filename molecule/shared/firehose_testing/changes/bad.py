@@ -68,7 +68,7 @@ CONFIGURATIONS = [
 
 RULES = [
     Change(
-        "a rule that lets everybody publish",
+        "a rule that lets anonymous clients publish",
         acl(anonymous=[{"topic": "#", "access": "readwrite"}]),
         cause=r"mosquitto_acl.anonymous\[0\]",
         short=True,

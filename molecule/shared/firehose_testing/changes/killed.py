@@ -18,7 +18,7 @@ test -s {FOLDER}/live/kept.json && grep -q '^acl_file {FOLDER}/live/files' {FOLD
 # The next one goes on from there, and no trial and no half of a set is left.
 MADE_GOOD = f"""{WHOLE}
 {APPLY} >/dev/null
-test "$({APPLY} --check)" = 'mosquitto.service: in step'
+test "$({APPLY} --check)" = 'mosquitto.service: up to date'
 cmp {FOLDER}/live/files{FOLDER}/acl {FOLDER}/acl
 for _second in $(seq 20); do test "$(pgrep --count --exact mosquitto)" != 1 || break; sleep 1; done
 test "$(pgrep --count --exact mosquitto)" = 1

@@ -181,6 +181,6 @@ async def log_in(connection: Connection, version: int, connect_packet: bytes, fi
     await connection.send(connect_packet)
     answer = (await connection.until(packets.CONNACK))[-1]
     if answer.body[1]:
-        raise ConnectionError(f"the broker refuses with {answer.body[1]}")
+        raise ConnectionError(f"the broker rejects with {answer.body[1]}")
     if filters:
         await connection.send(packets.subscribe(version, filters))

@@ -135,7 +135,7 @@ def test_nobody_else_can_read_it_at_any_moment(run, tmp_path, existing):
     [
         (b"alice\n", "passwd, line 1: there is no ':'"),
         (b"# \xff\n", "passwd, line 1: not UTF-8"),
-        (b"# ok\nalice:$7$1$x\n", "passwd, line 2: the broker would refuse"),
+        (b"# ok\nalice:$7$1$x\n", "passwd, line 2: the broker would reject"),
     ],
 )
 def test_a_broken_file_is_left_as_it_is(run, tmp_path, content, why):
@@ -158,7 +158,7 @@ def test_a_symbolic_link_is_refused(run, tmp_path):
         ([{"name": "a:b", "password": SECRETS["bob"]}], {}, "users[0] (a:b): "),
         ([*USERS, USERS[0]], {}, "users[2] (alice): users[0] has the same name"),
         ([{"name": "a"}], {}, "users[0] (a): needs one of password, password_hash, password_file"),
-        ([{"name": "a", "password_hash": "nonsense"}], {}, "users[0] (a): the broker would refuse"),
+        ([{"name": "a", "password_hash": "nonsense"}], {}, "users[0] (a): the broker would reject"),
         (USERS, {"iterations": 0}, "iterations: 0"),
     ],
 )

@@ -110,9 +110,9 @@ def test_other_checks_and_listeners_that_are_not_tried_are_in_the_table(run):
     )
     assert result["table"] == [
         "failed       the broker runs: it does not",
-        "not checked  port 8883 (mqtt) lets anyone in: it wants TLS",
-        "not checked  port 1883 (mqtt) lets anyone in: it is bound to 192.0.2.1, which is no address of 127.0.0.1",
-        "failed       there is a listener for the public: none that could be tried lets anyone in",
+        "not checked  port 8883 (mqtt) accepts anonymous clients: it wants TLS",
+        "not checked  port 1883 (mqtt) accepts anonymous clients: it is bound to 192.0.2.1, which is no address of 127.0.0.1",
+        "failed       there is a listener for anonymous clients: none that could be tried accepts anonymous clients",
     ]
     assert result["failures"] == [result["table"][0], result["table"][-1]]
 

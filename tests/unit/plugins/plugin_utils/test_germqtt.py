@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role germqtt refuses."""
+"""What the role germqtt rejects."""
 
 from __future__ import annotations
 

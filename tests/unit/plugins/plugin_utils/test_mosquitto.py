@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role mosquitto refuses."""
+"""What the role mosquitto rejects."""
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ def _attempts(listener: Listener, rights: Rights) -> t.Iterator[tuple[str, t.Cal
         yield "a client without a name can publish", lambda it: _passes_on(it, topic)
     name = rights.publisher
     if name is not None:
-        yield f"a client that calls itself {name!r} is let in without a password", lambda it: it.log_in(name) == 0
+        yield f"a client that calls itself {name!r} is accepted without a password", lambda it: it.log_in(name) == 0
         yield (
-            f"a client that calls itself {name!r} is let in with an empty password",
+            f"a client that calls itself {name!r} is accepted with an empty password",
             lambda it: it.log_in(name, "") == 0,
         )
 

@@ -49,7 +49,7 @@ class Outcome:
         """The same in a few words."""
         if self.action:
             return f"{self.action} ({'; '.join(self.reasons)})" if self.reasons else self.action
-        return "new files" if self.installed else "daemon-reload" if self.daemon_reload else "in step"
+        return "new files" if self.installed else "daemon-reload" if self.daemon_reload else "up to date"
 
 
 def broker_version() -> tuple[int, ...]:

@@ -179,7 +179,7 @@ def test_what_a_process_executes_though_it_was_replaced():
 @pytest.mark.parametrize(
     ("action", "reasons", "stale", "said"),
     [
-        ("", [], False, "in step"),
+        ("", [], False, "up to date"),
         ("", [], True, "needs a daemon-reload"),
         ("start", ["x"], True, "not running"),
         ("restart", [], False, "needs a restart"),

@@ -236,7 +236,7 @@ def test_rehash_replaces_other_algorithms_and_leaves_unknown_passwords():
         ({"name": "a", "password": ""}, "empty"),
         ({"name": "a", "password": "p\0q"}, "NUL"),
         ({"name": "a", "password": "p\udce4"}, "not UTF-8"),
-        ({"name": "a", "password_hash": "plain"}, "the broker would refuse its password_hash"),
+        ({"name": "a", "password_hash": "plain"}, "the broker would reject its password_hash"),
     ],
 )
 def test_user_problems_name_variable_index_and_account(user, why):

@@ -151,7 +151,7 @@ def test_logins(connect, login, flags, payload):
 def test_a_refused_subscription(connect):
     client, _peer = connect()
     client.log_in()
-    with pytest.raises(transport.Failure, match="refused to subscribe to closed") as caught:
+    with pytest.raises(transport.Failure, match="rejected the subscription to closed") as caught:
         client.subscribe(["closed"])
     assert caught.value.cause == "subscription"
 

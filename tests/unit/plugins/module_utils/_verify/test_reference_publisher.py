@@ -47,7 +47,7 @@ class Client:
 
     def subscribe(self, _filters: list[str], _qos: int) -> None:
         if not self.broker.takes_subscriptions:
-            raise Failure("subscription", "the broker refused to subscribe")
+            raise Failure("subscription", "the broker rejected the subscription")
 
     def publish(self, topic: str, payload: bytes) -> None:
         self.broker.publish(topic, payload)
@@ -136,7 +136,7 @@ def test_publishers_publish_every_now_and_then(broker, monkeypatch, password, fa
     ("change", "options", "why"),
     [
         ({}, {"password": "wrong"}, "does not let this client in: not authorized"),
-        ({"takes_subscriptions": False}, {}, "refused to subscribe"),
+        ({"takes_subscriptions": False}, {}, "rejected the subscription"),
         ({"delivers": False, "ends_after": None}, {}, "does not come back"),
         ({"ends_after": 1}, {}, "was lost"),
     ],
