@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ from firehose_testing.gerrit import OWN_PROJECT, Gerrit
 
 PAGE = "docs/subscribe.md"
 PROGRAM, *VARIANTS = examples(PAGE, "python")
-COMMANDS = re.findall(rf"^mosquitto_sub -h {HOST} .*$", "".join(examples(PAGE, "shell")), re.MULTILINE)
+# The scenario site runs the one with an account, which needs port 8884.
+COMMANDS = re.findall(rf"^mosquitto_sub -h {HOST} (?!.* -u ).*$", "".join(examples(PAGE, "shell")), re.MULTILINE)
 [SCRIPT] = re.findall(r"<script>\n(.*?)</script>", example(PAGE, "html", "mqtt.connect"), re.DOTALL)
 # As much of a page as the script uses. It prints what a browser shows.
 BROWSER = """
@@ -44,8 +46,9 @@ def variant(lines: str) -> str:
 def prints_events(gerrit: Gerrit, command: t.Sequence[str]) -> None:
     """Run a program that trusts the tests' CA as it would trust the system's, until it has printed an event."""
     environment = os.environ | {"SSL_CERT_FILE": ca_file(), "NODE_PATH": str(MQTTJS / "node_modules")}
+    # Node is started by a program of its own: both end by a signal to their group.
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as running:
         lines: list[str] = []
         reading = threading.Thread(target=lambda: lines.extend(running.stdout or ()), daemon=True)
@@ -54,7 +57,7 @@ def prints_events(gerrit: Gerrit, command: t.Sequence[str]) -> None:
             wanted = re.compile(rf"gerrit/{OWN_PROJECT}/\d+/comment-added:? (comment-added|\{{.*\}})\n")
             assert gerrit.mark_until(lambda: any(wanted.fullmatch(line) for line in lines)), lines
         finally:
-            running.kill()
+            os.killpg(running.pid, signal.SIGKILL)
             reading.join()
 
 

@@ -35,7 +35,7 @@ def mosquitto_pub(host: Host, account: str, topic: str, message: str) -> None:
 def run_role(host: Host, tmp_path: pathlib.Path, *options: str) -> str:
     playbook, variables, inventory = (tmp_path / name for name in ("play.yml", "variables.yml", "hosts.yml"))
     playbook.write_text(json.dumps(PLAY), encoding="utf-8")
-    variables.write_text(example(PAGE, "yaml", "mosquitto_acl"), encoding="utf-8")
+    variables.write_text(example(PAGE, "yaml", "mosquitto_listeners:"), encoding="utf-8")
     connection = {"ansible_connection": "community.docker.docker"}
     inventory.write_text(yaml.safe_dump({"all": {"hosts": {host.backend.name: connection}}}), encoding="utf-8")
     command = ["ansible-playbook", playbook, "-i", inventory, "-e", f"@{variables}", *options]
@@ -66,7 +66,12 @@ def host() -> t.Iterator[Host]:
     host.check_output("DEBIAN_FRONTEND=noninteractive apt-get purge --yes mosquitto mosquitto-clients")
 
 
-def test_it_moves_to_the_role_and_back(host: Host, tmp_path: pathlib.Path) -> None:
+# The ways back, by the command that restores the backup, and the retained message that is there then
+WAYS_BACK = {"before.tar.gz -C /\n": "before", "before.tar.gz -C / etc/mosquitto": "after"}
+
+
+@pytest.mark.parametrize(("way_back", "retained"), WAYS_BACK.items(), ids=["all", "keep"])
+def test_it_moves_to_the_role_and_back(host: Host, tmp_path: pathlib.Path, way_back: str, retained: str) -> None:
     mosquitto_pub(host, "sensor", "sensors/a", "before")
     debians = host.file(BEFORE).content_string
     host.check_output(example(PAGE, "shell", "mosquitto-before.tar.gz /etc"))
@@ -83,9 +88,9 @@ def test_it_moves_to_the_role_and_back(host: Host, tmp_path: pathlib.Path) -> No
     status = host.check_output(example(PAGE, "shell", "mosquitto-apply --check"))
     assert status.splitlines()[-1] == "mosquitto.service: up to date"
 
-    host.check_output(example(PAGE, "shell", "disable --now"))
+    host.check_output(example(PAGE, "shell", way_back))
     assert host.file(BEFORE).content_string == debians
-    assert mosquitto_sub(host, "dashboard", "sensors/a") == "before"
+    assert mosquitto_sub(host, "dashboard", "sensors/a") == retained
     assert not host.file("/usr/local/sbin/mosquitto-apply").exists
     assert "/lib/systemd/" in host.check_output("systemctl show --property FragmentPath --value mosquitto")
     assert host.check_output("systemctl list-unit-files --no-legend 'mosquitto-store*'; true") == ""

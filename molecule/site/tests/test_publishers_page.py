@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The examples of docs/publishers.md do what it says, as they stand there."""
+"""The examples of docs/publishers.md, and the one for accounts of docs/subscribe.md, do what the pages say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from firehose_testing.site import TCP, Broker
 PAGE = "docs/publishers.md"
 SHELL = "".join(examples(PAGE, "shell"))
 [PUBLISH] = re.findall(rf"^mosquitto_pub -h {HOST} .*$", SHELL, re.MULTILINE)
-[SUBSCRIBE] = re.findall(rf"^mosquitto_sub -h {HOST} .*$", SHELL, re.MULTILINE)
+ANONYMOUS = re.findall(rf"^mosquitto_sub -h {HOST} .*$", SHELL, re.MULTILINE)
+READER = re.findall(
+    rf"^mosquitto_sub -h {HOST} .* -u .*$", "".join(examples("docs/subscribe.md", "shell")), re.MULTILINE
+)
 PROGRAM = example(PAGE, "python", "client.publish")
 TOPIC, DENIED = "wiki/page-saved", "zuul/page-saved"
 TRUSTED = "/srv/ca.pem"
@@ -67,10 +70,12 @@ def test_mosquitto_pub(brokers: list[Broker], client: str) -> None:
         assert rejected.returncode == 135, rejected.stdout
 
 
-def test_mosquitto_sub(brokers: list[Broker], client: str) -> None:
+@pytest.mark.parametrize("subscribe", [*ANONYMOUS, *READER], ids=["anonymous", "reader"])
+def test_mosquitto_sub(brokers: list[Broker], client: str, subscribe: str) -> None:
     for broker in brokers:
         publish = f"for _ in 1 2 3 4 5; do sleep 1; {PUBLISH}; done"
-        seen = inside(client, broker, f"({publish}) & timeout 30 {SUBSCRIBE} -C 1; wait")
+        command = f"PASSWORD=only-for-tests-monitor; timeout 30 {subscribe.replace('gerrit/#', 'wiki/#')} -C 1"
+        seen = inside(client, broker, f"({publish}) & {command}; wait")
         assert f"{TOPIC} {{" in seen.stdout, seen.stdout
 
 

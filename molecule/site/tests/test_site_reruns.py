@@ -16,7 +16,7 @@ BLOG, WIKI, ZUUL = (Account(name, f"only-for-tests-{name}") for name in ("blog",
 
 RIGHTS_AND_RELOAD = [
     "opendev.firehose.mosquitto : Write the accounts",
-    "opendev.firehose.mosquitto : Write the access rules",
+    "opendev.firehose.mosquitto : Write the ACL rules",
     "opendev.firehose.mosquitto : Start, reload or restart the brokers",
 ]
 PASSWORD_AND_RELOAD = [RIGHTS_AND_RELOAD[0], RIGHTS_AND_RELOAD[2]]
