@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the collection, see that the tarball holds what it should and nothing else, import it as Galaxy does, install it."""
+"""Build the collection, see that the tarball holds what it should and nothing else, import it as Galaxy does, and install it as the docs say."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 WORK = CHECKOUT / ".cache/tarball"
+PAGE = CHECKOUT / "docs/operate.md"
+TAG = "release"
 
 # Files of the repository that the tarball does without: galaxy.yml becomes MANIFEST.json.
 LEFT_OUT = re.compile(r"\.ci/.*|galaxy\.yml")
@@ -64,11 +66,19 @@ def put_decoys(folder: Path) -> None:
             path.write_text("not for the tarball\n", encoding="utf-8")
 
 
+def make_release(folder: Path) -> None:
+    """Make a git repository with a tag of a copy."""
+    git = ["git", "-c", "user.name=release", "-c", "user.email=release@example.org"]
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=release"], ["tag", TAG]):
+        run(*git, *words, cwd=folder)
+
+
 def build() -> tuple[Path, set[str]]:
     """Build from a copy that is as messy as a checkout can be; return the tarball and the repository's files."""
     shutil.rmtree(WORK, ignore_errors=True)
     run(CHECKOUT / "tools/copy", copy := WORK / "copy", cwd=CHECKOUT)
     known = files_below(copy)
+    make_release(copy)
     put_decoys(copy)
     run("ansible-galaxy", "collection", "build", "--output-path", WORK, cwd=copy)
     (tarball,) = WORK.glob("opendev-firehose-*.tar.gz")
@@ -99,19 +109,29 @@ def problems_of_import(tarball: Path) -> list[str]:
 
 
 def install(tarball: Path) -> None:
-    """Beside ansible-core alone, and no other collection, the playbook finds all that it uses in what is installed."""
+    """Beside ansible-core alone, and no other collection, the playbook finds all that it uses in what is installed.
+
+    The commands are those of docs/operate.md, from a tag of a repository and from the tarball.
+    """
     run(CHECKOUT / "tools/venv", "newest", cwd=CHECKOUT)
-    core, path = CHECKOUT / ".cache/newest/bin", WORK / "installed"
-    run(core / "ansible-galaxy", "collection", "install", "--offline", "--collections-path", path, tarball)
-    tasks = run(
-        core / "ansible-playbook",
-        "--list-tasks",
-        "--inventory=firehose,",
-        "opendev.firehose.firehose",
-        ANSIBLE_COLLECTIONS_PATH=str(path),
-    )
-    if str(path) not in tasks or "opendev.firehose.firehose : " not in tasks:
-        sys.exit(f"{tasks}\nerror: this is not the playbook that was installed")
+    core = CHECKOUT / ".cache/newest/bin"
+    commands = re.findall(r"^ansible-galaxy collection install .*$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    for number, command in enumerate(commands):
+        path = WORK / f"installed{number}"
+        from_here = command.replace("https://opendev.org/opendev/firehose,TAG", f"file://{WORK}/copy,{TAG}")
+        program, *options = from_here.replace("opendev-firehose-VERSION.tar.gz", tarball.name).split()
+        run(core / program, *options, ANSIBLE_COLLECTIONS_PATH=str(path))
+        tasks = run(
+            core / "ansible-playbook",
+            "--list-tasks",
+            "--inventory=firehose,",
+            "opendev.firehose.firehose",
+            ANSIBLE_COLLECTIONS_PATH=str(path),
+        )
+        if str(path) not in tasks or "opendev.firehose.firehose : " not in tasks:
+            sys.exit(f"{tasks}\nerror: this is not the playbook that was installed")
+    if len(commands) != 2:
+        sys.exit(f"error: {PAGE} has {len(commands)} commands that install the collection")
 
 
 def main() -> None:
