@@ -89,6 +89,9 @@ def test_variables_that_role_firehose_sets_itself_are_listed(roles):
     # A variable that only one of the brokers gets from the role is the operator's for the other one, but for accounts.
     decided = (set(accounts) & {*public, "listeners"}) | {"users_prune"}
     names = {f"mosquitto_{key}" for key in decided - {"variables"}} | {"mosquitto_instances"}
+    # The accounts broker's are the role's, and public brokers store nothing.
+    assert public["persistence"] is False
+    names |= {"mosquitto_persistence_method", "mosquitto_autosave_interval", "mosquitto_autosave_changes"}
     names |= {name for task in read("tasks/main.yml") for name in task.get("vars", {}) if name.startswith("germqtt_")}
     listed = read("vars/main/replaced.yml")["__firehose_replacements"]
     assert set(listed) == names
