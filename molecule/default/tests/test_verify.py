@@ -209,7 +209,7 @@ BREAKS = {
 KEEP = "mkdir --parents /run/kept && cp -a --parents /etc/mosquitto*/mosquitto.conf /etc/firehose-haproxy /run/kept"
 RESTORE = (
     "cp -a --remove-destination /run/kept/etc / && mosquitto-apply --all"
-    " && systemctl reload firehose-haproxy && systemctl start germqtt"
+    " && systemctl reload firehose-haproxy && systemctl start germqtt && rm --recursive /run/kept"
 )
 
 

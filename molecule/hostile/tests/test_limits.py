@@ -71,7 +71,8 @@ def subscriptions(host: testinfra.host.Host) -> list[str]:
         " s.sendall(b'@1 show table firehose/sources data.gpc0 gt 0\\n'); s.shutdown(1);"
         " print(b''.join(iter(lambda: s.recv(4096), b'')).decode())"
     )
-    return sorted(re.findall(r"key=(\S+) .* gpc0=(\d+)", host.check_output("python3 -c %s", ask)))
+    # The socket is refused for a moment while HAProxy reloads.
+    return sorted(re.findall(r"key=(\S+) .* gpc0=(\d+)", host.run("python3 -c %s", ask).stdout))
 
 
 @pytest.mark.skipif(RELEASES["core"] == "12", reason="HAProxy 2.6 does not tell the process after it")

@@ -70,7 +70,7 @@ def test_the_sites_accounts_are_not_the_firehoses(brokers: list[Broker]) -> None
     for broker in brokers:
         assert not broker.lets_in(MONITORING)
         accounts = broker.host.check_output("cut -d: -f1 /etc/mosquitto/passwd").split()
-        assert sorted(accounts) == sorted([*PUBLISHERS, "firehose-relay"])
+        assert sorted(accounts) == sorted([*PUBLISHERS, "firehose-relay", "monitor"])
 
 
 def test_the_sites_variables_are_its_own(host: Host) -> None:
