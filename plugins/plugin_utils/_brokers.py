@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""The broker instances of a host: where the files of each are, and what the role mosquitto writes there."""
+"""The broker instances of a host: their paths, and the files that the role mosquitto writes there."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def place(name: str) -> dict[str, str]:
     return {
         "full_name": full_name,
         "user": full_name,
-        # In place of the package's own, which opens no port below 1024 and is not confined.
+        # In place of the package's own unit, which can open no port below 1024 and has no sandbox.
         "unit": f"/etc/systemd/system/mosquitto{f'@{name}' if name else ''}.service",
-        # Its timer and service look at what the broker stores.
+        # Its timer and service watch the broker's stored data.
         "store_unit": f"mosquitto-store{f'@{name}' if name else ''}",
         "directory": f"/etc/{full_name}",
         "acl_file": f"/etc/{full_name}/acl",
@@ -34,7 +34,7 @@ def place(name: str) -> dict[str, str]:
 
 
 def placed(broker: Broker) -> dict[str, t.Any]:
-    """A broker with its place, and with the paths of certificates and keys that are texts."""
+    """A broker with its own paths, and with the paths of certificates and keys that are texts."""
     here = place(broker["name"])
     return {**broker, **here, "listeners": _tls.with_paths(broker["listeners"], f"{here['directory']}/tls")}
 
@@ -56,7 +56,7 @@ def _files(broker: Broker, secret: bool) -> t.Iterator[dict[str, t.Any]]:
         "secret": secret,
     }
     if not broker["accounts"]:
-        # Secret is what it had before.
+        # The earlier content is secret.
         yield {"path": broker["password_file"], "content": "", "mode": "0600", "secret": True, **ROOT}
 
 
@@ -70,7 +70,7 @@ def _directories(broker: Broker) -> list[dict[str, t.Any]]:
 
 
 def wanted(brokers: t.Iterable[Broker]) -> dict[str, t.Any]:
-    """What the module text_files takes for all brokers. Accounts and rules are not among it: others may add to them."""
+    """The options of the module text_files for all brokers. Accounts and ACL rules are left out: other roles may add to them."""
     found: dict[str, t.Any] = {"directories": [], "files": [], "has_secrets": False, "tls_pairs": []}
     for broker in map(placed, brokers):
         tls = _tls.files(broker["listeners"])

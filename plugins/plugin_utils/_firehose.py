@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""The firehose's policy as data: publishers and readers become Mosquitto's accounts and rules, at listeners of their own."""
+"""The firehose's policy as data: publishers and readers become Mosquitto's accounts and ACL rules, with their own listeners."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto
 
 Entry = t.Mapping[str, t.Any]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# Where accounts log in on the host itself, and from others
+# The ports for accounts, from the host itself and from other hosts
 LOCAL_PORT, TLS_PORT = 1884, 8884
 ACCOUNT_KEYS = ("name", "password", "password_file", "password_hash", "state")
 
 
 def is_present(entry: Entry) -> bool:
-    """Whether it is not to be removed."""
+    """Return whether an entry is not to be removed."""
     return entry.get("state", "present") == "present"
 
 
 def _accounts(entries: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """The accounts of publishers and readers, without what they may do."""
+    """The accounts of publishers and readers, without their topics."""
     found = [{key: entry.get(key) for key in ACCOUNT_KEYS} for entry in entries]
     return [{key: value for key, value in account.items() if value is not None} for account in found]
 
@@ -49,9 +49,9 @@ def policy(
     public_sys: t.Sequence[str] = (),
     private: t.Mapping[str, str] | None = None,
 ) -> dict[str, t.Any]:
-    """The accounts and the rules: a publisher writes its own topics, a reader and the public read theirs and their leaves of $SYS.
+    """The accounts and the ACL rules: a publisher writes its topics; readers and anonymous clients read theirs, and theirs below $SYS.
 
-    A publisher may have a private topic, which it reads as well.
+    A publisher can have a private topic, which it reads too.
     """
     own = {name: _rules("readwrite", [topic]) for name, topic in (private or {}).items()}
     readable_by_all = _readable({"topics": public_topics, "sys": public_sys})
@@ -64,16 +64,16 @@ def policy(
             ),
             *(_user(reader, _rules("read", _readable(reader))) for reader in readers),
         ],
-        # A pattern would be a right of everybody.
+        # A pattern would apply to all clients.
         "patterns": [],
     }
     return {"users": _accounts([*publishers, *readers]), "acl": rules}
 
 
 def listeners(tls: Entry, plain: bool = True, accounts: bool = False) -> list[dict[str, t.Any]]:
-    """Those for which nobody asks for others: with TLS where there is a certificate, and in the clear where that is wanted.
+    """The default listeners: with TLS if there is a certificate, and without TLS if plain is true.
 
-    Those of accounts without TLS are for the host itself.
+    Listeners for accounts without TLS are for the host itself.
     """
     if accounts:
         local = {"port": LOCAL_PORT, "bind_address": LOOPBACK[0]}
@@ -84,7 +84,7 @@ def listeners(tls: Entry, plain: bool = True, accounts: bool = False) -> list[di
 
 
 def serves_locally(listener: Entry) -> bool:
-    """Whether a program on the host itself can publish there with MQTT over TCP, on 127.0.0.1 and without TLS."""
+    """Return whether a program on the host itself can publish at a listener with MQTT over TCP, on 127.0.0.1 and without TLS."""
     return (
         listener.get("port") is not None
         and listener.get("protocol", "mqtt") == "mqtt"
@@ -96,7 +96,7 @@ def serves_locally(listener: Entry) -> bool:
 
 
 def public_listeners(listeners: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """Those that others than the host itself reach. Says of those that are not for everybody's clients why they are not checked."""
+    """The listeners that other hosts reach. Those that are not for all clients have the reason why they are not checked."""
 
     def described(listener: Entry) -> dict[str, t.Any]:
         found = {"port": listener["port"], "protocol": listener.get("protocol", "mqtt")}

@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""What is wrong with listeners that HAProxy serves, for anonymous clients or for accounts."""
+"""Validation of the listeners that HAProxy serves, for anonymous clients or for accounts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _mosquitto
 Entry = t.Mapping[str, t.Any]
 # On 127.0.0.1: public broker N has 600 + N and 700 + N, the accounts broker 800 and 801, the metrics of HAProxy 700 and 802.
 OWN_PORTS = range(600, 803)
-# Keys of listeners in role mosquitto that HAProxy has no place for, and what to use instead.
+# Keys of listeners in role mosquitto that HAProxy does not support, and what to use instead.
 NOT_OF_HAPROXY = {"options": "remove it; HAProxy opens the port, and Mosquitto's options do not apply to it"}
 INSTEAD = {
     **NOT_OF_HAPROXY,
@@ -35,7 +35,7 @@ ACCOUNT_INSTEAD = {
 
 
 def reserved_port_problem(port: int) -> str | None:
-    """Why a listener cannot have a port that the firehose has on the loopback."""
+    """Say why a listener cannot have a port that the firehose uses on the loopback, or None."""
     if port not in OWN_PORTS:
         return None
     return f"{port} is one of {OWN_PORTS[0]} to {OWN_PORTS[-1]}, which are for brokers and HAProxy's metrics"
@@ -58,7 +58,7 @@ def _place_problem(listener: Entry) -> str | None:
 
 
 def _without(value: t.Any, instead: t.Mapping[str, str], place: str, problems: list[str], prefix: str = "") -> t.Any:
-    """A dictionary without the keys that HAProxy has no place for, which become problems. Other values stay."""
+    """A dictionary without the keys that HAProxy does not support, which become problems. Other values stay unchanged."""
     if not isinstance(value, t.Mapping):
         return value
     problems += [f"{place}.{prefix}{key}: {instead[prefix + key]}" for key in value if prefix + key in instead]
@@ -66,7 +66,7 @@ def _without(value: t.Any, instead: t.Mapping[str, str], place: str, problems: l
 
 
 def known_keys(variable: str, listeners: t.Any, instead: t.Mapping[str, str]) -> tuple[list[str], t.Any]:
-    """What to use in place of keys that only listeners of role mosquitto have, and the listeners without them."""
+    """The replacements for keys that only listeners of role mosquitto have, and the listeners without those keys."""
     problems: list[str] = []
     if not isinstance(listeners, list):
         return problems, listeners
@@ -81,11 +81,11 @@ def known_keys(variable: str, listeners: t.Any, instead: t.Mapping[str, str]) ->
 
 
 def problems(variable: str, listeners: t.Sequence[Entry], tls_variable: Entry | None) -> t.Iterator[str]:
-    """List what is wrong with listeners that have known keys of the right types."""
+    """List the problems of listeners that have known keys of the right types."""
     for index, listener in enumerate(listeners):
         problem = _place_problem(listener)
         if problem:
             yield f"{variable}[{index}].{problem}"
-    # What is wrong with firehose_tls is said once.
+    # Problems of firehose_tls are reported only once.
     known = [{key: value for key, value in one.items() if key != "tls" or value != tls_variable} for one in listeners]
     yield from (problem.replace("mosquitto_listeners", variable) for problem in _mosquitto.listener_problems(known, ()))

@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""What the role firehose rejects: accounts that cannot be, and listeners that would serve nobody or the wrong ones."""
+"""Validation for the role firehose: it rejects invalid accounts, and listeners that would serve no clients or the wrong ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
 )
 
 Entry = t.Mapping[str, t.Any]
-# The accounts of those that serve the public, and what the names of those start with that verifying makes and removes
+# The accounts of the public brokers and of edge hosts, and the prefix of accounts that a verification adds and removes
 OWN = {"firehose-relay": "the public brokers", "firehose-edge": "the hosts of the role firehose_public"}
 PROBE = "firehose-verify"
 # The keys that publishers and readers have for a password.
@@ -73,7 +73,7 @@ def leaf_problems(leaves: t.Iterable[str], path: str) -> t.Iterator[str]:
 
 
 def _germqtt_problems(variables: Entry) -> t.Iterator[str]:
-    """germqtt is one of the publishers: it needs an account, a password, and the right to write its topics."""
+    """The problems of germqtt's publisher: it needs an account, a password, and topics that cover its own."""
     name, topic = str(variables["firehose_germqtt_publisher"]), variables["germqtt_topic"]
     for index, publisher in enumerate(variables["firehose_publishers"]):
         if str(publisher["name"]) != name or not _firehose.is_present(publisher):
@@ -97,7 +97,7 @@ def _name_problems(entries: t.Sequence[Entry], variable: str) -> t.Iterator[str]
 
 
 def _listener_problems(variables: Entry) -> t.Iterator[str]:
-    """Accounts have listeners of their own, and so have germqtt and the public broker."""
+    """The conflicts of listeners: accounts have their own, and so have germqtt and the public broker."""
     public, own = variables["firehose_listeners"], variables["firehose_account_listeners"]
     internal = {"port": variables["firehose_internal_port"], "bind_address": _firehose.LOOPBACK[0]}
     for variable, listeners in (("firehose_listeners", public), ("firehose_account_listeners", own)):
@@ -118,10 +118,10 @@ def _listener_problems(variables: Entry) -> t.Iterator[str]:
 
 
 def _form_problems(variables: Entry) -> t.Iterator[str]:
-    """What the role mosquitto has a form or a range of its own for."""
+    """Numbers out of range, and texts in a wrong format."""
     ranges: dict[str, tuple[int, int | None]] = {
         "firehose_account_max_queued_messages": (1, 2**31 - 1),
-        # Mosquitto knows no limit of less than a packet.
+        # Mosquitto has no limit below the size of a packet.
         "firehose_account_max_queued_bytes": (2**20, 2**63 - 1),
         "firehose_account_messages": (0, 2**31 - 1),
         "firehose_account_bytes": (0, 2**31 - 1),
@@ -143,7 +143,7 @@ def _unused_problems(variables: Entry) -> t.Iterator[str]:
 
 
 def problems(variables: Entry, options: Entry) -> list[str]:
-    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
+    """List the problems of the role's variables, each line naming the variable. Quotes no secret.
 
     The options are those of the role's argument specs.
     """
@@ -178,7 +178,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
 
 
 def publisher_problems(variables: Entry, options: Entry) -> list[str]:
-    """The same for the variable of the entry point that adds one publisher."""
+    """List the problems of the variable of the entry point that adds one publisher."""
     wrong_types = _types.problems(variables, options)
     if wrong_types:
         return wrong_types
@@ -193,10 +193,10 @@ def publisher_problems(variables: Entry, options: Entry) -> list[str]:
             if key in variables[name]
         ),
     ]
-    # Those who look at lists name a place in them.
+    # The functions for lists name an index.
     return [problem.replace(f"{name}[0]", name) for problem in found]
 
 
 def verify_problems(variables: Entry, options: Entry) -> list[str]:
-    """The same for the variables of the entry point that verifies a firehose."""
+    """List the problems of the variables of the entry point that verifies a firehose."""
     return _types.problems(variables, options) or [*_types.range_problems(variables, VERIFY_RANGES)]

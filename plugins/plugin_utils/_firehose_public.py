@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""The public tier as data: listeners as HAProxy has them, the brokers behind it, and what the role firehose_public rejects."""
+"""The public tier as data: the listeners of HAProxy, the brokers behind it, and validation for the role firehose_public."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import (
 Entry = t.Mapping[str, t.Any]
 # firehose_max_memory, where it is a number of bytes
 MEMORY = re.compile(r"([0-9]+)([KMGT]?)")
-# What a topic level takes of a broker's memory, and how many addresses a broker should bear that take all that they get.
+# The bytes of a broker's memory for a topic level, and the number of addresses at all their limits that a broker should bear.
 LEVEL_BYTES, ADDRESSES = 717, 64
 LOG_SIZE = re.compile(r"[1-9]\d*[KMG]?")
 # The smallest and the largest value of each limit. nftables counts in 32 bits.
@@ -36,14 +36,14 @@ RANGES: dict[str, tuple[int, int | None]] = dict.fromkeys(
 )
 RANGES["firehose_source_kilobytes"] = (1, 2**22)
 RANGES["firehose_source_subscriptions"] = (1, 2**28)
-# Even 1 lets a client subscribe to everything.
+# Even 1 allows a client to subscribe to all topics.
 RANGES["firehose_client_topic_levels"] = (1, 2**31 - 1)
-# 0 would be no limit to Mosquitto.
+# For Mosquitto 0 means no limit.
 RANGES |= dict.fromkeys(("firehose_max_connections", "firehose_max_queued_messages"), (1, 2**31 - 1))
 RANGES["firehose_max_keepalive"] = (_mosquitto.LEAST_KEEPALIVE, 65535)
-# The public broker's largest packet is as much above it.
+# The public broker's largest packet is larger by this much.
 RANGES["firehose_max_payload"] = (1, 268435455 - 2 * (65536 + 16))
-# Each has a port of its own below 1024.
+# Each broker has its own ports below 1024.
 RANGES["firehose_public_brokers"] = (0, 99)
 EDGE_RANGES: dict[str, tuple[int, int | None]] = {
     "firehose_edge_core_port": (1, 65535),
@@ -64,13 +64,13 @@ def _certificates(listeners: t.Iterable[Entry]) -> list[Entry]:
 def _certificate_path(tls: Entry, certificates: t.Sequence[Entry], directory: str) -> str:
     if tls.get("certificate") is None:
         return f"{directory}/text-{certificates.index(tls) + 1}.pem"
-    # With other paths the configuration is another one, which is tried before it takes the place of the one that works.
+    # Other paths give another configuration, which is tested before it replaces the one that works.
     paths = f"{tls['certificate']}\n{tls['key']}".encode()
     return f"{directory}/link-{hashlib.sha256(paths).hexdigest()[:8]}.pem"
 
 
 def _certificate_files(certificates: t.Sequence[Entry], directory: str) -> dict[str, list[dict[str, t.Any]]]:
-    """Where HAProxy finds certificates and, with C(.key) behind the name, their keys: texts as files, and links to other files."""
+    """The paths of certificates for HAProxy and, with the suffix C(.key), their keys: texts as files, and links to other files."""
     files, links = [], []
     for tls in certificates:
         place = _certificate_path(tls, certificates, directory)
@@ -96,13 +96,13 @@ def _frontend(variable: str, listener: Entry, certificates: t.Sequence[Entry], d
     numeric = f"[{address}]" if ":" in address else address
     return {
         "name": f"{port}{f'-{address}' if address else ''}",
-        # Without an address on every one, of both families where the kernel has IPv6
+        # Without an address: on all addresses, of both families if the kernel has IPv6
         "listen": f"{numeric}:{port}" if address else str(port),
         "tls_options": options,
         "max_connections": max(listener.get("max_connections") or 0, 0),
         "place": {"bind_address": address, "port": port, "variable": variable},
         "protocol": protocol,
-        # Where the host itself gets an answer
+        # The endpoint at which the host itself gets an answer
         "answers": {
             "host": transport.own_address(address),
             "port": port,
@@ -119,9 +119,9 @@ def _public_ports(listeners: t.Iterable[Entry]) -> list[int]:
 def served(
     listeners: t.Mapping[str, t.Sequence[Entry]], directory: str, others: t.Sequence[Entry] = ()
 ) -> dict[str, t.Any]:
-    """The listeners of each variable as systemd and HAProxy have them, and what belongs to them.
+    """The listeners of each variable for systemd and HAProxy, with their certificates and ports.
 
-    The others are those of brokers that clients reach without HAProxy.
+    The others are the listeners of brokers that clients reach without HAProxy.
     """
     every = [*itertools.chain(*listeners.values())]
     certificates = _certificates(every)
@@ -146,7 +146,7 @@ def _network_problem(network: str) -> str | None:
 
 
 def _public_problems(variables: Entry) -> t.Iterator[str]:
-    """What anonymous clients could not get, on whatever host."""
+    """The problems of the variables for anonymous clients, on any host."""
     tls = variables.get("firehose_tls")
     yield from _firehose_problems.topic_problems(variables["firehose_public_topics"], "firehose_public_topics")
     yield from _firehose_problems.leaf_problems(variables["firehose_public_sys"], "firehose_public_sys")
@@ -165,7 +165,7 @@ def _public_problems(variables: Entry) -> t.Iterator[str]:
 
 
 def memory_warnings(variables: Entry) -> list[str]:
-    """Warn where addresses that a broker should bear have more of its memory than it may take."""
+    """Warn if the addresses that a broker should bear can take more memory than its limit."""
     limit = MEMORY.fullmatch(str(variables["firehose_max_memory"]))
     if not limit:
         return []
@@ -192,13 +192,13 @@ def _core_problems(variables: Entry) -> t.Iterator[str]:
 
 
 def _password_problems(account: Entry) -> t.Iterator[str]:
-    # Those who look at lists name a place in them.
+    # The functions for lists name an index.
     for problem in password_file.user_problems([account], ""):
         yield f"firehose_edge_password: {problem.partition(': ')[2]}"
 
 
 def problems(variables: Entry, options: Entry) -> list[str]:
-    """List what is wrong with the variables that say what anonymous clients get. Quotes no secret."""
+    """List the problems of the variables for anonymous clients. Quotes no secret."""
     name = "firehose_listeners"
     found, listeners = _firehose_listeners.known_keys(name, variables[name], _firehose_listeners.INSTEAD)
     found += _types.problems({**variables, name: listeners}, options, _tls.PEM_KEYS)
@@ -209,7 +209,7 @@ def problems(variables: Entry, options: Entry) -> list[str]:
 
 
 def edge_problems(variables: Entry, options: Entry) -> list[str]:
-    """The same for the variables of edge hosts."""
+    """List the problems of the variables of edge hosts. Quotes no secret."""
     own_options = {name: option for name, option in options.items() if name.startswith("firehose_edge_")}
     own = {name: value for name, value in variables.items() if name in own_options}
     wrong_types = _types.problems(own, own_options, ("firehose_edge_core_ca_pem",))

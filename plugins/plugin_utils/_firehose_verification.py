@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""What a verification needs to know: who may publish, what is published meanwhile, and where clients connect."""
+"""The input of a verification: the publishers, the reference publisher, and the listeners."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def _written(rules: t.Iterable[Entry]) -> list[str]:
 def found(
     publishers: t.Iterable[Entry], accounts_info: Entry, acls_info: Entry, public_acls_info: Entry
 ) -> dict[str, t.Any]:
-    """Who may write, as listed or by an account on the host, and what may be written without a name. Holds no secrets.
+    """The publishers, listed or with an account on the host, and the topics that anonymous clients can write. Holds no secrets.
 
-    The latter is a matter of the public broker's rules.
+    The latter come from the public broker's ACL rules.
     """
     listed = [
         {
@@ -40,8 +40,8 @@ def found(
     names = [entry["name"] for entry in listed]
     rules = {user["name"]: user["rules"] for user in acls_info["users"]}
     others = [user["name"] for user in accounts_info["users"] if user["name"] not in names]
-    # A pattern is for those without a name too, unless it asks for one.
-    patterns = [rule for rule in public_acls_info["patterns"] if "%" not in rule["topic"]]
+    # Anonymous clients have no username. Other patterns apply to them too.
+    patterns = [rule for rule in public_acls_info["patterns"] if "%u" not in rule["topic"]]
     return {
         "publishers": [*listed, *({"name": name, "topics": _written(rules.get(name, []))} for name in others)],
         "anonymous_topics": _written([*public_acls_info["anonymous"], *patterns]),
@@ -49,7 +49,7 @@ def found(
 
 
 def _endpoint(listener: Entry) -> dict[str, t.Any]:
-    """Where the host itself reaches one of its listeners."""
+    """The endpoint at which the host itself reaches one of its listeners."""
     if listener.get("socket"):
         return {"socket": listener["socket"]}
     address = transport.own_address(listener.get("bind_address") or "")
@@ -64,7 +64,7 @@ def beacon(
     listeners: t.Iterable[Entry],
     publishers: t.Iterable[Entry] = (),
 ) -> dict[str, t.Any]:
-    """What is published from the firehose's host while it is verified, where, and what is looked out for there."""
+    """The reference publisher on the firehose's host: its endpoint, its topic, the topics that it watches, and its publishers."""
     askable = [one for one in _mosquitto.askable(listeners) if not (one.get("tls") or {}).get("require_certificate")]
     passwords = {str(entry["name"]): entry.get("password") for entry in publishers if _firehose.is_present(entry)}
     writers = [_plan.Publisher(entry["name"], tuple(entry["topics"])) for entry in found_on_host["publishers"]]
@@ -92,7 +92,7 @@ def verification(
     account_listeners: t.Sequence[Entry],
     publish: bool = False,
 ) -> dict[str, t.Any]:
-    """All of it for the host of a firehose, where those accounts and rules were found."""
+    """The whole input for the host of a firehose, on which those accounts and rules were found."""
     writers = found(publishers, accounts, rules, public_rules)
     return {
         **writers,
@@ -104,7 +104,7 @@ def verification(
 
 
 def places(hosts: t.Iterable[Entry]) -> list[dict[str, t.Any]]:
-    """Where clients find each host that serves, and with which certificates, from the variables of the hosts."""
+    """The address, listeners and certificates of each host that is not drained, from the variables of the hosts."""
 
     def place(variables: Entry) -> dict[str, t.Any]:
         name = variables["inventory_hostname"]

@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""What the role germqtt rejects: values that germqtt's configuration or OpenSSH's files cannot hold."""
+"""Validation for the role germqtt: it rejects values that germqtt's configuration or OpenSSH's files cannot hold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_REPUBLISHED = 100_000
 
 
 def host_key_problem(host_key: str) -> str | None:
-    """Say why this is no line of type and key, as ``ssh-keyscan`` and ``ssh_host_*_key.pub`` have them, or None."""
+    """Say why this is not a line of type and key, as in ``ssh_host_*_key.pub``, or None."""
     fields = re.split(r"[ \t]+", host_key.strip(" \t"))
     if len(fields) < 2 or not re.fullmatch(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+", fields[0]):
         return "it is not of the form 'ssh-ed25519 AAAA...' (without a host name)"
@@ -40,7 +40,7 @@ def host_key_problem(host_key: str) -> str | None:
     # RFC 4253, 6.6: the key repeats its type, with its length before it.
     if blob[4 : 4 + len(fields[0])] != fields[0].encode():
         return f"its key is not one of the type {fields[0]}"
-    # The shortest that there is, of ed25519, has 32 bytes behind the type and two lengths.
+    # The shortest key, of ed25519, has 32 bytes after the type and two lengths.
     if len(blob) < len(fields[0]) + 40:
         return "its key is cut off"
     return None
@@ -107,7 +107,7 @@ def _number_problems(variables: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 
 
 def problems(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> list[str]:
-    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
+    """List the problems of the role's variables, each line naming the variable. Quotes no secret.
 
     The options are those of the role's argument specs.
     """

@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""What the role mosquitto rejects: everything that would give a broken or another configuration than the one asked for."""
+"""Validation for the role mosquitto: it rejects variables that would give a broken or an unintended configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _tls, _typ
 
 Variables = t.Mapping[str, t.Any]
 
-# It stands in the unit too, where systemd would read more into other characters; a directory is made writable for it.
+# The path is in the unit too, where other characters have a meaning for systemd; its directory is made writable.
 SOCKET = re.compile(r"(/[A-Za-z0-9._-]+){2,}")
 # sockaddr_un has a zero at the end.
 LONGEST_SOCKET = 107
@@ -53,7 +53,7 @@ RANGES: dict[str, tuple[int, int | None]] = {
     "mosquitto_wait_timeout": (0, None),
 }
 
-# What the template writes itself: a second time is an error of the broker, or silently another listener.
+# Options that the template writes: a repeated one is an error for the broker, or silently another listener.
 ROLE_OPTIONS = {
     "acl_file",
     "allow_anonymous",
@@ -94,7 +94,7 @@ ROLE_OPTIONS = {
     "sys_interval",
     "user",
 }
-# Outside a listener these belong to one on port 1883, which the broker then opens on every address.
+# Outside a listener these belong to a listener on port 1883, which the broker then opens on every address.
 LISTENER_OPTIONS = {
     "bind_interface",
     "cafile",
@@ -120,7 +120,7 @@ LISTENER_OPTIONS = {
     "use_subject_as_username",
     "use_username_as_clientid",
 }
-# What the template writes of a bridge.
+# Options of a bridge that the template writes.
 BRIDGE_OPTIONS = {
     "address",
     "addresses",
@@ -137,7 +137,7 @@ BRIDGE_OPTIONS = {
     "try_private",
     "username",
 }
-# What the template writes of a listener's TLS, and the keys that it takes it from.
+# TLS options of a listener that the template writes, and the keys that they come from.
 TLS_OPTIONS = {
     "cafile": "ca",
     "certfile": "certificate",
@@ -147,7 +147,7 @@ TLS_OPTIONS = {
     "tls_version": "minimum",
 }
 SECRET_OPTION = re.compile(r"psk|passw|secret|plugin_opt|kpass")
-# Options that Mosquitto 2.0 refuses to start with.
+# Options with which Mosquitto 2.0 does not start.
 OPTIONS_SINCE_2_1 = {
     "accept_protocol_versions",
     "bridge_receive_maximum",
@@ -179,12 +179,12 @@ def _addresses(listener: Variables) -> set[str]:
 
 
 def place(listener: Variables) -> str:
-    """What a listener listens on, in words."""
+    """The port or socket of a listener, in words."""
     return listener.get("socket") or f"port {listener['port']}"
 
 
 def overlap(one: Variables, other: Variables) -> bool:
-    """Whether two listeners want the same place."""
+    """Return whether two listeners use the same port or socket."""
     if one.get("socket") or other.get("socket"):
         return one.get("socket") == other.get("socket")
     if one.get("port") is None or one["port"] != other.get("port"):
@@ -229,7 +229,7 @@ def _is_numeric(address: str) -> bool:
 def _options_problems(
     options: Variables, path: str, version: tuple[int, ...], elsewhere: t.Container[str]
 ) -> t.Iterator[str]:
-    """Look at free-form options; those named in elsewhere belong to another place of the configuration."""
+    """The problems of free-form options. Those in elsewhere belong to another place of the configuration."""
     for name in options:
         if not re.fullmatch(r"[a-z0-9_.]+", name):
             yield f"{path}.{name}: no option of Mosquitto has such a name"
@@ -242,7 +242,7 @@ def _options_problems(
 
 
 def _tls_option_problems(listener: Variables, path: str) -> t.Iterator[str]:
-    """Free options that have to do with TLS, beside those that the key tls is written as."""
+    """The problems of free-form options for TLS: pre-shared keys beside a certificate, and options that the key tls sets."""
     options, tls = listener.get("options") or {}, listener.get("tls")
     if "psk_hint" in options:
         if tls is not None:
@@ -254,7 +254,7 @@ def _tls_option_problems(listener: Variables, path: str) -> t.Iterator[str]:
 
 
 def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:
-    """Listeners that cannot be, or not beside each other."""
+    """The problems of listeners, and conflicts between them."""
     name = "mosquitto_listeners"
     if not listeners:
         yield f"{name}: at least one listener is needed"
@@ -273,29 +273,29 @@ def listener_problems(listeners: t.Sequence[Variables], version: tuple[int, ...]
 
 
 def _old_websockets_problems(listeners: t.Sequence[Variables], name: str) -> t.Iterator[str]:
-    """What Mosquitto before 2.1 cannot do with websockets."""
+    """Listeners for websockets that Mosquitto before 2.1 does not support."""
     for index, listener in enumerate(listeners):
         address = listener.get("bind_address")
         tls = listener.get("tls") or {}
         if listener.get("protocol") == "websockets" and str(tls.get("minimum", "1.2")) != "1.2":
-            # Its libwebsockets is not told of tls_version, and takes 1.2 too.
+            # It does not pass tls_version to libwebsockets, which accepts 1.2 too.
             yield f"{name}[{index}].tls.minimum: Mosquitto before 2.1 cannot keep TLS 1.2 from a listener for websockets"
         if listener.get("protocol") == "websockets" and address and not _is_numeric(address):
-            # Its libwebsockets binds every address unless the template can tell it the family of this one.
+            # Its libwebsockets binds every address unless the template can set the family of this one.
             yield f"{name}[{index}]: Mosquitto before 2.1 needs a numeric bind_address for websockets, not {address!r}"
     if listeners and all(item.get("protocol") == "websockets" for item in listeners):
         yield f"{name}: Mosquitto before 2.1 does not start with listeners for websockets only"
 
 
 def acl_problems(variables: Variables) -> list[str]:
-    """Rules that the broker would read as others, or not at all, or that open the broker to everybody."""
+    """ACL rules that the broker would misread or reject, or that allow anonymous clients to publish."""
     name = "mosquitto_acl_allow_anonymous_publish"
     allowed_by = "" if variables[name] else name
     return acl_file.problems(variables.get("mosquitto_acl") or {}, "mosquitto_acl.", allowed_by=allowed_by)
 
 
 def hash_problems(users: t.Sequence[Variables], variable: str, version: tuple[int, ...]) -> t.Iterator[str]:
-    """Hashes that only a newer Mosquitto reads; whatever else is wrong with one is found elsewhere."""
+    """Hashes that only a newer Mosquitto reads; other problems of hashes are found elsewhere."""
     if not version or version >= (2, 1):
         return
     for index, user in enumerate(users):
@@ -317,7 +317,7 @@ def _bridge_topic_problem(topic: Variables) -> str | None:
 
 
 def _bridge_word_problems(bridge: Variables) -> t.Iterator[str]:
-    """The same for its password and client id, which can stand in files of their own."""
+    """The problems of a bridge's password and client id, which can be in files of their own."""
     for value, file in (("password", "password_file"), ("client_id", "client_id_file")):
         if bridge.get(value) is not None and bridge.get(file) is not None:
             yield f"{file}: give either this or {value}"
@@ -330,7 +330,7 @@ def _bridge_word_problems(bridge: Variables) -> t.Iterator[str]:
 
 
 def _bridge_problems(bridge: Variables) -> t.Iterator[str]:
-    """What is wrong with a bridge: the key, and why."""
+    """The problems of a bridge: the key, and the reason."""
     for key in ("name", "client_id", "username", "password"):
         text = str(bridge.get(key) or "")
         if text != text.strip() or (key == "name" and not text):
@@ -349,7 +349,7 @@ def _bridge_problems(bridge: Variables) -> t.Iterator[str]:
 
 
 def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) -> t.Iterator[str]:
-    """Bridges that the broker would reject, or that would carry nothing."""
+    """Bridges that the broker would reject, or that would forward no messages."""
     for index, bridge in enumerate(bridges):
         path = f"mosquitto_bridges[{index}]"
         for problem in _bridge_problems(bridge):
@@ -362,7 +362,7 @@ def bridge_problems(bridges: t.Sequence[Variables], version: tuple[int, ...]) ->
 
 
 def value_problems(variables: Variables) -> t.Iterator[str]:
-    """Numbers out of their range, and texts of another form than theirs."""
+    """Numbers out of range, and texts in a wrong format."""
     yield from _types.range_problems(variables, RANGES)
     if 0 < variables["mosquitto_max_keepalive"] < LEAST_KEEPALIVE:
         keepalive = variables["mosquitto_max_keepalive"]
@@ -380,7 +380,7 @@ def value_problems(variables: Variables) -> t.Iterator[str]:
 
 
 def persistence_problems(variables: Variables, version: tuple[int, ...]) -> t.Iterator[str]:
-    """A way to store messages that the installed broker does not have."""
+    """A persistence method that the installed broker does not support."""
     if variables["mosquitto_persistence_method"] == "sqlite" and version and version < (2, 1):
         yield (
             f"mosquitto_persistence_method: Mosquitto {'.'.join(map(str, version))} has no SQLite plugin; that is part of 2.1."
@@ -389,9 +389,9 @@ def persistence_problems(variables: Variables, version: tuple[int, ...]) -> t.It
 
 
 def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
-    """List what is wrong with the role's variables, each line naming the variable. Quotes no secret.
+    """List the problems of the role's variables, each line naming the variable. Quotes no secret.
 
-    The options are those of the role's argument specs. Without a version, what only some versions of Mosquitto refuse is let pass.
+    The options are those of the role's argument specs. Without a version, values that only some versions of Mosquitto reject are accepted.
     """
     wrong_types = _types.problems(variables, options, _tls.PEM_KEYS)
     if wrong_types:
@@ -404,12 +404,12 @@ def problems(variables: Variables, options: t.Mapping[str, t.Any], version: str 
     found = [*_name_problems(variables["mosquitto_instances"])]
     for index, instance in enumerate(variables["mosquitto_instances"]):
         found += _instance_problems(variables, options, index, instance, number)
-    # What is wrong with a default is wrong for each broker that has it.
+    # A problem of a default comes up for each broker that has it.
     return [*dict.fromkeys(found)] or [*_overlap_problems(variables)]
 
 
 def _broker_problems(variables: Variables, number: tuple[int, ...]) -> list[str]:
-    """What is wrong with one broker."""
+    """The problems of one broker."""
     users = variables["mosquitto_users"]
     return [
         *value_problems(variables),
@@ -439,7 +439,7 @@ def _name_problems(instances: t.Sequence[Variables]) -> t.Iterator[str]:
 
 
 def _overlap_problems(variables: Variables) -> t.Iterator[str]:
-    """Listeners of different brokers that want the same place."""
+    """Listeners of different brokers that use the same port or socket."""
     brokers = [
         (instance["name"] or "mosquitto.service", instance.get("listeners", variables["mosquitto_listeners"]))
         for instance in variables["mosquitto_instances"]
@@ -453,7 +453,7 @@ def _overlap_problems(variables: Variables) -> t.Iterator[str]:
 def _instance_problems(
     variables: Variables, options: t.Mapping[str, t.Any], index: int, instance: Variables, number: tuple[int, ...]
 ) -> t.Iterator[str]:
-    """What is wrong with one entry of mosquitto_instances, whose keys are variables without their prefix."""
+    """The problems of one entry of mosquitto_instances, whose keys are variables without their prefix."""
     keys = instance.keys() - {"name", "variables"}
     named = {f"mosquitto_{key}": instance[key] for key in instance if key in keys}
     own_names = {key: f"mosquitto_instances[{index}].{key}" for key in keys} | instance.get("variables", {})
@@ -465,7 +465,7 @@ def _instance_problems(
 
 
 def account_problems(variables: Variables, options: t.Mapping[str, t.Any], version: str = "") -> list[str]:
-    """The same for the variable of the entry point that adds one account."""
+    """List the problems of the variable of the entry point that adds one account."""
     wrong_types = _types.problems(variables, options)
     if wrong_types:
         return wrong_types
@@ -476,12 +476,12 @@ def account_problems(variables: Variables, options: t.Mapping[str, t.Any], versi
         *hash_problems([account], name, parse_version(version)),
         *acl_file.problems({"users": [account]}, f"{name}."),
     ]
-    # Those who look at lists name a place in them.
+    # The functions for lists name an index.
     return [problem.replace(f"{name}[0]", name).replace(f"{name}.users[0]", name) for problem in found]
 
 
 def has_secrets(broker: Variables) -> bool:
-    """Whether a password or the like stands in the configuration of a broker."""
+    """Return whether the configuration of a broker has a password or the like."""
     bridges, listeners = broker["bridges"], broker["listeners"]
     free = [broker["options"], *((item.get("options") or {}) for item in (*bridges, *listeners))]
     return any(bridge.get("password") for bridge in bridges) or any(

@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""Variables that no role reads, although their names begin as those of a role do."""
+"""Variables that no role reads, although their names begin like those of a role."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from ansible.module_utils.common.yaml import yaml_load
 
 ROLES = Path(__file__).parents[2] / "roles"
-# What the collection's playbook reads.
+# The variables that the collection's playbook reads.
 PLAYBOOK = frozenset({"firehose_edges_at_a_time"})
-# What role firehose_public lets other roles read.
+# The variables of role firehose_public that other roles read.
 OUTPUTS = frozenset({"firehose_public_earlier", "firehose_public_names", "firehose_public_unprivileged_port"})
 
 
@@ -55,7 +55,7 @@ def unknown_warnings(names: t.Iterable[str]) -> list[str]:
 
 
 def replaced_warnings(values: t.Mapping[str, t.Any], replacements: t.Mapping[str, str]) -> list[str]:
-    """One line for each variable that a role sets itself for another role. What only has the other role's default is fine."""
+    """One line for each variable that a role sets itself for another role. A variable with the other role's default is fine."""
     return [
         f"{name}: role firehose sets this variable itself, so that yours does nothing. {replacements[name]}"
         for name, value in sorted(values.items())

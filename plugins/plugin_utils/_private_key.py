@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""Validate an SSH private key by its structure, without a library: whether it is whole, and has no passphrase.
+"""Validate an SSH private key by its structure, without a library: whether it is complete, and has no passphrase.
 
 PEM (RFC 7468) around DER, or around OpenSSH's own format (PROTOCOL.key in OpenSSH's source).
 """
@@ -26,7 +26,7 @@ PUTTY = "this is a key in PuTTY's format. Convert it: puttygen FILE -O private-o
 
 
 class _CutOffError(Exception):
-    """There are fewer bytes than the key says."""
+    """The key has fewer bytes than its length fields say."""
 
 
 class _Fields:
@@ -72,7 +72,7 @@ def _openssh_problem(data: bytes) -> str | None:
 
 
 def _der_problem(data: bytes) -> str | None:
-    """Whether this is one whole DER sequence."""
+    """Say that this is not one complete DER sequence, or None."""
     fields = _Fields(data)
     kind, size = fields.take(2)
     if size & 0x80:

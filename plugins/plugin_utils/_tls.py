@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""A listener's TLS: what is refused of it, and which files it is made of."""
+"""A listener's TLS: its validation, and its files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PATH_KEYS = ("certificate", "key")
 PATH = re.compile(r"(/[^\s/]+)+")
 BLOCK = re.compile(r"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?$(.*?)^-----END \1-----", re.DOTALL | re.MULTILINE)
 KEY_LABELS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
-# OpenSSL writes the curve's name before such a key.
+# OpenSSL writes the curve's name before an EC key.
 BESIDE_KEYS = ("EC PARAMETERS",)
 OWNER = {"owner": "root", "group": "root"}
 
 
 def _is_der(text: str) -> bool:
-    """Whether what stands in a block of PEM is the Base64 of a sequence of ASN.1, which keys and certificates are."""
+    """Return whether the body of a PEM block is the Base64 of an ASN.1 sequence, as keys and certificates are."""
     try:
         return base64.b64decode(re.sub(r"[ \t\r\n]+", "", text), validate=True)[:1] == b"\x30"
     except (binascii.Error, ValueError):
@@ -35,7 +35,7 @@ def _is_der(text: str) -> bool:
 
 
 def certificate_problem(text: str) -> str | None:
-    """Say why a text is no certificate with those of its authorities behind it, or None. Does not quote it."""
+    """Say why a text is not a certificate, followed by those of its authorities, or None. Does not quote it."""
     blocks = BLOCK.findall(text)
     if not blocks or text.count("-----BEGIN") != len(blocks):
         return "this is not a certificate in PEM format, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"
@@ -47,7 +47,7 @@ def certificate_problem(text: str) -> str | None:
 
 
 def _key_problem(text: str) -> str | None:
-    """Say why a text is no private key that the broker can read by itself, or None. Does not quote it."""
+    """Say why a text is not a private key that the broker can read without a passphrase, or None. Does not quote it."""
     if "ENCRYPTED" in text:
         return "a key with a passphrase cannot be used by a daemon"
     blocks = [(label, body) for label, body in BLOCK.findall(text) if label not in BESIDE_KEYS]
@@ -59,7 +59,7 @@ def _key_problem(text: str) -> str | None:
 
 
 def _pair_problems(tls: Variables) -> t.Iterator[tuple[str, str]]:
-    """What is wrong with the certificate and its key."""
+    """The problems of the certificate and its key."""
     paths, texts = ([key for key in keys if tls.get(key) is not None] for keys in (PATH_KEYS, PEM_KEYS))
     if paths and texts:
         yield "", f"has {paths[0]} and {texts[0]}: either both certificate and key are paths, or both are texts"
@@ -75,7 +75,7 @@ def _pair_problems(tls: Variables) -> t.Iterator[tuple[str, str]]:
 
 
 def problems(tls: Variables | None, path: str) -> t.Iterator[str]:
-    """What the broker could not serve TLS with, each line with its place. Quotes no secret."""
+    """The values with which the broker cannot serve TLS, each line with its place. Quotes no secret."""
     if tls is None:
         return
     for key, problem in _pair_problems(tls):
@@ -95,7 +95,7 @@ def problems(tls: Variables | None, path: str) -> t.Iterator[str]:
 
 
 def with_paths(listeners: t.Iterable[Variables], directory: str) -> list[Variables]:
-    """The same listeners; those whose certificates are texts also with the paths of the files that hold them below a directory."""
+    """The same listeners. Those with certificates as texts also get the paths of their files below a directory."""
 
     def placed(listener: Variables) -> Variables:
         tls = listener.get("tls")
@@ -109,12 +109,12 @@ def with_paths(listeners: t.Iterable[Variables], directory: str) -> list[Variabl
 
 
 def pem_file(path: str, text: str) -> dict[str, t.Any]:
-    """A certificate or key that is a text, as the module text_files takes it. Only root reads it."""
+    """The file of a certificate or key that is a text, for the module text_files. Only root can read it."""
     return {"path": path, "content": f"{text.strip()}\n", "secret": True, "mode": "0600", **OWNER}
 
 
 def files(listeners: t.Iterable[Variables]) -> dict[str, list[dict[str, t.Any]]]:
-    """What the module text_files takes: directories and files of those that are texts."""
+    """The options of the module text_files: directories and files of certificates and keys that are texts."""
     own = [listener["tls"] for listener in listeners if (listener.get("tls") or {}).get("key_pem") is not None]
     folders = dict.fromkeys(os.path.dirname(tls["key"]) for tls in own)
     above = dict.fromkeys(os.path.dirname(folder) for folder in folders)
@@ -132,7 +132,7 @@ def _pair(port: int, tls: Variables) -> dict[str, t.Any]:
 
 
 def certificates(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
-    """What the module tls_served takes. There are no keys in it."""
+    """The certificates for the module tls_served, without private keys."""
     found = []
     for listener in listeners:
         tls = listener.get("tls")
@@ -143,5 +143,5 @@ def certificates(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
 
 
 def pairs(listeners: t.Iterable[Variables]) -> list[dict[str, t.Any]]:
-    """What the module tls_validate takes: the certificate and key of each listener that has them."""
+    """The pairs for the module tls_validate: the certificate and key of each listener that has them."""
     return [_pair(listener["port"], listener["tls"]) for listener in listeners if listener.get("tls")]

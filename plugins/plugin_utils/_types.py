@@ -3,13 +3,13 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""Types as they are, by a role's own argument specs.
+"""Strict type checks, by a role's own argument specs.
 
-Ansible checks that a role's variables could be converted to their types, and then hands them to the role as they were: a text
-where a list belongs would be read as a list of letters, and the text "no" as true.
+Ansible checks that a role's variables can be converted to their types, and then passes them to the role unconverted: a text
+in place of a list would be read as a list of letters, and the text "no" as true.
 
 ``-e name=value`` and INI inventories have texts only. A text that can mean one boolean or number is accepted as the value of a
-variable; the roles convert it where they use it. Inside lists and dictionaries, which are YAML or JSON, a text is one by intent.
+variable; the roles convert it where they use it. Inside lists and dictionaries, which are YAML or JSON, a text is meant as a text.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import typing as t
 
 from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto import line_file
 
-# The filters bool, int and float convert these without loss, in either case of the letters.
+# The filters bool, int and float convert these without loss, in upper and lower case.
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 INTEGER = re.compile(r"-?[0-9]+")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-# A name or an address of a host, as far as its characters say.
+# A name or an address of a host, by its characters only.
 HOST = re.compile(r"[A-Za-z0-9._:-]+")
 ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "a boolean: true or false, without quotes in YAML and JSON"),
@@ -59,7 +59,7 @@ def _converted(value: t.Any, wanted: str) -> t.Any:
 
 
 def converted(values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-    """Variables with the texts converted that mean one boolean or number; all other values as they are."""
+    """Convert texts that mean one boolean or number in variables; all other values stay unchanged."""
     return {
         name: _converted(value, options[name]["type"]) if name in options else value for name, value in values.items()
     }
@@ -68,14 +68,14 @@ def converted(values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[s
 def problems(
     variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]], texts: t.Container[str] = ()
 ) -> list[str]:
-    """List what is wrong with variables before anything else can be said of them. Only the keys in texts have line breaks."""
+    """List wrong types and control characters in variables, before all other checks. Only the keys in texts may have line breaks."""
     return [*type_problems(variables, options), *control_character_problems(variables, texts=texts)]
 
 
 def type_problems(
     values: t.Mapping[str, t.Any], options: t.Mapping[str, t.Mapping[str, t.Any]], prefix: str = ""
 ) -> t.Iterator[str]:
-    """List the values that an option does not allow, and those that are missing, each by its place. Quotes no secret."""
+    """List the values that an option does not allow, and those that are missing, each with its place. Quotes no secret."""
     for name, value in values.items():
         option = options.get(name)
         if option is not None:
@@ -109,9 +109,9 @@ def _unknown_keys(value: t.Mapping[str, t.Any], options: t.Collection[str], path
 
 
 def control_character_problems(value: t.Any, path: str = "", texts: t.Container[str] = ()) -> t.Iterator[str]:
-    """List the texts with a line break, which would write a line of its own into a file. Quotes no value.
+    """List the texts with a control character, such as a line break, which would add a line to a file. Quotes no value.
 
-    What the keys in texts have is not looked at.
+    The values of the keys in texts are not checked.
     """
     if isinstance(value, str):
         if line_file.has_control_characters(value):
@@ -126,7 +126,7 @@ def control_character_problems(value: t.Any, path: str = "", texts: t.Container[
 
 
 def range_problems(variables: t.Mapping[str, t.Any], ranges: t.Mapping[str, tuple[int, int | None]]) -> t.Iterator[str]:
-    """Numbers that are smaller or larger than they may be; None is no limit."""
+    """Numbers out of their range; None is no limit."""
     for name, (least, most) in ranges.items():
         if variables[name] < least or (most is not None and variables[name] > most):
             yield f"{name}: {variables[name]} is not between {least} and {'any number' if most is None else most}"

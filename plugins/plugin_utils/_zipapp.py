@@ -3,7 +3,7 @@
 
 # This plugin util is PRIVATE to the collection and may change at any time.
 
-"""Make a Python program of one file out of packages, the same bytes every time, which the standard library's zipapp does not."""
+"""Build a single-file Python program from packages, with the same bytes every time, unlike the standard library's zipapp."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pathlib
 import typing as t
 import zipfile
 
-# The earliest moment that a ZIP archive knows.
+# The earliest time that a ZIP archive supports.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -21,7 +21,7 @@ PACKAGE = "ansible_collections/opendev/firehose/plugins/module_utils"
 
 
 def _module_utils(packages: t.Iterable[str]) -> dict[str, bytes]:
-    """Packages of the collection's own, where Python finds them under the name that they have in modules."""
+    """Packages of this collection, where Python finds them under the same names as in modules."""
     levels = PACKAGE.split("/")
     files = {"/".join([*levels[:depth], "__init__.py"]): b"" for depth in range(1, len(levels) + 1)}
     for package in packages:
@@ -39,7 +39,7 @@ def build(folder: pathlib.Path, main: str, interpreter: str, module_utils: t.Seq
     files["__main__.py"] = f"import sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n".encode()
     archive = io.BytesIO(f"#!{interpreter}\n".encode())
     archive.seek(0, io.SEEK_END)
-    # Not compressed: what that gives depends on the library's version.
+    # Not compressed: compressed bytes depend on the library's version.
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED) as packed:
         for name in sorted(files):
             packed.writestr(zipfile.ZipInfo(name, NO_TIME), files[name])

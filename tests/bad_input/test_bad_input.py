@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a play with a wrong value says, and that it says so before anything is changed.
+"""The message of a play with an invalid value, which must fail before anything changes.
 
-Each case is a host of one inventory, all of them this machine, in check mode in case a refusal is missing.
+Each case is a host of one inventory. All hosts are the local machine, in check mode in case a validation is missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def run_playbook(
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook of the collection in check mode, with settings of Ansible."""
     (folder / "inventory.yml").write_text(json.dumps(inventory), encoding="utf-8")
-    # An apt that knows no package: to read what this machine knows can take seconds, in each task.
+    # An apt that knows no package: reading the package lists of the machine can take seconds, in each task.
     (folder / "lists").mkdir()
     (folder / "status").touch()
     (folder / "apt.conf").write_text(
@@ -52,7 +52,7 @@ def run_playbook(
 
 
 def play(folder: Path, inventory: dict, **variables: str | int) -> dict[str, list]:
-    """Play a playbook of the collection in check mode; return each host's task results."""
+    """Run a playbook of the collection in check mode; return each host's task results."""
     run = run_playbook(folder, inventory, JSON, **variables)
     try:
         plays = json.loads(run.stdout)["plays"]
@@ -67,7 +67,7 @@ def play(folder: Path, inventory: dict, **variables: str | int) -> dict[str, lis
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory) -> dict:
-    """Play all cases at once; return each host's task results."""
+    """Run all cases at once; return each host's task results."""
     folder = tmp_path_factory.mktemp("bad_input")
     hosts = {name: {**CASES["fine"], **case["variables"]} for name, case in CASES["cases"].items()}
     hosts["nothing_wrong"] = CASES["fine"]
@@ -85,7 +85,7 @@ def failures(tasks: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in ("cases", "edges") for name in CASES[kind]])
-def test_refused(results, kind, name):
+def test_an_invalid_value_is_rejected(results, kind, name):
     (failed,) = failures(results[name])
     text = json.dumps(failed)
     for word in CASES[kind][name]["says"]:
@@ -93,11 +93,11 @@ def test_refused(results, kind, name):
     assert "hunter2" not in text
     # The problem, and not the whole specification of all variables.
     assert len(text) < 2500
-    # A core is set up before the edges are looked at, and goes on serving.
+    # The core host is set up before the edge hosts are validated, and continues to serve.
     assert CASES[kind][name].get("core") or not [task["task"] for task in results[name] if task.get("changed")]
 
 
-def test_no_edge_begins_behind_one_that_failed(tmp_path):
+def test_no_edge_host_is_set_up_after_a_failed_one(tmp_path):
     hosts = dict.fromkeys(("first", "second", "third", "fourth", "fifth"), CASES["fine_edge"])
     hosts["second"] = {**CASES["fine_edge"], "firehose_edge_password": ""}
     inventory = {"firehose_edges": {"hosts": hosts, "vars": LOCAL}}
@@ -118,8 +118,8 @@ def test_no_edge_begins_behind_one_that_failed(tmp_path):
         ("firehose_edges", "fine_edge", "firehose_public_source"),
     ],
 )
-def test_what_a_role_sets_itself_is_refused_on_the_command_line(tmp_path, group, fine, name):
-    """There it would take the place of the role's value, on all brokers."""
+def test_variables_that_roles_set_are_rejected_as_extra_vars(tmp_path, group, fine, name):
+    """There it would override the role's value, on all brokers."""
     found = play(tmp_path, {group: {"hosts": {"host": CASES[fine]}, "vars": LOCAL}}, **{name: True})
     [failed] = failures(found["host"])
     assert f"{name}: remove it from the command line" in failed["msg"]
@@ -133,22 +133,22 @@ def test_a_variable_that_uses_an_undefined_one_is_named(tmp_path):
     assert "vault_missing" in failed["msg"]
 
 
-def test_a_wrong_value_of_the_verification_is_named_in_one_line(tmp_path):
+def test_an_invalid_value_of_the_verification_is_named_in_one_line(tmp_path):
     host = {**CASES["fine"], "firehose_verify_timeout": "soon"}
     found = play(tmp_path, {"firehose": {"hosts": {"core": host}, "vars": LOCAL}}, playbook="verify")
     [failed] = failures(found["core"])
     assert failed["msg"] == "firehose_verify_timeout: has to be a number, without quotes in YAML and JSON"
 
 
-def test_the_values_that_the_cases_start_from_are_fine(results):
-    """Else a case could be refused for another reason than its own."""
+def test_the_base_values_of_the_cases_are_valid(results):
+    """Otherwise a case could be rejected for another reason than its own."""
     for name in [name for name in results if name.startswith("nothing_wrong")]:
         assert failures(results[name]) == []
         assert [task for task in results[name] if "Get the installed packages" in task["task"]]
 
 
-def test_variables_that_do_nothing_are_warned_of(tmp_path):
-    """And only those, each once."""
+def test_variables_without_an_effect_cause_a_warning(tmp_path):
+    """Only those variables, each once."""
     firehoses = {"one": {**CASES["fine"], **CASES["do_nothing"]}, "two": CASES["fine"]}
     edges = {"edge": {**CASES["fine_edge"], "firehose_edge_corehost": "x"}}
     inventory = {"firehose": {"hosts": firehoses, "vars": LOCAL}, "firehose_edges": {"hosts": edges, "vars": LOCAL}}

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Variables that an operator does not set mean the host of the play, whatever host a task is delegated to."""
+"""Defaults of variables refer to the host of the play, even if a task is delegated to another host."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ROLES = Path(__file__).parents[2] / "roles"
 
 
 @pytest.mark.parametrize("name", ["firehose", "firehose_public"])
-def test_defaults_mean_the_play_host_in_delegated_tasks(name, tmp_path):
-    """With `delegate_to`, Ansible sets variables of the connection, such as `ansible_host`, to those of the other host."""
+def test_defaults_refer_to_the_play_host_in_delegated_tasks(name, tmp_path):
+    """With `delegate_to`, Ansible sets connection variables, such as `ansible_host`, to those of the other host."""
     defaults = yaml.safe_load((ROLES / name / "defaults/main.yml").read_text(encoding="utf-8"))
     inventory, playbook = tmp_path / "hosts.json", tmp_path / "playbook.json"
     inventory.write_text(json.dumps({"firehose": {"hosts": HOSTS}}), encoding="utf-8")

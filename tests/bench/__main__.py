@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure, and print what things take: `python tests/bench converge|fanout|germqtt`. BENCH_RUNS says how many runs of each."""
+"""Measure, and print the results: `python tests/bench converge|fanout|germqtt`. BENCH_RUNS is the number of runs of each."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from measure import BenchError, say
 
 
 def main() -> None:
-    """Print the tables. A target that is missed is a result, a play that fails is an error."""
+    """Print the tables. A missed target is a result, a failed play is an error."""
     [what] = sys.argv[1:]
     runs = os.environ.get("BENCH_RUNS") or {"converge": "5", "fanout": "3", "germqtt": "3"}[what]
     if not runs.isdecimal() or int(runs) < 1:
         raise BenchError(f"BENCH_RUNS must be a positive number, not {runs!r}")
-    # Containers and files are removed on the way out.
+    # Containers and files are removed at the end.
     signal.signal(signal.SIGTERM, lambda *_args: sys.exit("ended by a signal"))
     with tempfile.TemporaryDirectory(prefix="opendev-firehose-bench-") as name:
         folder = pathlib.Path(name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The least that a publisher does: each line of standard input at QoS 1 on one topic, and nothing kept.
+"""A minimal publisher: publishes each line of standard input at QoS 1 on one topic, and stores nothing.
 
 usage: ssh ... gerrit stream-events | python3 bare_publisher.py USER PASSWORD_FILE
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long plays take, on hosts that have nothing but packages and on hosts where nothing is left to do."""
+"""The duration of plays, on hosts that have only packages, and on hosts that are already set up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 from firehose_testing.clients import QOS1, Account, PahoSubscriber, Way, publish
 from measure import BENCH, CHECKOUT, TARGETS_HEADER, BenchError, play, ratio, say, table, target
 
-# Of the roles that others have published, the best that can do this job took so much of the usual way's time.
+# The best published role for this job took this part of the usual way's time.
 BEST_PUBLIC_ROLE = 0.42
 
 
@@ -30,12 +30,12 @@ def accounts(number: int) -> list[dict[str, t.Any]]:
 
 
 def usual_variables(entries: list[dict[str, t.Any]]) -> dict[str, t.Any]:
-    """As tests/bench/usual.yml has them."""
+    """The variables of tests/bench/usual.yml."""
     return {"mqtt_accounts": entries}
 
 
 def role_variables(entries: list[dict[str, t.Any]]) -> dict[str, t.Any]:
-    """As the role mosquitto has them."""
+    """The variables of the role mosquitto."""
     rules = [{"name": entry["name"], "rules": [{"topic": entry["topic"], "access": "write"}]} for entry in entries]
     return {
         "mosquitto_listeners": [{"port": 1883}, {"port": 80, "protocol": "websockets"}],
@@ -46,7 +46,7 @@ def role_variables(entries: list[dict[str, t.Any]]) -> dict[str, t.Any]:
 
 
 def firehose_variables(entries: list[dict[str, t.Any]]) -> dict[str, t.Any]:
-    """As playbooks/firehose.yml has them. The last account is germqtt's."""
+    """The variables of playbooks/firehose.yml. The last account is germqtt's."""
     publishers = [
         {"name": entry["name"], "password": entry["password"], "topics": [entry["topic"]]} for entry in entries[:-1]
     ]
@@ -62,7 +62,7 @@ def no_variables(_entries: list[dict[str, t.Any]]) -> dict[str, t.Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Play:
-    """A play that is measured, and the host that it has for itself."""
+    """A measured play, and its own host."""
 
     name: str
     what: str
@@ -86,7 +86,7 @@ PLAYS = [
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One run of a play: seconds, how many tasks and modules reached the host, and which tasks changed it."""
+    """One run of a play: seconds, numbers of tasks and modules that reached the host, and the tasks that changed it."""
 
     wall: float
     tasks: int
@@ -105,7 +105,8 @@ class Host:
         # root, since the images have no sudo
         connection = {"ansible_connection": "community.docker.docker", "ansible_user": "root"}
         inventory = {"firehose": {"hosts": {self.name: {}}, "vars": connection | of.variables(self._accounts)}}
-        # Each play has its own, written out as in YAML files of an operator's, and so pays for reading it.
+        # Each play has its own variables, written as in YAML files of an operator, and so the time to read them is
+        # included.
         (self._folder / "inventory.yml").write_text(yaml.safe_dump(inventory, allow_unicode=True), encoding="utf-8")
 
     def run(self) -> Sample:
@@ -125,14 +126,14 @@ class Host:
         return Sample(timed.wall, len(found["reached"]), executions, found["changed"])
 
     def see_that_it_serves(self) -> None:
-        """Check that an anonymous subscriber gets what an account publishes on its own topic, and nothing else."""
+        """Check that an anonymous subscriber gets only messages that an account publishes on its own topic."""
         if not self._accounts:
             return
         place, name, version = hosts.address(self.play.name), self._accounts[0]["name"], "3.1.1"
         account = Account(name, self._accounts[0]["password"])
         own = Way("tcp", version, account=self.play.name == "firehose")
         try:
-            # Elsewhere are messages that others retain, such as germqtt's status.
+            # Other topics have retained messages, such as germqtt's status.
             with PahoSubscriber(place, Way("websockets", version), ["ci/#"]) as public:
                 publish(place, Account(), Way("tcp", version), QOS1, {"ci/1/bench": "anybody's"})
                 publish(place, account, own, QOS1, {"ci/2/bench": "another topic", "ci/1/bench": name})
@@ -144,7 +145,7 @@ class Host:
 
 
 def measure(folder: pathlib.Path, again: int) -> dict[str, list[Sample]]:
-    """Run all plays by turns: a first time, a time to warm up that is not counted, and `again` times."""
+    """Run all plays in turn: a first time, a warm-up that is not counted, and `again` times."""
     samples: dict[str, list[Sample]] = collections.defaultdict(list)
     with hosts.containers([each.name for each in PLAYS]):
         machines = [Host(each, folder) for each in PLAYS]
@@ -163,7 +164,7 @@ def measure(folder: pathlib.Path, again: int) -> dict[str, list[Sample]]:
 
 
 def counted(numbers: t.Iterable[int]) -> str:
-    """A number, or the range of those that differ."""
+    """A number, or the range of several different ones."""
     found = sorted(set(numbers))
     return "-".join(str(number) for number in sorted({found[0], found[-1]}))
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast events get from Gerrit to a subscriber: with germqtt 0.1.0, with this collection's, and with a bare publisher.
+"""The delay of events from Gerrit to a subscriber: with germqtt 0.1.0, with this collection's germqtt, and with a bare publisher.
 
-BENCH_BEFORE names a commit of this repository. The collection as it was then is set up on a host of its own, and measured in turn with the others.
+BENCH_BEFORE names a commit of this repository. The collection of that commit is set up on its own host, and measured in turn with the others.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from measure import BENCH, CHECKOUT, TARGETS_HEADER, BenchError, play, ratio, ru
 
 BURST = 10_000
 WAITING = 100_000
-# Events a second, and for how many seconds.
+# Events a second, and the number of seconds.
 RATES = {1: 20, 100: 10, 1000: 5}
 EXTRA_RATES = {100: 10}
 # The accounts broker and the public brokers
 BROKERS = "mosquitto*.service"
-# How long a burst may take, and after how long without an event it counts as withheld.
+# The time limit of a burst, and the time without an event after which it counts as withheld.
 BURST_TIMEOUT, WITHHELD_AFTER = 120, 10
 BEFORE = os.environ.get("BENCH_BEFORE")
 
-# What it takes to have 4 KiB on the disk, in milliseconds.
+# The time to write 4 KiB to the disk, in milliseconds.
 SYNC = """
 import os, statistics, time
 taken = []
@@ -64,7 +64,7 @@ with open("/srv/gerrit/events.jsonl", "a") as stream:
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What publishes: the unit's name, and the variables of the playbook if that sets it up."""
+    """A publisher: the unit's name, and the variables of the playbook if that sets it up."""
 
     name: str
     what: str
@@ -101,7 +101,7 @@ class Sample:
 
 
 class Subscriber(PahoSubscriber):
-    """Anybody, who notes when each event came."""
+    """An anonymous client that records the time of each event."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address, Way("tcp", "3.1.1"), ["gerrit/#"])
@@ -112,13 +112,13 @@ class Subscriber(PahoSubscriber):
         super()._add(message)
 
     def arrived(self, mark: str) -> list[tuple[float, float]]:
-        """When the events of a run came and were emitted."""
+        """The times at which the events of a run arrived and were emitted."""
         both = zip(self.moments, [message.payload for message in self.messages], strict=False)
         return [(moment, json.loads(payload)["emitted"]) for moment, payload in both if f'"run": "{mark}"' in payload]
 
 
 class Firehose:
-    """A host that variants run on, one at a time."""
+    """A host that runs variants, one at a time."""
 
     def __init__(self, folder: pathlib.Path, name: str, gerrit: t.Mapping[str, t.Any]) -> None:
         self._name = name
@@ -138,20 +138,21 @@ class Firehose:
         return self.run("systemctl", "show", f"--property={name}", "--value", unit)
 
     def stop(self) -> None:
-        """Have no variant run."""
+        """Stop all variants."""
         self.run("sh", "-c", "systemctl stop bare germqtt 2>/dev/null; true")
 
     def switch_to(self, variant: Variant) -> None:
-        """Have one variant run, and no other."""
+        """Run one variant, and no other."""
         self.stop()
         if variant.variables is None:
             self._start_bare()
             return
         germqtt = {"name": "germqtt", "password": self._password, "topics": ["gerrit/#"], "messages": 0, "bytes": 0}
         connection = {"ansible_connection": "community.docker.docker", "ansible_user": "root"}
-        # A broker that keeps a burst for a slow subscriber, or the fastest publisher would lose by it.
+        # A broker that queues a burst for a slow subscriber, since otherwise the fastest publisher would be at a
+        # disadvantage.
         queue = {"firehose_max_queued_messages": 2 * BURST}
-        # germqtt 0.1.0 knows no other port than 1883.
+        # germqtt 0.1.0 supports only port 1883.
         listeners = {
             "firehose_listeners": [{"port": 1883, "bind_address": self.address}],
             "firehose_account_listeners": [{"port": 1883, "bind_address": "127.0.0.1"}],
@@ -176,11 +177,11 @@ class Firehose:
         self.run("systemd-run", "--quiet", "--unit=bare", "sh", "-c", pipe)
 
     def cpu(self, units: str) -> float:
-        """Seconds of the processors that units have taken which match a pattern."""
+        """CPU seconds of the units that match a pattern."""
         return sum(int(value) for value in self.show("CPUUsageNSec", units).split() if value.isdigit()) / 1e9
 
     def emit(self, events: int, rate: float) -> str:
-        """Have Gerrit stream events, as many a second, or all at once; return the run's mark."""
+        """Stream events from Gerrit at a rate, or all at once; return the run's mark."""
         self.runs += 1
         mark = f"{self._name}-{self.runs}"
         hosts.in_container("gerrit", "python3", "-c", FEEDER, str(events), str(rate), mark, limit=120)
@@ -188,7 +189,7 @@ class Firehose:
 
 
 def earlier(folder: pathlib.Path, commit: str) -> pathlib.Path:
-    """The collection as it was at a commit, in a folder for collections."""
+    """The collection at a commit, in a directory for collections."""
     collections = folder / "collections"
     place = collections / "ansible_collections/opendev/firehose"
     place.mkdir(parents=True)
@@ -198,7 +199,7 @@ def earlier(folder: pathlib.Path, commit: str) -> pathlib.Path:
 
 
 def wait_for(subscriber: Subscriber, mark: str, events: int) -> list[tuple[float, float]]:
-    """Wait until the events have come, or nothing comes any more."""
+    """Wait until the events have arrived, or no more arrive."""
     deadline = time.monotonic() + BURST_TIMEOUT
     seen, since = 0, time.monotonic()
     while time.monotonic() < min(deadline, since + WITHHELD_AFTER):
@@ -206,14 +207,14 @@ def wait_for(subscriber: Subscriber, mark: str, events: int) -> list[tuple[float
         if len(subscriber.moments) == seen:
             continue
         seen, since = len(subscriber.moments), time.monotonic()
-        # To look into the messages keeps the subscriber from taking more.
+        # Parsing the messages here would slow down the subscriber.
         if seen >= events and len(subscriber.arrived(mark)) >= events:
             break
     return subscriber.arrived(mark)
 
 
 def ready(firehose: Firehose) -> None:
-    """Wait until what Gerrit streams arrives."""
+    """Wait until events that Gerrit streams arrive."""
     with Subscriber(firehose.address) as subscriber:
         for _attempt in range(60):
             mark = firehose.emit(1, 0)
@@ -245,7 +246,7 @@ def sample(firehose: Firehose, variant: Variant) -> Sample:
 
 
 def memory(firehose: Firehose) -> dict[str, float]:
-    """What the germqtt of this collection takes while 100,000 events wait, in MiB, and how long they take then, in seconds."""
+    """The memory of this collection's germqtt while 100,000 events wait, in MiB, and the time to publish them, in seconds."""
     firehose.switch_to(VARIANTS[1])
     ready(firehose)
     firehose.run("systemctl", "stop", "mosquitto")
@@ -279,7 +280,7 @@ class Results:
 
 
 def measure(folder: pathlib.Path, turns: int) -> Results:
-    """Measure all variants by turns, in the same containers."""
+    """Measure all variants in turn, in the same containers."""
     samples: dict[str, list[Sample]] = collections.defaultdict(list)
     with hosts.containers(HOSTS):
         gerrit = hosts.gerrit_variables()

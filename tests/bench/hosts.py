@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The containers that the plays run on: one for each, since they must not see what another one has left."""
+"""The containers for the plays: one for each, so that a play does not see leftovers of another one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIX = os.environ.get("FIREHOSE_RUN", "")
 RELEASE = os.environ.get("BENCH_RELEASE", "13")
 NETWORK = f"bench{SUFFIX}"
 IMAGE = f"bench-packages{SUFFIX}"
-# By this label `make clean` finds what a run leaves that was killed.
+# With this label `make clean` finds leftovers of a killed run.
 LABEL = f"opendev-firehose.checkout={CHECKOUT}"
 
 # As in molecule/default/molecule.yml.
@@ -38,7 +38,7 @@ def container(name: str) -> str:
 
 
 def in_container(name: str, *command: str, limit: int = 60) -> str:
-    """Run a command in a container; return what it prints."""
+    """Run a command in a container; return its output."""
     return run("docker", "exec", container(name), *command, limit=limit).output.strip()
 
 
@@ -49,13 +49,13 @@ def start(name: str, image: str, *command: str, options: t.Sequence[str] = ()) -
 
 
 def remove(names: t.Iterable[str]) -> None:
-    """Remove what there is of containers, network and image, and do not mind what there is not."""
+    """Remove containers, network and image, if they exist."""
     command = f"docker rm --force --volumes {' '.join(map(container, names))}; docker network rm {NETWORK}; docker rmi {IMAGE}"
     run("sh", "-c", f"{{ {command}; }} >/dev/null 2>&1; true")
 
 
 def make_image() -> None:
-    """Debian with the packages that the plays would install, so that no download is timed."""
+    """Debian with the packages that the plays would install, so that downloads are not measured."""
     start("packages", f"opendev-firehose/debian:{RELEASE}", "sleep", "infinity")
     install = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {' '.join(PACKAGES)}"
     in_container("packages", "env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", install, limit=180)
@@ -65,7 +65,7 @@ def make_image() -> None:
 
 @contextlib.contextmanager
 def containers(names: t.Sequence[str], gerrit: bool = True) -> t.Iterator[None]:
-    """Containers by these names that have booted, and a Gerrit stand-in by the name of "gerrit"."""
+    """Booted containers with these names, and a Gerrit stand-in with the name "gerrit"."""
     booted = [*names, "gerrit"] if gerrit else names
     everything = [*booted, "packages"]
     remove(everything)
@@ -78,7 +78,8 @@ def containers(names: t.Sequence[str], gerrit: bool = True) -> t.Iterator[None]:
             image = "opendev-firehose/gerrit" if name == "gerrit" else IMAGE
             start(name, image, "/lib/systemd/systemd", options=LIKE_A_HOST)
         for name in booted:
-            # systemd opens this socket some moments after the container's start. The command fails unless it is "running".
+            # systemd opens this socket moments after the container's start. The command fails unless the state is
+            # "running".
             wait = "until test -S /run/systemd/private; do sleep 0.1; done; exec systemctl is-system-running --wait"
             in_container(name, "sh", "-c", wait)
         yield
@@ -93,7 +94,7 @@ def address(name: str) -> str:
 
 
 def gerrit_variables() -> dict[str, t.Any]:
-    """Let a new key in at the Gerrit stand-in, and say how germqtt gets there."""
+    """Register a new key at the Gerrit stand-in, and return the variables for germqtt."""
     in_container("gerrit", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/germqtt")
     in_container("gerrit", "install", "-m", "0644", "/root/germqtt.pub", "/etc/ssh/authorized_keys/germqtt")
     return {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running commands, timing them, and saying whether a target is met."""
+"""Run commands, measure them, and check targets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BENCH = CHECKOUT / "tests/bench"
 
 
 class BenchError(Exception):
-    """Why there is nothing to print."""
+    """The reason why there is no result."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Timed:
-    """What a command took in seconds, of the clock and of the processors, and what it printed."""
+    """The time of a command in seconds, elapsed and CPU, and its output."""
 
     wall: float
     cpu: float
@@ -37,13 +37,13 @@ def say(text: str) -> None:
 
 
 def children_cpu() -> float:
-    """Seconds of the processors that all ended children took, and their children."""
+    """CPU seconds of all ended children, and of their children."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def run(*command: str | os.PathLike[str], limit: int = 120, **environment: str | os.PathLike[str]) -> Timed:
-    """Run a command that has to succeed, and to do so within `limit` seconds. What it starts ends with it."""
+    """Run a command that must succeed within `limit` seconds. Its processes end with it."""
     env = os.environ | {name: os.fspath(value) for name, value in environment.items()}
     cpu, start = children_cpu(), time.monotonic()
     with subprocess.Popen(
@@ -70,7 +70,7 @@ def run(*command: str | os.PathLike[str], limit: int = 120, **environment: str |
 def play(
     playbook: pathlib.Path | str, *options: str | os.PathLike[str], limit: int = 300, **environment: t.Any
 ) -> Timed:
-    """Run a playbook, which may not fail, and may not make Ansible warn."""
+    """Run a playbook, which must succeed without a warning."""
     timed = run(
         pathlib.Path(sys.executable).with_name("ansible-playbook"),
         playbook,
@@ -85,7 +85,7 @@ def play(
 
 
 def table(header: t.Sequence[str], rows: t.Iterable[t.Sequence[str]]) -> str:
-    """Lay rows out below a header: the first column to the left, the others to the right."""
+    """Format rows below a header: the first column left-aligned, the others right-aligned."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -104,18 +104,18 @@ def _target(what: str, value: float, bound: str, met: bool, spread: t.Sequence[f
 
 
 TARGETS_HEADER = ("target", "measured", "spread", "at most", "")
-# Where some targets are to be reached
+# The hardware for which some targets are defined
 ALL_TARGETS_HEADER = ("target", "measured", "spread", "wanted", "")
 
 
 def ratio(what: str, above: t.Sequence[float], below: t.Sequence[float], most: float) -> tuple[str, ...]:
-    """A row for what was measured in pairs, one right after the other: the median of the pairs' ratios."""
+    """A row for values measured in pairs, one right after the other: the median of the pairs' ratios."""
     ratios = _ratios(above, below)
     return target(what, statistics.median(ratios), most, ratios)
 
 
 def at_least(what: str, above: t.Sequence[float], below: t.Sequence[float], least: float) -> tuple[str, ...]:
-    """The same for a ratio that is to be reached."""
+    """The same for a minimum ratio."""
     ratios = _ratios(above, below)
     value = statistics.median(ratios)
     return _target(what, value, f"at least {least:.3g}", value >= least, ratios)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the module mosquitto_users costs with 10,000 accounts of a file where nothing is left to do."""
+"""The cost of the module mosquitto_users with 10,000 accounts in an up-to-date file."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ TURNS = 3
 
 
 def accounts(number: int) -> list[dict[str, t.Any]]:
-    """Accounts as the module takes them."""
+    """Accounts as arguments of the module."""
     return [{"name": f"account-{place}", "password": secrets.token_urlsafe(24)} for place in range(number)]
 
 
 def content(users: t.Sequence[dict[str, t.Any]]) -> str:
-    """A password file that has them all."""
+    """A password file with all of them."""
     return password_file.render(password_file.merge([], users, ITERATIONS)[0])
 
 
 def own_work(users: t.Sequence[dict[str, t.Any]], text: str) -> float:
-    """Do what the module does between its arguments and its result; return the seconds of the processor."""
+    """Do the work of the module between its arguments and its result; return the CPU seconds."""
     start = time.process_time()
     problems = password_file.user_problems(users, "users")
     lines, changes = password_file.merge(password_file.parse(text), users, ITERATIONS)
@@ -56,7 +56,7 @@ def as_ansible_runs_it(folder: pathlib.Path, tag: str) -> Timed:
 
 
 def report(folder: pathlib.Path) -> str:
-    """Measure, and lay the results out."""
+    """Measure, and format the results."""
     users = accounts(NUMBERS[-1])
     files = {number: content(users[:number]) for number in NUMBERS}
     say("mosquitto_users: its own work")
@@ -90,7 +90,7 @@ def report(folder: pathlib.Path) -> str:
         rows.append(row(f"{what}, CPU", [one.cpu for one in whole[tag]]))
         rows.append(row(f"{what}, wall time", [one.wall for one in whole[tag]]))
     differences = [one.cpu - other.cpu for one, other in zip(whole["whole"], whole["empty"], strict=True)]
-    # What else the machine does only adds to what a run takes.
+    # Other load of the machine can only increase the time of a run.
     least = min(one.cpu for one in whole["whole"]) - min(one.cpu for one in whole["empty"])
     growth = min(own[NUMBERS[-1]]) / min(own[NUMBERS[0]]) / (NUMBERS[-1] / NUMBERS[0])
     targets = [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write down which tasks reached a host, and which of them changed it."""
+"""Record the tasks that reached a host, and the tasks that changed it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CONTROLLER_ACTIONS = {
 
 
 def reaches_host(task: t.Any) -> bool:
-    """Whether a task makes the controller talk to its host. What is not known to stay at home does."""
+    """Whether a task makes the controller connect to its host. Unknown tasks count as such."""
     action = task.action.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")
     return action not in CONTROLLER_ACTIONS and task.delegate_to != "localhost"
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Let the stand-in look alive: append the events of FILE one by one, again and again, as of now.
+"""Keep the stand-in active: append the events of FILE one by one, repeatedly, with the current time.
 
 usage: python3 replay_events.py FILE SECONDS
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests of more than one part start from."""
+"""Fixtures for several parts of the tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import yaml
 
-# The same examples in every run, so that a failure is one of what was changed. `make units` tries more of them, with one
+# The same examples in every run, so that a failure is caused by a change. `make units` tries more of them, with one
 # ansible-core: --hypothesis-profile=thorough
 repeatable = hypothesis.settings(derandomize=True, database=None, deadline=None, max_examples=20)
 hypothesis.settings.register_profile("quick", repeatable)
@@ -25,7 +25,7 @@ ROLES = Path(__file__).parents[2] / "roles"
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """A role as it describes itself."""
+    """A role as its files describe it."""
 
     specs: dict[str, t.Any]
     defaults: dict[str, t.Any]
@@ -54,7 +54,7 @@ def roles() -> dict[str, Role]:
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1, and its key."""
+    """A certificate for 127.0.0.1, and its key."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=broker"
     names = [
         "-addext",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scenario faults counts right."""
+"""The accounting of the scenario faults is correct."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def account(numbers, gaps=(), stored=6, acknowledged=6, topic=lambda number: "on
     return accounting.make_account(CREATED, received, gaps, stored, acknowledged)
 
 
-def test_everything_came():
+def test_all_events_arrived():
     found = account(range(6))
     assert (found.received, found.duplicates, found.in_gaps, found.lost_by_broker, found.uncovered) == (6, 0, 0, 0, 0)
     assert found.silence == 1.0
@@ -40,12 +40,12 @@ def test_everything_came():
         ([(103, 110)], 0, 2),
     ],
 )
-def test_what_is_missing_is_in_a_gap_or_uncovered(gaps, in_gaps, uncovered):
+def test_missing_events_are_in_a_gap_or_uncovered(gaps, in_gaps, uncovered):
     found = account([0, 1, 4, 5], gaps, 4, 4)
     assert (found.in_gaps, found.uncovered) == (in_gaps, uncovered)
 
 
-def test_what_the_broker_has_acknowledged_is_its_loss():
+def test_missing_acknowledged_events_are_lost_by_the_broker():
     found = account([0, 1, 4, 5])
     assert (found.lost_by_broker, found.uncovered) == (2, 0)
 
@@ -62,15 +62,15 @@ def test_what_the_broker_has_acknowledged_is_its_loss():
         ([0, 3, 3, 4, 5], 1, []),
     ],
 )
-def test_an_event_may_come_again_but_not_late(numbers, duplicates, disordered):
+def test_repeated_events_are_accepted_and_late_events_are_not(numbers, duplicates, disordered):
     found = account(numbers)
     assert (found.duplicates, found.disordered) == (duplicates, disordered)
 
 
-def test_topics_have_orders_of_their_own():
+def test_each_topic_has_its_own_order():
     assert account([1, 0, 3, 2, 5, 4], topic=lambda number: str(number % 2)).disordered == []
 
 
 @pytest.mark.parametrize(("numbers", "reach"), [(range(6), 0), ([0, 1, 2, 1, 2, 3, 4, 2, 3, 4, 5], 2), ([0, 1, 1], 0)])
-def test_how_old_what_comes_again_is(numbers, reach):
+def test_the_reach_of_repeated_events(numbers, reach):
     assert account(numbers).reach == reach

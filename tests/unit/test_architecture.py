@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/architecture.md is true."""
+"""The statements in docs/architecture.md are correct."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 COLLECTION = Path(__file__).parents[2]
 TEXT = (COLLECTION / "docs/architecture.md").read_text(encoding="utf-8")
 [WAY] = re.findall(r"\n## Where mosquitto.conf comes from\n(.*?)\n## ", TEXT, re.DOTALL)
-# Each file, and what to search for in it
+# Each file, and the text to search for in it
 ROWS = re.findall(r"^\| `(.+?)` \|(.*)\|$", WAY, re.MULTILINE)
 
 
-def test_the_way_to_mosquitto_conf_is_short():
+def test_the_path_to_mosquitto_conf_is_short():
     assert ROWS[0][0] == "playbooks/firehose.yml"
     assert ROWS[-1][0].endswith("/mosquitto.conf.j2")
     assert len(ROWS) <= 12
@@ -33,7 +33,7 @@ def test_packages_of_modules_are_named():
     assert {*re.findall(r"^\| `plugins/module_utils/(\w+)/` \|", TEXT, re.MULTILINE)} == packages
 
 
-def test_what_is_packed_into_mosquitto_apply():
+def test_the_packages_in_mosquitto_apply_are_named():
     [row] = re.findall(r"^\| `/usr/local/sbin/mosquitto-apply` \|(.*)\|$", TEXT, re.MULTILINE)
     text = (COLLECTION / "roles/mosquitto/tasks/configure.yml").read_text(encoding="utf-8")
     [packed] = re.findall(r"module_utils: \[(.+)\]", text)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What plugins say of themselves is complete, and agrees with meta/runtime.yml."""
+"""The documentation of plugins is complete, and agrees with meta/runtime.yml."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODULES = {path.stem: path for path in PLUGINS.values() if path.parent.name == "
 
 
 def texts(path: Path) -> dict[str, t.Any]:
-    """The YAML that a plugin has in DOCUMENTATION, EXAMPLES and RETURN."""
+    """The YAML in DOCUMENTATION, EXAMPLES and RETURN of a plugin."""
     assigned = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
     wanted = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
     return {
@@ -40,7 +40,7 @@ def fragment(name: str) -> dict[str, t.Any]:
 
 
 def documented_groups(path: Path) -> set[str]:
-    """The action groups that a module, or a fragment that it extends, says it is in."""
+    """The action groups in the documentation of a module, or of a fragment that it uses."""
     docs = texts(path)["DOCUMENTATION"]
     names = [name for name in docs.get("extends_documentation_fragment", []) if name.startswith("opendev.firehose.")]
     attributes = [part.get("attributes", {}).get("action_group", {}) for part in (docs, *map(fragment, names))]
@@ -63,7 +63,7 @@ def test_documentation_is_complete(plugin):
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_action_groups_are_those_that_the_documentation_names(groups, module):
+def test_action_groups_agree_with_the_documentation(groups, module):
     listed = {f"opendev.firehose.{group}" for group, members in groups.items() if module in members}
     assert {group for group in documented_groups(MODULES[module]) if group.startswith("opendev.")} == listed
 
@@ -72,7 +72,7 @@ def test_action_groups_have_no_other_members(groups):
     assert [(group, name) for group, members in groups.items() for name in members if name not in MODULES] == []
 
 
-def test_all_plugins_are_looked_at():
-    """Another kind of plugin has to be added here."""
+def test_all_kinds_of_plugins_are_checked():
+    """Other kinds of plugins must be added here."""
     kinds = {path.parent.name for path in COLLECTION.glob("plugins/*/*.py")}
     assert kinds == {"action", "doc_fragments", "filter", "modules", "plugin_utils"}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documents: links lead somewhere, variables exist, examples can be parsed, and no line is too long."""
+"""Documents: links have targets, variables exist, examples can be parsed, and no line is too long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 NOT_VARIABLES = {
     *("firehose_edges", "firehose_public", "firehose_testing"),  # a group, a role, a package
     *("mosquitto_db_dump", "mosquitto_passwd", "mosquitto_pub", "mosquitto_sub"),  # Mosquitto's programs
-    *("mosquitto_autosave_interval", "mosquitto_users_prune"),  # gone: docs/operate.md names them for an upgrade
+    *("mosquitto_autosave_interval", "mosquitto_users_prune"),  # removed: docs/operate.md names them for an upgrade
 }
 
 
@@ -36,7 +36,7 @@ def prose(path: Path) -> str:
 
 
 def anchor(heading: str) -> str:
-    """The anchor of a heading, as code forges make it."""
+    """The anchor of a heading, as on code forges."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "")
     return re.sub(r"[^\w\- ]", "", plain.strip().lower()).replace(" ", "-")
 
@@ -47,7 +47,7 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def variables(roles: dict[str, t.Any]) -> set[str]:
-    """All public variables of the roles and playbooks, and the filters and modules that begin like them."""
+    """All public variables of the roles and playbooks, and filters and modules with the same prefixes."""
     found = {path.stem for path in COLLECTION.glob("plugins/*/*.py")}
     found |= {name for role in roles.values() for spec in role.specs.values() for name in spec["options"]}
     for path in COLLECTION.glob("playbooks/*.yml"):

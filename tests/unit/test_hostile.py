@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scenario hostile counts right, and makes the packets that it means to."""
+"""The scenario hostile counts correctly, and makes the intended packets."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ attack, frames, grammar, packets, scoring, target = map(
 
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 16383, 16384, 2097151, 2097152, 268435455])
-def test_a_length_is_read_as_it_is_written(number):
+def test_a_length_survives_a_round_trip(number):
     data = packets.length(number)
     assert packets.read_length(b"x" + data + b"y", 1) == (number, 1 + len(data))
 
 
-def test_packets_are_those_of_the_standard():
+def test_packets_match_the_standard():
     assert packets.connect(packets.V3, "a", keepalive=60) == bytes.fromhex("100d00044d5154540402003c000161")
     assert packets.connect(packets.V5, "a", keepalive=60) == bytes.fromhex("100e00044d5154540502003c00000161")
     will = packets.Will("t", b"w", qos=1, retain=True)
@@ -47,7 +47,7 @@ def test_packets_are_those_of_the_standard():
 
 @pytest.mark.parametrize("version", [packets.V3, packets.V5])
 @pytest.mark.parametrize("qos", [0, 1])
-def test_a_message_is_read_as_it_is_written(version, qos):
+def test_a_message_survives_a_round_trip(version, qos):
     data = packets.publish(version, "é/b", b"payload", qos)
     assert packets.parse_publish(version, packets.Packet(data[0], data[2:])) == ("é/b", b"payload")
 
@@ -58,7 +58,7 @@ def test_frames_have_their_lengths(size, head):
     assert len(frames.frame(bytes(size))) == len(head) // 2 + 4 + size
 
 
-def test_the_same_seed_makes_the_same():
+def test_the_same_seed_makes_the_same_packets():
     one, same, other = (grammar.Grammar(seed) for seed in (1, 1, 2))
     made = [one.connection() for _each in range(200)]
     assert made == [same.connection() for _each in range(200)]
@@ -67,7 +67,7 @@ def test_the_same_seed_makes_the_same():
 
 
 def test_the_grammar_makes_all_kinds_of_packets():
-    """Sound ones say how long they are; broken ones do not always. Every kind of packet is among them."""
+    """Valid packets have a correct length; broken ones do not always. Every kind of packet occurs."""
     maker = grammar.Grammar(3)
     for version in packets.VERSIONS:
         for _each in range(500):
@@ -107,16 +107,16 @@ def row(forbidden=True, records=None, through=0):
     )
 
 
-def test_a_row_is_of_its_own_time():
+def test_a_row_covers_only_its_own_time():
     found = row()
     assert (found.sent, found.received, found.missed, found.slowest) == (2, {"tcp": 2, "ws": 1}, {"ws": 1}, 0.5)
     assert found.newcomers == {"tcp": scoring.Served(2, 1), "ws": scoring.Served(1, 0)}
     assert (found.memory_before, found.memory_peak, found.restarts, found.publisher_lost) == (1024, 2048, 1, 1)
-    # A service that restarted has begun at 0.
+    # A restarted service begins at 0.
     assert (found.p99, found.cpu, found.kib_sent, found.kib_got) == (0.5, 0.5, 2, 4)
 
 
-def test_what_one_address_costs_the_others():
+def test_costs_that_one_address_causes():
     found = row()
     assert scoring.cost_failures(found, quiet=0.25, strict=True) == []
     assert scoring.cost_failures(found, quiet=0.01, strict=True) == ["1 of 100 events takes longer than 0.500 s"]
@@ -125,13 +125,13 @@ def test_what_one_address_costs_the_others():
     assert scoring.cost_failures(grown, quiet=1, strict=False) == ["65 MiB more memory"]
 
 
-def test_what_gets_through_is_counted_once():
-    """One message that two readers got, and the publisher that was cut off, which only what is forbidden has to answer for."""
+def test_successes_of_an_attack_are_counted_once():
+    """One message that two readers received, and the disconnected publisher, which counts only for forbidden attacks."""
     assert row().through == 2
     assert row(forbidden=False, through=7).through == 8
 
 
-def test_each_failure_is_told():
+def test_each_failure_is_reported():
     late = [{"kind": "newcomer", "begun": 11.0, "transport": transport, "seconds": None} for transport in ("tcp", "ws")]
     assert scoring.failures(row(records=RECORDS + late), most_memory=1, strict=True) == [
         "2 got through",
@@ -170,7 +170,7 @@ def test_the_table_has_a_line_for_each_attack():
 
 
 def test_a_target_is_read_from_the_scenarios_variable():
-    """An edge host has no accounts of its own, and the watcher may be anonymous."""
+    """An edge host has no accounts of its own, and the watcher can be anonymous."""
     nobody = {"host": "127.0.0.1", "port": 21001, "username": None, "password": None, "client_id": "c"}
     data = {"listeners": [{"port": 1883, "transport": "tcp"}, {"port": 80, "transport": "websockets"}]}
     data |= {"account_listeners": [], "publisher": nobody, "watcher": nobody, "most_memory": 1, "insiders": {}}

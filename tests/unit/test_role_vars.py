@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What roles compute in their vars."""
+"""Variables that roles compute in their vars."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ROLES = Path(__file__).parents[2] / "roles"
 
 
 def value(role: str, name: str, **variables: t.Any) -> t.Any:
-    """The value of one variable of a role, given those of an inventory and results of tasks.
+    """The value of one variable of a role, given variables of an inventory and results of tasks.
 
-    In a process of its own: with Ansible's templates loaded, modules would read their options in another way.
+    It runs in its own process: with Ansible's templates loaded, modules would read their options in another way.
     """
     paths = [path for folder in ("defaults", "vars") for path in sorted((ROLES / role / folder).rglob("*.yml"))]
     run = subprocess.run(
@@ -36,7 +36,7 @@ def value(role: str, name: str, **variables: t.Any) -> t.Any:
     return json.loads(run.stdout.partition(" => ")[2])[name]
 
 
-def test_lines_say_whose_they_are():
+def test_lines_name_their_edge_host():
     results = [
         {"item": {"name": "a"}, "table": ["x  ", "y"], "failures": []},
         {"item": {"name": "b"}, "table": ["z"], "failures": ["z"]},
@@ -61,7 +61,7 @@ def test_public_brokers_differ_in_name_ports_and_client_id():
     [bridge] = second["bridges"]
     assert (bridge["name"], bridge["client_id_file"]) == ("firehose", "/etc/mosquitto-2/client-id")
     assert (bridge["addresses"], bridge["password"]) == (["127.0.0.1:800"], "only-for-tests")
-    # What the source adds to its options leaves those of the role.
+    # Options that the source adds do not replace those of the role.
     assert (bridge["options"]["x"], bridge["options"]["restart_timeout"]) == (1, "1 5")
     assert (first["name"], first["persistence"]) == ("1", False)
     assert {key for key in first if first[key] != second[key]} == {"name", "listeners", "bridges"}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role says of its variables in three places is the same: argument specs, defaults, README. And no result has such a name."""
+"""A role's variables agree in argument specs, defaults and README, and no registered result has the name of a variable."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def test_variables(roles, name):
     role = roles[name]
     options = {key: option for spec in role.specs.values() for key, option in spec["options"].items()}
     assert {key: option["default"] for key, option in options.items() if "default" in option} == role.defaults
-    # An entry point takes the main one's variables, some of them, or others.
+    # An entry point uses the variables of the main one, some of them, or others.
     entry_points = [spec["options"] for spec in role.specs.values()]
     assert all(own.items() <= role.options.items() or not set(own) & set(role.options) for own in entry_points)
-    # Policy of a firehose has its prefix, whichever role it belongs to.
+    # Variables of a firehose's policy have its prefix, in each role.
     prefix = name.partition("_")[0]
     assert all(key.startswith(f"{prefix}_") for spec in role.specs.values() for key in spec["options"])
 
 
-def test_readmes_are_as_make_tables_writes_them(roles):
-    """It would write the tables of variables from the specs."""
+def test_readmes_have_the_tables_of_make_tables(roles):
+    """It writes the tables of variables from the specs."""
     run = subprocess.run([sys.executable, TOOL, "--check"], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "")
     assert all("| `" in role.readme for role in roles.values())
 
 
-def test_all_roles_are_looked_at(roles):
+def test_all_roles_are_checked(roles):
     assert sorted(roles) == ["firehose", "firehose_public", "germqtt", "mosquitto"]
 
 
@@ -48,7 +48,7 @@ TASKS = {
 
 
 def test_no_task_file_is_chosen_by_a_variable():
-    """So that a search for its name finds where it is included."""
+    """A search for its name then finds its includes."""
     found = re.compile(
         r"(?:tasks_from|(?:include|import)_tasks|file|name): .*\{\{.*\.yml|(?:tasks_from|(?:include|import)_tasks): .*\{\{"
     )
@@ -68,7 +68,7 @@ def test_entry_points_that_roles_and_playbooks_use_are_documented(roles):
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
 def test_private_variables_stay_in_their_role(role):
     others = [f"__{path.name}_" for path in ROLES.iterdir() if path.name != role]
-    # The longest name first: __firehose_public_ is none of role firehose.
+    # The longest name first: __firehose_public_ does not belong to the role firehose.
     names = sorted([f"__{role}_", *others], key=len, reverse=True)
     found = set()
     for path in (ROLES / role).rglob("*"):
@@ -86,7 +86,7 @@ def test_variables_that_role_firehose_sets_itself_are_listed(roles):
 
     accounts = read("vars/main/brokers.yml")["__firehose_accounts_broker"]
     public = read("../firehose_public/vars/main/brokers.yml")["__firehose_public_broker"]
-    # A variable that only one of the brokers gets from the role is the operator's for the other one, but for accounts.
+    # A variable that the role sets for only one of the brokers is the operator's for the other one, except accounts.
     decided = (set(accounts) & {*public, "listeners"}) | {"users_prune"}
     names = {f"mosquitto_{key}" for key in decided - {"variables"}} | {"mosquitto_instances"}
     # The accounts broker's are the role's, and public brokers store nothing.
@@ -99,7 +99,7 @@ def test_variables_that_role_firehose_sets_itself_are_listed(roles):
 
 
 def tasks(path: Path) -> t.Iterator[dict[str, t.Any]]:
-    """The tasks of a file of tasks or a playbook, also those of blocks."""
+    """The tasks of a task file or a playbook, including those in blocks."""
 
     def walk(found: t.Any) -> t.Iterator[dict[str, t.Any]]:
         for task in found or []:
@@ -110,8 +110,8 @@ def tasks(path: Path) -> t.Iterator[dict[str, t.Any]]:
     return walk(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def test_variables_are_not_validated_by_ansible_too():
-    """The roles validate them, and name each that is wrong in one line. Ansible would print the whole specification."""
+def test_ansible_does_not_validate_variables():
+    """The roles validate them, and report each invalid one in one line. Ansible would print the whole specification."""
     paths = [*ROLES.glob("*/tasks/*.yml"), *(ROLES.parent / "playbooks").glob("*.yml")]
     roles = [
         (path, task[module])
@@ -124,7 +124,7 @@ def test_variables_are_not_validated_by_ansible_too():
     assert [(path, role) for path, role in roles if role.get("rolespec_validate") is not False] == []
 
 
-def test_variables_that_the_roles_set_for_other_roles_are_rejected_on_the_command_line():
+def test_variables_that_roles_set_are_rejected_as_extra_vars():
     paths = [path for name in ("firehose", "firehose_public") for path in (ROLES / name / "tasks").glob("*.yml")]
     every = [task for path in paths for task in tasks(path)]
     names = {name for task in every for name in task.get("vars", {}) if not name.startswith("__")}
@@ -132,13 +132,13 @@ def test_variables_that_the_roles_set_for_other_roles_are_rejected_on_the_comman
     public = yaml.safe_load((ROLES / "firehose_public/tasks/validate.yml").read_text(encoding="utf-8"))
     set_by_role = {*own["__firehose_set_by_role"], *public[0]["opendev.firehose.validate_role"]["set_by_role"]}
     germqtt = {name for name in own["__firehose_replacements"] if name.startswith("germqtt_")}
-    # Brokers have the others under keys of mosquitto_instances, which the command line does not reach.
+    # Brokers have the others as keys of mosquitto_instances, which the command line does not override.
     assert names == set_by_role | germqtt
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
-def test_no_result_takes_the_place_of_a_variable(role):
-    """A registered result wins over a variable of the role, from its task on."""
+def test_no_result_has_the_name_of_a_variable(role):
+    """A registered result overrides a variable of the role, from its task on."""
     variables = set()
     for folder in ("vars", "defaults"):
         for path in (ROLES / role / folder).rglob("*.yml"):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A broker that was taken over tries to change what root uses, while root changes the broker."""
+"""A compromised broker tries to change files that root uses, while root changes the broker."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from firehose_testing.brokers import Broker, Brokers
 from firehose_testing.changes.killed import APPLY, BRING_BACK, FOLDER, KEEP, RULE
 from firehose_testing.changes.plugin import Changes
 
-# A file of the broker's user that its own sandbox makes read-only, as its copies are.
+# A file of the broker's user. The sandbox of the unit makes it read-only, like the broker's copies.
 TARGET, MET = "/etc/target-of-the-broker", "/var/tmp/met-the-trial"
-# A process with the user, the capability and the file system of the unit. It reaches trials through /proc.
+# A process with the user, the capability and the file system of the unit. It can reach trial brokers through /proc.
 ATTACK = (
     "while :; do for process in $(pgrep --exact mosquitto); do root=/proc/$process/root;"
     f" test ! -d $root/run/trial-set || echo met >{MET}; echo taken >$root{TARGET}; done; done 2>/dev/null"
@@ -37,7 +37,7 @@ STOP = f"systemctl stop attacker; rm -rf {TARGET} {MET} /run/mosquitto/set.new; 
 
 @pytest.fixture(scope="module")
 def attacked(changes: Changes, brokers: Brokers) -> t.Iterator[dict[str, str]]:
-    """What the target and the attacker's note hold after a change, and how many sets are left, by broker."""
+    """For each broker: the contents of the target and of the attacker's note after a change, and the number of sets."""
 
     def change(broker: Broker) -> str:
         broker.host.check_output(f"{KEEP} && {RULE} && {START}")
@@ -49,12 +49,12 @@ def attacked(changes: Changes, brokers: Brokers) -> t.Iterator[dict[str, str]]:
     brokers.each(lambda broker: broker.host.check_output(STOP))
 
 
-def test_a_trial_has_nothing_that_the_broker_can_change(brokers: Brokers, attacked: dict[str, str]) -> None:
+def test_the_broker_cannot_change_files_of_a_trial_broker(brokers: Brokers, attacked: dict[str, str]) -> None:
     assert attacked == brokers.all("met\n1")
 
 
 @pytest.mark.usefixtures("attacked")
-def test_root_alone_reads_what_it_would_write_back(brokers: Brokers) -> None:
+def test_only_root_can_read_the_files_for_a_rollback(brokers: Brokers) -> None:
     def readable(broker: Broker) -> str:
         broker.host.check_output("runuser --user mosquitto -- cat %s", f"{FOLDER}/live/mosquitto.conf")
         files = f"{FOLDER}/passwd {FOLDER}/acl {FOLDER}/live/kept.json"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A change that a broker cannot take fails, says why, and leaves everything as it was."""
+"""An invalid change fails, names the cause, and leaves everything as it was."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from firehose_testing.changes.plugin import Changes, chosen
 
 
 @pytest.mark.parametrize("change", chosen(BAD))
-def test_a_bad_change(changes: Changes, change: Change) -> None:
+def test_an_invalid_change_fails_and_changes_nothing(changes: Changes, change: Change) -> None:
     for name, outcome in changes.make(change).items():
         assert outcome.failed, name
         assert re.search(change.cause, outcome.said), (name, outcome.said)

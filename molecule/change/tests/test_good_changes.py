@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A change that a broker can take reaches it, and nobody is dropped for what a reload can bring."""
+"""A valid change takes effect. A reload disconnects no client; only a restart does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from firehose_testing.changes.plugin import Changes, chosen
 
 
 @pytest.mark.parametrize("change", chosen(GOOD))
-def test_a_good_change(changes: Changes, change: Change) -> None:
+def test_a_valid_change_takes_effect(changes: Changes, change: Change) -> None:
     for name, outcome in changes.make(change).items():
         assert not outcome.failed, (name, outcome.said)
         assert outcome.action == change.action, (name, outcome.said)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A change that is cut off in the middle costs nobody anything, and the next one goes on from there."""
+"""An interrupted change disconnects no client, and the next run completes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from firehose_testing.waiting import wait_until
 
 
 @pytest.mark.parametrize("change", chosen(KILLED))
-def test_a_command_that_is_killed(changes: Changes, change: Change) -> None:
+def test_a_killed_command_disconnects_no_client(changes: Changes, change: Change) -> None:
     for name, outcome in changes.make(change).items():
         assert not outcome.losses, (name, outcome.losses)
         assert outcome.opened == [], name
@@ -25,8 +25,8 @@ def test_a_command_that_is_killed(changes: Changes, change: Change) -> None:
 
 
 @pytest.mark.parametrize("moment", [0.3, 0.8, 1.5] if LONG else [0.8])
-def test_a_container_that_dies(changes: Changes, brokers: Brokers, moment: float) -> None:
-    """It comes up with the one set or the other, and serves."""
+def test_the_broker_serves_after_its_container_is_killed(changes: Changes, brokers: Brokers, moment: float) -> None:
+    """After the start, the broker serves with the old or the new set."""
 
     def die(broker: Broker) -> None:
         broker.host.check_output(f"{KEEP} && {RULE}")

@@ -10,5 +10,5 @@ from firehose_testing.fixtures import Firehose, Firehoses, names_of, reached
 
 @pytest.fixture(scope="session")
 def nodes() -> Firehoses:
-    """All of them, in the order in which the bridge connects to them."""
+    """All nodes, in the order in which the bridge connects to them."""
     return Firehoses({name: Firehose(*reached(name), {}, {}) for name in names_of("rabbitmq")})

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What subscribers get at a cluster of RabbitMQ, as docs/cluster.md describes it."""
+"""Messages that subscribers receive from a RabbitMQ cluster, as described in docs/cluster.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from firehose_testing.cluster import WAYS, at_each_node, bridged_to
 from firehose_testing.fixtures import Firehose, Firehoses
 from firehose_testing.waiting import wait_until
 
-# On which topic a message comes, by that on which it was published.
+# The topic at which subscribers receive a message, by the topic on which it was published.
 TOPICS = {
     "gerrit/openstack-infra/germqtt/comment-added": "gerrit/openstack-infra/germqtt/comment-added",
     "gerrit/openstack/oslo.config/comment-added": "gerrit/openstack/oslo/config/comment-added",
@@ -24,7 +24,7 @@ TOPICS = {
 }
 
 
-def test_events_come_at_each_node_in_their_order(core: Firehose, nodes: Firehoses, ci: Account) -> None:
+def test_events_arrive_at_each_node_in_order(core: Firehose, nodes: Firehoses, ci: Account) -> None:
     payloads = [json.dumps({"id": str(uuid.uuid4()), "subject": text}) for text in ("Größe, 漢字 \0", "x" * 200_000)]
     payloads += [f"{uuid.uuid4()} Größe, 漢字 \0\r\n"]
     sent = [dict.fromkeys(TOPICS, payload) for payload in payloads]
@@ -39,8 +39,8 @@ def test_events_come_at_each_node_in_their_order(core: Firehose, nodes: Firehose
             assert [(m.topic, m.payload) for m in subscriber.messages] == [*wanted, ("fence", "fence")], name
 
 
-def test_a_dot_is_a_slash_in_filters_too(core: Firehose, nodes: Firehoses, ci: Account) -> None:
-    """A filter that names the project works, and one that counts levels does not."""
+def test_a_dot_acts_as_a_slash_in_filters(core: Firehose, nodes: Firehoses, ci: Account) -> None:
+    """A filter with the name of the project works. A filter that counts levels does not."""
     [topic, *_others] = [topic for topic in TOPICS if "." in topic]
     filters = {"gerrit/openstack/oslo.config/#": 1, "gerrit/openstack/oslo/config/+": 1, "gerrit/+/+/comment-added": 0}
     payload = str(uuid.uuid4())
@@ -56,8 +56,8 @@ def test_a_dot_is_a_slash_in_filters_too(core: Firehose, nodes: Firehoses, ci: A
             assert came == filters
 
 
-def test_a_retained_message_is_at_one_node_only(core: Firehose, nodes: Firehoses, ci: Account) -> None:
-    """The node that the bridge is connected to sends it, to a filter without wildcards."""
+def test_a_retained_message_is_stored_at_one_node_only(core: Firehose, nodes: Firehoses, ci: Account) -> None:
+    """The node that the bridge is connected to sends it, to filters without wildcards only."""
     topic = f"ci/{uuid.uuid4()}"
 
     def retained(filters: str) -> dict[str, list[bool]]:
@@ -83,13 +83,13 @@ def test_a_retained_message_is_at_one_node_only(core: Firehose, nodes: Firehoses
     assert retained(topic) == {name: [] for name in nodes}
 
 
-def test_sys_stays_at_the_core_host(core: Firehose, nodes: Firehoses, ci: Account) -> None:
+def test_sys_topics_are_not_bridged(core: Firehose, nodes: Firehoses, ci: Account) -> None:
     """RabbitMQ would send it to a subscriber to `#` too."""
     with contextlib.ExitStack() as stack:
         subscribers = at_each_node(stack, nodes, ["#", "$SYS/#"])
         reader = PahoSubscriber(core.address, ACCOUNT_WAYS[0], ["$SYS/broker/uptime"], core.readers["monitor"])
         stack.enter_context(reader)
-        # The first comes at once, since it is retained.
+        # The first message arrives at once, since it is retained.
         wait_until(lambda: len(reader.messages) >= 3, "$SYS was published twice", 60)
         publish(core.address, ci, ACCOUNT_WAYS[0], QOS1, {"fence": "fence"})
         for subscriber in subscribers.values():

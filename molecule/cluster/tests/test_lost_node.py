@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node of the cluster is lost, and comes back."""
+"""A node of the cluster fails, and comes back."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from firehose_testing.waiting import wait_until
 
 TOPIC = "ci/number"
 MANY = 5000
-# The bridge finds a node that hangs within 1.5 times its keepalive, and connects to the other one. RabbitMQ's nodes give up a
-# node that hangs for 60 s.
+# The bridge detects a hanging node within 1.5 times its keepalive, and connects to the other node. RabbitMQ nodes drop
+# a node that hangs for 60 s.
 FAIL_OVER = 45
 
 
@@ -27,11 +27,11 @@ def docker(command: str, node: Firehose) -> None:
 
 
 @pytest.mark.parametrize(("lose", "bring_back"), [("kill", "start"), ("pause", "unpause")], ids=["killed", "hangs"])
-def test_subscribers_of_the_other_node_miss_nothing(
+def test_subscribers_of_the_other_node_lose_no_event(
     core: Firehose, nodes: Firehoses, ci: Account, lose: str, bring_back: str
 ) -> None:
     lost, other = nodes.values()
-    # The bridge goes back to its first address whenever it can.
+    # The bridge returns to its first address when possible.
     wait_until(lambda: bridged_to(core, nodes) == lost.name, "the bridge is connected to the first node", 60)
 
     def send(begin: int, end: int) -> None:
@@ -64,7 +64,7 @@ def test_subscribers_of_the_other_node_miss_nothing(
             subscriber.wait_for(payload=number(MANY + 19))
             assert [m.payload for m in subscriber.messages] == [number(n) for n in range(MANY + 10, MANY + 20)], name
         for name, subscriber in subscribers.items():
-            # An event may come again where the bridge's connection broke.
+            # An event may arrive twice after the bridge's connection broke.
             came = [*dict.fromkeys(m.payload for m in subscriber.messages)]
             assert came == [number(n) for n in range(MANY + 20)], name
             assert subscriber.ended is None, name

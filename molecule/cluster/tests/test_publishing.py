@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Only the bridge publishes at the cluster."""
+"""Only the bridge can publish at the cluster."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def watchers(nodes: Firehoses) -> t.Iterator[dict[str, PahoSubscriber]]:
 
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
-def test_publishing_reaches_nobody(
+def test_messages_of_unauthorized_clients_reach_no_subscriber(
     core: Firehose, nodes: Firehoses, ci: Account, watchers: dict[str, PahoSubscriber], mode: Mode, claim: str
 ) -> None:
-    """At each node, over each transport and version at once. What the bridge brings afterwards comes."""
+    """Tried at each node, over each transport and version at once. Messages of the bridge still arrive afterwards."""
     topics = TOPICS[:1] if mode.will else TOPICS
     payload = str(uuid.uuid4())
 
@@ -46,7 +46,7 @@ def test_publishing_reaches_nobody(
         publish(node.address, CLAIMS[claim], way, mode, dict.fromkeys(topics, payload))
 
     def fence(further: t.Iterable[PahoSubscriber] = ()) -> None:
-        for _round in range(2):  # a will may come behind the first
+        for _round in range(2):  # a will may arrive after the first fence message
             text = str(uuid.uuid4())
             publish(core.address, ci, ACCOUNT_WAYS[0], QOS1, {"fence": text})
             for watcher in (*watchers.values(), *further):
@@ -65,8 +65,8 @@ def test_publishing_reaches_nobody(
     assert {watcher.ended for watcher in watchers.values()} == {None}
 
 
-def test_there_is_no_other_protocol(nodes: Firehoses) -> None:
-    """Two ports are for the nodes. A firewall has to close them for others."""
+def test_no_other_port_is_open(nodes: Firehoses) -> None:
+    """Two ports are for the nodes. A firewall must close them for other hosts."""
     among_nodes = {4369, 25672}
     served = {way.port for way in WAYS} | {BRIDGE_PORT}
     assert nodes.each(lambda node: {*open_ports(node.host)}) == dict.fromkeys(nodes, served | among_nodes)

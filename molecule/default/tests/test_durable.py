@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A reader with an account, and a session that lasts, misses nothing while it is away."""
+"""A reader with an account and a persistent session receives all messages that were published while it was away."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TCP = ACCOUNT_WAYS[0]
 
 
 @pytest.mark.parametrize("units", ["mosquitto.service", PUBLIC_BROKERS])
-def test_ten_minutes_away(firehoses: Firehoses, units: str) -> None:
-    """Whatever the brokers go through in the meantime."""
+def test_a_reader_that_is_away_for_ten_minutes_loses_no_event(firehoses: Firehoses, units: str) -> None:
+    """The brokers restart in the meantime."""
 
     def check(firehose: Firehose) -> None:
         reader = DurableReader(firehose.address, firehose.readers["statistics"], TCP)
@@ -36,7 +36,7 @@ def test_ten_minutes_away(firehoses: Firehoses, units: str) -> None:
 
 
 @pytest.mark.parametrize("way", [TCP, ACCOUNT_WAYS[-1]], ids=str)
-def test_what_is_sent_at_qos_0_waits_too(firehoses: Firehoses, name: str, way: Way) -> None:
+def test_qos_0_messages_are_queued(firehoses: Firehoses, name: str, way: Way) -> None:
     firehose = firehoses[name]
     reader = DurableReader(firehose.address, firehose.readers["statistics"], way)
     with reader.connected():
@@ -47,8 +47,8 @@ def test_what_is_sent_at_qos_0_waits_too(firehoses: Firehoses, name: str, way: W
     assert [int(payload.split()[0]) for payload in reader.payloads] == list(range(100))
 
 
-def test_what_waits_is_limited_in_bytes_too(firehoses: Firehoses) -> None:
-    """The first messages are kept, and the public brokers, which are there, get all."""
+def test_the_queue_is_limited_in_bytes(firehoses: Firehoses) -> None:
+    """The first messages are kept. The public brokers, which are connected, get all of them."""
     [name, *_others] = firehoses
     firehose, size, count = firehoses[name], 256 * 1024 - 100, 450
     [limit] = evaluated(name, "firehose_account_max_queued_bytes")[name].values()
@@ -63,5 +63,5 @@ def test_what_waits_is_limited_in_bytes_too(firehoses: Firehoses) -> None:
         publish(firehose.address, firehose.publishers["ci-2"], TCP, QOS1, {"ci/2/durable": "end"})
         wait_until(lambda: reader.payloads[-1] == "end", "all that was kept has come")
     assert [int(payload.split()[0]) for payload in reader.payloads[:-1]] == list(range(len(reader.payloads) - 1))
-    # Those on their way are not counted.
+    # Messages in flight are not counted.
     assert fits - 1 <= len(reader.payloads) - 1 <= fits + 25 < count

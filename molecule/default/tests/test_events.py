@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each event that Gerrit streams reaches every subscriber, once and unchanged, on its own topic."""
+"""Each event that Gerrit streams reaches every subscriber once and unchanged, on its topic."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ Streams = dict[tuple[str, str, str], list[Message]]
 
 
 def in_order(pairs: t.Iterable[tuple[str, t.Any]]) -> list[tuple[str, str]]:
-    """Topics and events in an order of their own, events as text with sorted keys."""
+    """Topics and events in a sorted order, with events as text with sorted keys."""
     return sorted((topic, json.dumps(event, sort_keys=True)) for topic, event in pairs)
 
 
 @pytest.fixture(scope="module")
 def streams(firehoses: Firehoses, gerrit: Gerrit, clients: dict[str, OpenClient]) -> Streams:
-    """What came of the fixture's events, by host, client and filter."""
+    """Messages received for the fixture's events, by host, client and filter."""
     wanted = [(client, "#") for client in CLIENTS]
     wanted += [(client, topic) for topic in FILTERS for client in ("paho-tcp-5", "paho-websockets-3.1.1")]
     with contextlib.ExitStack() as stack:
@@ -80,21 +80,21 @@ def test_every_event_arrives_once_and_unchanged(streams: Streams, name: str, cli
     )
 
 
-def test_nothing_is_kept_for_latecomers(streams: Streams, name: str) -> None:
+def test_events_are_not_retained(streams: Streams, name: str) -> None:
     assert streams[name, "latecomer", "#"] == []
 
 
 @pytest.mark.parametrize("client", ["paho-tcp-5", "paho-websockets-3.1.1"])
 @pytest.mark.parametrize("topic", FILTERS)
-def test_a_filter_brings_its_part_of_the_hierarchy(streams: Streams, name: str, client: str, topic: str) -> None:
+def test_a_topic_filter_selects_the_matching_events(streams: Streams, name: str, client: str, topic: str) -> None:
     expected = [(topic_of(event), event) for event in EVENTS if topic_matches_sub(topic, topic_of(event))]
     assert expected, "the fixture has no event for this filter"
     got = streams[name, client, topic]
     assert in_order((message.topic, json.loads(message.payload)) for message in got) == in_order(expected)
 
 
-def test_germqtt_says_how_it_does(firehoses: Firehoses, streams: Streams, name: str) -> None:
-    """To whoever asks at any time, and again when it has changed, though not at once."""
+def test_germqtt_publishes_its_status(firehoses: Firehoses, streams: Streams, name: str) -> None:
+    """The status is retained, and is published again some time after it has changed."""
     assert streams
     with PahoSubscriber(firehoses[name].address, WAYS[0], [f"{GERMQTT}/status"]) as subscriber:
         subscriber.wait_for(topic=f"{GERMQTT}/status")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that cannot set up everything leaves the brokers, the limits and HAProxy as they were."""
+"""A run that fails leaves the brokers, the limits and HAProxy as they were."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ STATE = (
     " nft --stateless list chain inet firehose_limits connect"
 )
 PORT = 2345
-# What else the runs would change: an account, what anonymous clients get, and the limits.
+# Other changes that the runs would make: an account, the public topics, and a limit.
 OTHERS: dict[str, t.Any] = {
     "firehose_readers": [{"name": "newcomer", "password": "only-for-tests-new"}],
     "firehose_public_topics": ["gerrit/#"],
     "firehose_source_connections": 999,
 }
-# What cannot be set up, and what is said of it.
+# Variables that cannot be applied, and the error message.
 CASES: dict[str, tuple[dict[str, t.Any], str]] = {
     "a Gerrit that does not answer": (
         {"germqtt_gerrit_port": 29419},
@@ -42,7 +42,7 @@ CASES: dict[str, tuple[dict[str, t.Any], str]] = {
         {"firehose_account_listeners": [{"port": 1884}, {"port": PORT}]},
         rf"firehose_account_listeners: port {PORT}: Address already in use: \S+, PID \d+\. Free the port, or use another",
     ),
-    # Which no check can tell before the accounts broker is tried.
+    # Validation cannot detect this before the accounts broker is tried.
     "a unix socket that cannot be": (
         {"firehose_account_listeners": [{"port": 1884}, {"socket": "/srv/nowhere/broker.sock"}]},
         r"/srv/nowhere",
@@ -52,7 +52,7 @@ CASES: dict[str, tuple[dict[str, t.Any], str]] = {
 
 @pytest.fixture
 def firehose(firehoses: Firehoses) -> t.Iterator[Firehose]:
-    """A host where another program has a port."""
+    """A host where another program uses a port."""
     [found, *_others] = firehoses.values()
     found.host.check_output(f"systemd-run --quiet --unit occupant python3 -m http.server {PORT}")
     wait_until(lambda: PORT in open_ports(found.host), "the port is taken")
@@ -61,7 +61,7 @@ def firehose(firehoses: Firehoses) -> t.Iterator[Firehose]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_cannot_be_set_up_changes_nothing_else(firehose: Firehose, case: str) -> None:
+def test_a_failed_run_changes_nothing(firehose: Firehose, case: str) -> None:
     variables, said = CASES[case]
     before = firehose.host.check_output(STATE)
     run = try_playbook("firehose", "--limit", firehose.name, **{**OTHERS, **variables})

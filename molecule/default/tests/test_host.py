@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the playbook left on a host."""
+"""The state of a host after a run of the playbook."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HAPROXIES = (HAPROXY, ACCOUNTS)
 
 
 def brokers(host: Host) -> dict[str, str]:
-    """The units of all brokers, and their users. Their directories have the names of the users."""
+    """The units of all brokers, and their users. The directories are named like the users."""
     return {unit: unit.replace("@", "-") for unit in ("mosquitto", *public_units(host))}
 
 
@@ -26,7 +26,7 @@ def main_process(host: Host, unit: str) -> str:
 
 
 def status_of(host: Host, process: str) -> dict[str, str]:
-    """What the kernel says of a process."""
+    """The kernel's status of a process."""
     lines = host.file(f"/proc/{process}/status").content_string.splitlines()
     return {name: value.strip() for name, _colon, value in (line.partition(":") for line in lines)}
 
@@ -35,7 +35,7 @@ def uid(host: Host, user: str) -> str:
     return host.check_output("id --user %s", user)
 
 
-def test_low_ports_need_a_right_here(host: Host) -> None:
+def test_low_ports_need_a_capability(host: Host) -> None:
     assert host.sysctl("net.ipv4.ip_unprivileged_port_start") == 1024
 
 
@@ -61,13 +61,13 @@ def test_no_unit_has_failed(host: Host) -> None:
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
-def test_which_ports_are_open(host: Host) -> None:
-    """systemd, which is root, has them."""
+def test_only_the_expected_ports_are_open(host: Host) -> None:
+    """They are owned by systemd, which runs as root."""
     assert open_ports(host) == {port: {"0"} for port in [*PUBLIC_PORTS, 1884, 8084]}
 
 
-def test_passwords_pass_through_a_port_that_local_users_cannot_bind(host: Host) -> None:
-    """germqtt connects to HAProxy, and HAProxy and the public brokers to the accounts broker. While that restarts, a local user cannot bind it."""
+def test_local_users_cannot_bind_the_ports_that_receive_passwords(host: Host) -> None:
+    """germqtt connects to HAProxy; HAProxy and public brokers to the accounts broker. While it restarts, no local user can bind its port."""
     ss = "ss --no-header --tcp --numeric --extended state established dst 127.0.0.1:%s"
     for port in ("800", "884"):
         listeners = host.check_output("ss --no-header --listening --tcp --numeric 'sport = :%s'", port).splitlines()
@@ -86,7 +86,7 @@ def test_passwords_pass_through_a_port_that_local_users_cannot_bind(host: Host) 
     assert tried["41884"].succeeded, tried["41884"].stderr
 
 
-def test_brokers_have_a_user_of_their_own_and_one_capability(host: Host) -> None:
+def test_each_broker_has_its_own_user_and_one_capability(host: Host) -> None:
     for unit, user in brokers(host).items():
         status = status_of(host, main_process(host, unit))
         assert set(status["Uid"].split()) == {uid(host, user)}, unit
@@ -95,8 +95,8 @@ def test_brokers_have_a_user_of_their_own_and_one_capability(host: Host) -> None
         assert status["NoNewPrivs"] == "1", unit
 
 
-def test_haproxy_serves_as_a_user_of_its_own_without_capabilities(host: Host) -> None:
-    """Its main process stays root, to read keys. The one that serves is its child."""
+def test_haproxy_serves_as_its_own_user_without_capabilities(host: Host) -> None:
+    """The main process stays root, to read keys. A child process serves."""
     for unit in HAPROXIES:
         children = host.check_output("pgrep --parent %s", main_process(host, unit)).split()
         assert children
@@ -115,7 +115,7 @@ def test_germqtt_has_no_capability(host: Host) -> None:
     assert status["NoNewPrivs"] == "1"
 
 
-def test_services_are_confined_while_they_work(host: Host) -> None:
+def test_services_are_sandboxed(host: Host) -> None:
     most = dict.fromkeys(brokers(host), 1.7) | dict.fromkeys(HAPROXIES, 2.7) | {"germqtt": 1.2}
     for unit, limit in most.items():
         report = host.check_output("systemd-analyze security --no-pager %s.service", unit).splitlines()
@@ -123,13 +123,13 @@ def test_services_are_confined_while_they_work(host: Host) -> None:
         assert float(report[-1].rpartition(": ")[2].split()[0]) <= limit, unit
 
 
-def test_units_start_in_an_order_that_there_is(host: Host) -> None:
+def test_units_have_no_ordering_cycle(host: Host) -> None:
     """At boot, systemd would leave out one of the units of a cycle."""
     said = host.run("systemd-analyze verify default.target")
     assert "cycle" not in f"{said.stdout}{said.stderr}"
 
 
-def test_secrets_are_for_their_services_alone(host: Host) -> None:
+def test_only_the_service_can_read_its_secrets(host: Host) -> None:
     # The user that reads each file
     secrets = {"/etc/germqtt/germqtt.conf": "germqtt", "/etc/germqtt/.ssh/id_germqtt": "germqtt"}
     for user in brokers(host).values():
@@ -141,12 +141,12 @@ def test_secrets_are_for_their_services_alone(host: Host) -> None:
         assert {user for user in users if host.run("runuser --user %s -- cat %s", user, path).succeeded} == {reader}
 
 
-def test_a_broker_that_was_taken_over_reaches_nothing_of_the_other(host: Host) -> None:
+def test_a_compromised_broker_cannot_access_other_brokers(host: Host) -> None:
     # With more CPUs there are more public brokers, which are like these.
     users = dict(itertools.islice(brokers(host).items(), 3))
 
     def tried(user: str, other: str) -> list[str]:
-        """What a process of a user can do to a broker, with the capability of the unit."""
+        """The actions against a broker that a process of a user succeeds at, with the capability of the unit."""
         pid, name = main_process(host, other), users[other]
         ways = {
             "end it": f"kill -0 {pid}",
@@ -163,13 +163,13 @@ def test_a_broker_that_was_taken_over_reaches_nothing_of_the_other(host: Host) -
 
     for taken_over, other in itertools.permutations(users, 2):
         assert tried(users[taken_over], other) == [], (taken_over, other)
-    # The same attempts by its own user show that they are ones.
+    # The broker's own user succeeds: this shows that the attempts are real.
     for unit, user in users.items():
         assert {"end it", "read what it reads", "use its directory"} <= {*tried(user, unit)}, unit
 
 
-def test_what_root_writes_back_is_for_root_alone(host: Host) -> None:
-    """A broker that was taken over owns its copies. Root's own, and what root makes them from, it neither reads nor changes."""
+def test_only_root_can_access_the_files_for_a_rollback(host: Host) -> None:
+    """A compromised broker owns its copies. It can neither read nor change root's files, nor the files that root makes them from."""
     for user in brokers(host).values():
         for path in ("passwd", "acl", "live/kept.json"):
             status = host.check_output("stat --format '%%U %%a' %s", f"/etc/{user}/{path}")
@@ -180,7 +180,7 @@ def test_what_root_writes_back_is_for_root_alone(host: Host) -> None:
         ]
 
 
-def test_what_the_brokers_know_each_other_by_is_for_root_alone(host: Host) -> None:
+def test_only_root_can_read_the_secrets_between_the_brokers(host: Host) -> None:
     """The brokers have copies."""
     _accounts_broker, *public = brokers(host).values()
     for path in ["/etc/mosquitto/firehose-relay.password", *(f"/etc/{user}/client-id" for user in public)]:
@@ -190,19 +190,19 @@ def test_what_the_brokers_know_each_other_by_is_for_root_alone(host: Host) -> No
         assert len(word) >= 32
         grep = "grep --recursive --files-with-matches %s /etc /run --exclude-dir=sets"
         assert [name for name in host.run(grep, word).stdout.split() if not name.startswith(path)] == []
-        # The client id stands in the log of the broker, which is for root and the groups adm and systemd-journal.
+        # The client id is in the broker's log, which only root and the groups adm and systemd-journal can read.
         assert word not in host.check_output(
             "ps axww" if "client-id" in path else "journalctl --namespace=* --no-pager; ps axww"
         )
 
 
-def test_each_public_broker_has_a_limit_of_memory(host: Host) -> None:
+def test_each_public_broker_has_a_memory_limit(host: Host) -> None:
     units = public_units(host)
     limits = {unit: host.check_output("systemctl show --property MemoryMax --value %s", unit) for unit in units}
     assert limits == dict.fromkeys(units, str(2**30))
 
 
-def test_no_password_is_written_down_in_clear(host: Host, firehoses: Firehoses) -> None:
+def test_no_password_is_stored_in_clear_text(host: Host, firehoses: Firehoses) -> None:
     places = host.check_output(
         "journalctl --namespace=* --no-pager; cat /etc/mosquitto*/* /etc/firehose-haproxy/* /var/log/mosquitto/* 2>/dev/null; ps axww"
     )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages around the limit of the accounts broker: a publisher is disconnected, or its message reaches subscribers."""
+"""Messages near the accounts broker's size limit: a publisher is disconnected, or its message reaches subscribers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from firehose_testing.hostile import packets, wire
 from firehose_testing.hostile.packets import TOPIC_ALIAS, V3, V5, VERSIONS
 from firehose_testing.hostile.target import Listener
 
-# The default of firehose_max_payload, and the accounts broker's limit, which it logs nothing below
+# The default of firehose_max_payload, and the accounts broker's packet limit. It logs nothing below that.
 PAYLOAD, PACKET = 262144, 262144 + 65536 + 16
 TOPIC, LONG_TOPIC = "ci/3/large", f"ci/3/{'long' * 16000}"
-# What ends a connection with MQTT 5
+# The packet with which MQTT 5 ends a connection
 TOO_LARGE = packets.packet(packets.DISCONNECT[0], b"\x95")
 
 
 def size_of_packet(size: int, topic: str, version: int) -> bytes:
-    """A PUBLISH that has this length behind its first byte and its own length."""
+    """A PUBLISH with this remaining length."""
     empty = packets.publish(version, topic, b"", 1)
     return packets.publish(version, topic, b"x" * (size - len(empty) + 2), 1)
 
 
 async def _send(firehose: Firehose, transport: str, version: int, client_id: str, *messages: bytes) -> bytes:
-    """Log in as a publisher and send; return what the broker sends back up to an acknowledgement of each, or its end."""
+    """Log in as a publisher and send. Returns the broker's answers, one for each message, or until the connection ends."""
     account, port = firehose.publishers["ci-3"], ACCOUNT_PORTS[transport]
     connection = await wire.connect(Listener(firehose.address, port, transport))
     hello = packets.connect(version, client_id, username=account.name, password=account.password)
@@ -47,17 +47,17 @@ async def _send(firehose: Firehose, transport: str, version: int, client_id: str
 
 
 def send(firehose: Firehose, transport: str, version: int, *messages: bytes) -> tuple[bytes, str]:
-    """What the broker sends back, and what its log has of the client."""
+    """The broker's answers, and its log lines about the client."""
     client_id = f"large-{uuid.uuid4()}"
     answers = asyncio.run(_send(firehose, transport, version, client_id, *messages))
-    # It is written before the answer, but the journal may be slower.
+    # The log line is written before the answer, but the journal may be slower.
     firehose.host.check_output("journalctl --sync")
     return answers, firehose.host.check_output(f"journalctl --unit mosquitto --output cat --grep {client_id}")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_limit(firehoses: Firehoses, name: str, version: int) -> None:
-    """What the broker acknowledges reaches subscribers. What it does not, the log has."""
+def test_the_packet_size_limit(firehoses: Firehoses, name: str, version: int) -> None:
+    """Each acknowledged message reaches subscribers. A message that is not acknowledged is logged."""
     firehose = firehoses[name]
     with PahoSubscriber(firehose.address, WAYS[0], ["ci/3/#"]) as reader:
         # Mosquitto compares the length with the limit less 1.
@@ -73,17 +73,17 @@ def test_the_limit(firehoses: Firehoses, name: str, version: int) -> None:
         assert "u'ci-3'" in log
 
 
-def test_no_message_is_too_large_for_the_way_to_the_public(firehoses: Firehoses, name: str) -> None:
-    """Each that the accounts broker accepts reaches subscribers, whatever makes it longer on the way."""
+def test_each_accepted_message_reaches_anonymous_clients(firehoses: Firehoses, name: str) -> None:
+    """Each message that the accounts broker accepts reaches subscribers, even if the bridge makes it longer."""
     firehose = firehoses[name]
     alias = packets.number_property(TOPIC_ALIAS, 1)
     first = packets.publish(V5, LONG_TOPIC, b"first", 1, properties_=alias)
-    # Without its topic it is as long as the accounts broker accepts.
+    # Without its topic, the packet is as long as the accounts broker accepts.
     aliased = packets.publish(V5, "", b"x" * (PACKET - 100), 1, number=2, properties_=alias)
     with PahoSubscriber(firehose.address, WAYS[0], ["ci/3/#"]) as reader:
         send(firehose, "tcp", V3, packets.publish(V3, LONG_TOPIC, b"x" * PAYLOAD, 1))
         send(firehose, "tcp", V5, first, aliased)
-        # Websockets of Mosquitto 2.0 know no limit but the payload's; 2.1 disconnects.
+        # Websockets of Mosquitto 2.0 limit only the payload. 2.1 disconnects.
         send(firehose, "websockets", V3, packets.publish(V3, LONG_TOPIC, b"x" * PACKET, 1))
         send(firehose, "websockets", V3, packets.publish(V3, TOPIC, b"x" * (PACKET + 1), 1))
         publish(firehose.address, firehose.publishers["ci-3"], ACCOUNT_WAYS[0], QOS1, {TOPIC: "the last"})
@@ -93,8 +93,8 @@ def test_no_message_is_too_large_for_the_way_to_the_public(firehoses: Firehoses,
     assert got == [PAYLOAD, len("first"), PACKET - 100, *over_websockets, len("the last")]
 
 
-def test_publishers_may_go_without_keepalive(firehoses: Firehoses) -> None:
-    """MQTT allows it, and Mosquitto accepts it unless it is told otherwise."""
+def test_publishers_can_disable_keepalive(firehoses: Firehoses) -> None:
+    """MQTT allows it, and Mosquitto accepts it unless it is configured otherwise."""
 
     async def codes(firehose: Firehose) -> list[int]:
         account, found = firehose.publishers["ci-3"], []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What anonymous clients get: events as they come, and nothing that a broker would have to hold for them."""
+"""Anonymous clients get events as they arrive. The brokers store nothing for them."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from firehose_testing.waiting import wait_until
 
 
 def event(firehose: Firehose) -> str:
-    """Publish one, and return its payload."""
+    """Publish an event, and return its payload."""
     payload = str(uuid.uuid4())
     publish(firehose.address, firehose.publishers["ci-1"], ACCOUNT_WAYS[0], QOS1, {"ci/1/public": payload})
     return payload
 
 
 @pytest.mark.parametrize("way", [*WAYS, *TLS_WAYS], ids=str)
-def test_events_come_with_qos_0_whatever_a_client_asks_for(firehoses: Firehoses, name: str, way: Way) -> None:
+def test_anonymous_clients_get_events_at_qos_0(firehoses: Firehoses, name: str, way: Way) -> None:
     with PahoSubscriber(firehoses[name].address, way) as subscriber:
         payload = event(firehoses[name])
         subscriber.wait_for(payload=payload)
         assert [message.qos for message in subscriber.messages if message.payload == payload] == [0]
 
 
-def test_an_event_comes_once_whatever_filters_a_client_has(firehoses: Firehoses, name: str) -> None:
+def test_overlapping_filters_deliver_an_event_once(firehoses: Firehoses, name: str) -> None:
     filters = ["#", "ci/#", "ci/+/public", "ci/1/public", *(f"ci/{number}/many" for number in range(200))]
     with PahoSubscriber(firehoses[name].address, WAYS[0], filters) as subscriber:
         payloads = [event(firehoses[name]) for _each in range(2)]
@@ -51,7 +51,7 @@ def test_an_event_comes_once_whatever_filters_a_client_has(firehoses: Firehoses,
         assert [message.payload for message in subscriber.messages if message.topic == "ci/1/public"] == payloads
 
 
-def test_a_retained_message_comes_at_once_until_it_is_removed(firehoses: Firehoses, name: str) -> None:
+def test_a_retained_message_is_delivered_until_it_is_removed(firehoses: Firehoses, name: str) -> None:
     firehose, topic, way = firehoses[name], f"ci/1/{uuid.uuid4()}", WAYS[0]
 
     def retain(payload: str) -> None:
@@ -79,7 +79,7 @@ def test_a_retained_message_comes_at_once_until_it_is_removed(firehoses: Firehos
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_session_ends_with_its_connection(firehoses: Firehoses, name: str, way: Way) -> None:
-    """Whatever the client asks for. It is at one of the brokers, which a client would come back to sooner or later."""
+    """Even if the client requests a persistent session. A client would reach the broker that has it sooner or later."""
     firehose, reader = firehoses[name], DurableReader(firehoses[name].address, ANONYMOUS, way)
     sent: list[str] = []
     with contextlib.ExitStack() as stack:
@@ -96,7 +96,7 @@ def test_a_session_ends_with_its_connection(firehoses: Firehoses, name: str, way
 
 
 @pytest.mark.parametrize("mode", [QOS1, QOS2], ids=str)
-def test_publishing_ends_a_connection(firehoses: Firehoses, name: str, mode: Mode) -> None:
+def test_publishing_disconnects_an_anonymous_client(firehoses: Firehoses, name: str, mode: Mode) -> None:
     with (
         Session(firehoses[name].address, WAYS[0].port, ANONYMOUS, [], WAYS[0], 60) as client,
         pytest.raises(ConnectionError, match="a disconnection"),
@@ -104,8 +104,8 @@ def test_publishing_ends_a_connection(firehoses: Firehoses, name: str, mode: Mod
         client.publish("ci/1/public", "x", mode.qos)
 
 
-def test_haproxy_logs_where_a_client_comes_from(firehoses: Firehoses, name: str) -> None:
-    """The brokers see no addresses."""
+def test_haproxy_logs_the_address_of_a_client(firehoses: Firehoses, name: str) -> None:
+    """The brokers do not know the addresses."""
     firehose, client_id = firehoses[name], str(uuid.uuid4())
 
     def logged(pattern: str) -> list[str]:
@@ -120,12 +120,12 @@ def test_haproxy_logs_where_a_client_comes_from(firehoses: Firehoses, name: str)
     [end] = logged(client_id)
     address, _space, rest = end.partition(" ")
     assert rest.startswith("left port 1883 ")
-    # HAProxy of Debian 12 logs the end only.
+    # HAProxy of Debian 12 logs only the end.
     beginning = [] if "debian12" in firehose.name else [f"{address} connected to port 1883"]
     assert logged(f"^{address} connected to port 1883$") == beginning
 
 
-def test_subscribers_stay_and_miss_nothing_while_the_accounts_broker_restarts(firehoses: Firehoses, name: str) -> None:
+def test_a_restart_of_the_accounts_broker_affects_no_subscriber(firehoses: Firehoses, name: str) -> None:
     firehose, sender = firehoses[name], firehoses[name].publishers["ci-3"]
     with contextlib.ExitStack() as stack:
         readers = [stack.enter_context(PahoSubscriber(firehose.address, way, ["ci/3/#"])) for way in WAYS]
@@ -135,14 +135,14 @@ def test_subscribers_stay_and_miss_nothing_while_the_accounts_broker_restarts(fi
         for reader in readers:
             reader.wait_for(payload=number(199))
             got = [message.payload for message in reader.messages]
-            # The bridge's connection broke, so that a message may come again.
+            # The bridge's connection broke, so a message may arrive twice.
             assert list(dict.fromkeys(got)) == [number(each) for each in range(200)]
             assert reader.ended is None
 
 
 @pytest.mark.parametrize("way", [*WAYS, *TLS_WAYS], ids=str)
-def test_accounts_are_rejected_at_the_listeners_of_anonymous_clients(firehoses: Firehoses, name: str, way: Way) -> None:
-    """Not even with the right password: nothing that is learnt there opens anything."""
+def test_accounts_are_rejected_at_the_public_listeners(firehoses: Firehoses, name: str, way: Way) -> None:
+    """The correct password is rejected too, so a password that is captured there is useless."""
     firehose = firehoses[name]
     with (
         pytest.raises(ConnectionError, match="a refusal"),
@@ -152,6 +152,6 @@ def test_accounts_are_rejected_at_the_listeners_of_anonymous_clients(firehoses: 
 
 
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_anonymous_clients_are_rejected_at_the_listeners_of_accounts(firehoses: Firehoses, name: str, way: Way) -> None:
+def test_anonymous_clients_are_rejected_at_the_account_listeners(firehoses: Firehoses, name: str, way: Way) -> None:
     with pytest.raises(ConnectionError, match="a refusal"), PahoSubscriber(firehoses[name].address, way):
         pass

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may publish what. Acknowledgements prove nothing: only what other subscribers get is looked at.
+"""Which clients can publish on which topics. Acknowledgements prove nothing: the tests check only the messages that other subscribers receive.
 
-An attempt is followed by messages of an account that is known to work, the fence. Once they have arrived, an attempt
-that reaches anybody has arrived too: the tests in which publishing is allowed show that, as they do not wait either.
+After an attempt, an account that is known to work publishes the fence. Once the fence has arrived, a message of the attempt would have
+arrived too. The tests in which publishing is allowed show that, since they do not wait either.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from firehose_testing.public import at_each_broker, public_units
 TCP, WEBSOCKETS = Way("tcp", "3.1.1"), Way("websockets", "5")
 ACCOUNT_TCP = Way("tcp", "3.1.1", account=True)
 
-PUBLISHER = "ansible"  # the account whose name is claimed, and which may do what the others may not
+PUBLISHER = "ansible"  # the account whose username is claimed, and which has the access that the others lack
 FENCE = "ci-1"
-LEAF = "$SYS/broker/clients/connected"  # which the reader may read
+LEAF = "$SYS/broker/clients/connected"  # which the reader is allowed to read
 
-# What a client can say of itself without knowing a password
+# The credentials that a client can present without knowing a password
 CLAIMS: dict[str, t.Callable[[Account], Account]] = {
     "anonymous": lambda _account: ANONYMOUS,
     "name-without-password": lambda account: Account(account.name),
@@ -47,7 +47,7 @@ CLAIMS: dict[str, t.Callable[[Account], Account]] = {
 
 
 class Watch:
-    """Subscribers of everything at one host: anonymous ones at each public broker, and one that has an account."""
+    """Subscribers to everything at one host: anonymous ones at each public broker, and one with an account."""
 
     def __init__(self, firehose: Firehose, stack: contextlib.ExitStack) -> None:
         self.firehose = firehose
@@ -63,9 +63,9 @@ class Watch:
         self._watchers["reader"] = stack.enter_context(account)
 
     def fence(self, *further: Subscriber) -> None:
-        """Return when whatever was published before has reached whom it can reach."""
-        # A broker that finds the end of one connection and a message of another at once may take the message first, so
-        # a will can come after the first message.
+        """Return when each message that was published before has arrived, if it arrives at all."""
+        # If a broker finds the end of one connection and a message of another at once, it may process the message
+        # first. So a will can arrive after the first fence message.
         for _round in range(2):
             payload = f"fence {uuid.uuid4()}"
             publish(self.firehose.address, self._fence, ACCOUNT_TCP, QOS1, {"ci/1/fence": payload})
@@ -73,7 +73,7 @@ class Watch:
                 watcher.wait_for(payload=payload)
 
     def attempt(self, account: Account, way: Way, mode: Mode, topics: t.Sequence[str]) -> dict[str, set[str]]:
-        """Publish on topics. Return on which of them it reached each watcher, and a client that subscribes later."""
+        """Publish on topics. Return the topics that reached each watcher and each client that subscribes later."""
         payloads = {topic: f"{topic} {uuid.uuid4()}" for topic in topics}
         publish(self.firehose.address, account, way, mode, payloads)
         self.fence()
@@ -86,7 +86,7 @@ class Watch:
         return reached
 
     def _newcomers(self, payloads: dict[str, str]) -> dict[str, set[str]]:
-        """On which topics retained messages reach clients that subscribe now, one at each public broker."""
+        """The topics of retained messages that reach new clients, one at each public broker."""
         with contextlib.ExitStack() as stack:
             found = {name: stack.enter_context(PahoSubscriber(self.firehose.address, TCP)) for name in self.newcomers()}
             self.fence(*found.values())
@@ -98,7 +98,7 @@ class Watch:
         return [f"newcomer {number}" for number in range(1, self._brokers + 1)]
 
     def all(self, mode: Mode, topics: set[str]) -> dict[str, set[str]]:
-        """What attempt() returns where topics reach all subscribers, or where nothing reaches any."""
+        """The result of attempt() if all subscribers receive these topics."""
         return dict.fromkeys([*self._watchers, *(self.newcomers() if mode.retain else [])], topics)
 
     @staticmethod
@@ -114,13 +114,15 @@ def watches(firehoses: Firehoses) -> t.Iterator[dict[str, Watch]]:
 
 
 def everybody(watches: dict[str, Watch], mode: Mode, topics: set[str]) -> dict[str, dict[str, set[str]]]:
-    """What attempt() returns at each host where topics reach all subscribers, or where nothing reaches any."""
+    """The result of attempt() at each host if all subscribers receive these topics."""
     return {name: watch.all(mode, topics) for name, watch in watches.items()}
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_a_publisher_reaches_everybody(firehoses: Firehoses, watches: dict[str, Watch], way: Way, mode: Mode) -> None:
+def test_a_publisher_reaches_all_subscribers(
+    firehoses: Firehoses, watches: dict[str, Watch], way: Way, mode: Mode
+) -> None:
     reached = firehoses.each(
         lambda firehose: watches[firehose.name].attempt(firehose.publishers[PUBLISHER], way, mode, ["ansible/playbook"])
     )
@@ -130,7 +132,7 @@ def test_a_publisher_reaches_everybody(firehoses: Firehoses, watches: dict[str, 
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("way", [*WAYS, *ACCOUNT_WAYS], ids=str)
-def test_nobody_else_reaches_anybody(
+def test_a_client_without_the_password_reaches_no_subscriber(
     firehoses: Firehoses, watches: dict[str, Watch], way: Way, mode: Mode, claim: str
 ) -> None:
     reached = firehoses.each(
@@ -142,7 +144,7 @@ def test_nobody_else_reaches_anybody(
 
 
 def topics_to_try(firehose: Firehose) -> list[str]:
-    """A topic of each publisher, and others that look alike."""
+    """A topic of each publisher, and other topics that look similar."""
     filters = [topic for account in firehose.publishers.values() for topic in account.topics]
     own = [topic.replace("#", "a/b").replace("+", "a") for topic in filters]
     near = ["ansible", "ansible/", "/ansible/a", "ansiblex/a", "Ansible/a", "x/ansible/a", "logs/a", "logs/a/b/done"]
@@ -158,7 +160,7 @@ def assert_only_own_topics(watch: Watch, account: Account, way: Way) -> None:
 
 @pytest.mark.parametrize("publisher", ["germqtt", "ansible", "Zuül, CI@example.org", "hashed"])
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_a_publisher_reaches_its_own_topics_and_no_other(
+def test_a_publisher_can_publish_only_on_its_own_topics(
     firehoses: Firehoses, watches: dict[str, Watch], way: Way, publisher: str
 ) -> None:
     def check(firehose: Firehose) -> None:
@@ -169,7 +171,7 @@ def test_a_publisher_reaches_its_own_topics_and_no_other(
     firehoses.each(check)
 
 
-def test_all_publishers_reach_their_own_topics_and_no_other(firehoses: Firehoses, watches: dict[str, Watch]) -> None:
+def test_all_publishers_can_publish_only_on_their_own_topics(firehoses: Firehoses, watches: dict[str, Watch]) -> None:
     def check(firehose: Firehose) -> None:
         assert len(firehose.publishers) == 40
         for account in firehose.publishers.values():
@@ -179,7 +181,7 @@ def test_all_publishers_reach_their_own_topics_and_no_other(firehoses: Firehoses
 
 
 @pytest.mark.parametrize("way", [*WAYS, *ACCOUNT_WAYS], ids=str)
-def test_a_reader_and_anonymous_clients_reach_no_topic(
+def test_readers_and_anonymous_clients_cannot_publish(
     firehoses: Firehoses, watches: dict[str, Watch], way: Way
 ) -> None:
     def check(firehose: Firehose) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the brokers say about themselves, below $SYS, is for those who were given a leaf of it."""
+"""A client can read only the $SYS topics that it was granted."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Got = dict[tuple[str, str, Way], set[str]]
 
 @pytest.fixture(scope="module")
 def sys_topics(firehoses: Firehoses) -> Got:
-    """Which of the broker's own topics came, by host, kind of client and way.
+    """The $SYS topics that were received, by host, kind of client and way.
 
-    The broker sends what has changed every ten seconds; the clients that connect here change the leaf.
+    The broker publishes changed values every ten seconds. The clients that connect here change the topic.
     """
     with contextlib.ExitStack() as stack:
         opened = {
@@ -44,18 +44,20 @@ def sys_topics(firehoses: Firehoses) -> Got:
 
 
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_a_reader_gets_its_leaf_and_no_other(sys_topics: Got, name: str, way: Way) -> None:
+def test_a_reader_gets_only_its_sys_topic(sys_topics: Got, name: str, way: Way) -> None:
     assert sys_topics[name, "statistics", way] == {LEAF}
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_the_public_gets_the_one_that_is_selected(sys_topics: Got, name: str, way: Way) -> None:
+def test_anonymous_clients_get_only_the_public_sys_topic(sys_topics: Got, name: str, way: Way) -> None:
     assert sys_topics[name, "public", way] == {PUBLIC_LEAF}
 
 
 @pytest.mark.parametrize("password", [None, "", "wrong"])
 @pytest.mark.parametrize("way", [*WAYS, *ACCOUNT_WAYS], ids=str)
-def test_a_readers_name_alone_opens_nothing(firehoses: Firehoses, way: Way, password: str | None) -> None:
+def test_a_reader_without_the_correct_password_is_rejected(
+    firehoses: Firehoses, way: Way, password: str | None
+) -> None:
     def refused(firehose: Firehose) -> bool:
         with (
             pytest.raises(ConnectionError, match="a refusal"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The feed comes back after what ends it."""
+"""The feed recovers from failures."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ IMPOSTOR = (
 
 @contextlib.contextmanager
 def listening(firehoses: Firehoses) -> t.Iterator[list[PahoSubscriber]]:
-    """Subscribe to all hosts."""
+    """Subscribe at all hosts."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(PahoSubscriber(firehose.address, TCP)) for firehose in firehoses.values()]
 
 
 @pytest.fixture(autouse=True)
 def events_flow(firehoses: Firehoses, gerrit: Gerrit) -> None:
-    """Start where everything works."""
+    """Start in a state where everything works."""
     with listening(firehoses) as subscribers:
         gerrit.wait_until_heard(subscribers)
 
 
 @pytest.mark.parametrize("units", ["mosquitto.service", PUBLIC_BROKERS, f"{HAPROXY}.service", f"{HAPROXY}.socket"])
-def test_a_service_restarts(firehoses: Firehoses, gerrit: Gerrit, units: str) -> None:
+def test_the_feed_recovers_from_a_service_restart(firehoses: Firehoses, gerrit: Gerrit, units: str) -> None:
     firehoses.each(lambda firehose: firehose.host.check_output("systemctl restart %s", units))
     with listening(firehoses) as subscribers:
         gerrit.wait_until_heard(subscribers)
 
 
-def test_haproxy_is_away(firehoses: Firehoses) -> None:
-    """No local user can take its ports. The first client waits until HAProxy has started again."""
+def test_clients_wait_while_haproxy_is_down(firehoses: Firehoses) -> None:
+    """No local user can bind its ports. The first client waits until HAProxy has started again."""
 
     def away(firehose: Firehose) -> None:
         firehose.host.check_output("systemctl stop %s.service", HAPROXY)
@@ -71,8 +71,8 @@ def test_haproxy_is_away(firehoses: Firehoses) -> None:
     firehoses.each(away)
 
 
-def test_the_accounts_broker_is_away(firehoses: Firehoses) -> None:
-    """A public broker that was taken over can open its ports, but accepts no connection there, and so gets no password."""
+def test_the_ports_of_a_stopped_accounts_broker_cannot_be_hijacked(firehoses: Firehoses) -> None:
+    """A compromised public broker can bind its ports, but accepts no connection there, and so receives no password."""
 
     def away(firehose: Firehose) -> None:
         host = firehose.host
@@ -90,8 +90,8 @@ def test_the_accounts_broker_is_away(firehoses: Firehoses) -> None:
     firehoses.each(away)
 
 
-def test_the_broker_is_away_when_an_event_comes(firehoses: Firehoses, gerrit: Gerrit) -> None:
-    """What came meanwhile is published afterwards."""
+def test_an_event_is_published_after_the_broker_was_down(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    """The event is published afterwards."""
 
     def stored() -> dict[str, int]:
         return firehoses.each(lambda firehose: Germqtt(firehose).counts()["stored"])
@@ -110,7 +110,7 @@ def test_the_broker_is_away_when_an_event_comes(firehoses: Firehoses, gerrit: Ge
             60,
             statuses,
         )
-        # It must not be faster than those who want to see that it comes.
+        # germqtt must not publish before the subscribers are connected.
         firehoses.each(lambda firehose: firehose.host.check_output("systemctl kill --signal STOP germqtt"))
     with listening(firehoses) as subscribers:
         firehoses.each(lambda firehose: firehose.host.check_output("systemctl kill --signal CONT germqtt"))
@@ -118,8 +118,8 @@ def test_the_broker_is_away_when_an_event_comes(firehoses: Firehoses, gerrit: Ge
             subscriber.wait_for(topic=missed)
 
 
-def test_a_process_that_is_stuck_is_ended(firehoses: Firehoses, gerrit: Gerrit) -> None:
-    """By systemd, which hears nothing of it any more."""
+def test_systemd_restarts_a_hanging_germqtt(firehoses: Firehoses, gerrit: Gerrit) -> None:
+    """systemd ends it, since the watchdog gets no more notifications."""
 
     def process(firehose: Firehose) -> str:
         return firehose.host.check_output("systemctl show --property MainPID --value germqtt")
@@ -131,13 +131,13 @@ def test_a_process_that_is_stuck_is_ended(firehoses: Firehoses, gerrit: Gerrit) 
         gerrit.wait_until_heard(subscribers)
 
 
-def test_gerrit_drops_the_stream(firehoses: Firehoses, gerrit: Gerrit) -> None:
+def test_the_feed_recovers_after_gerrit_ends_the_stream(firehoses: Firehoses, gerrit: Gerrit) -> None:
     gerrit.drop_streams()
     with listening(firehoses) as subscribers:
         gerrit.wait_until_heard(subscribers)
 
 
-def test_another_host_answers_in_place_of_gerrit(firehoses: Firehoses, gerrit: Gerrit) -> None:
+def test_a_host_with_another_ssh_host_key_is_rejected(firehoses: Firehoses, gerrit: Gerrit) -> None:
     with listening(firehoses) as subscribers:
         with gerrit.another_host_key():
             gerrit.drop_streams()

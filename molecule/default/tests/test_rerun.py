@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running the playbook again changes nothing and is quick."""
+"""A second run of the playbook changes nothing and is quick."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from firehose_testing.fixtures import PROJECT, Firehoses
 from firehose_testing.public import public_units
 
-# What makes a run slow is not what a task does but that it goes to the host. There is one more for each public broker.
+# The time of a run depends on the number of tasks that connect to the host. There is one more for each public broker.
 MOST_TASKS = 28
 
 
 class Rerun:
-    """A run of the playbook on hosts that it has dealt with before."""
+    """A run of the playbook on hosts that are already set up."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         file = folder / "host_tasks.json"
@@ -38,7 +38,7 @@ def rerun(tmp_path_factory: pytest.TempPathFactory) -> Rerun:
     return Rerun(tmp_path_factory.mktemp("rerun"))
 
 
-def test_it_changes_nothing(firehoses: Firehoses, rerun: Rerun) -> None:
+def test_a_second_run_changes_nothing(firehoses: Firehoses, rerun: Rerun) -> None:
     assert {name: host["changed"] for name, host in rerun.hosts.items()} == {name: [] for name in firehoses}
 
 
@@ -49,7 +49,7 @@ def test_few_tasks_reach_the_host(firehoses: Firehoses, rerun: Rerun, name: str)
 
 
 @pytest.mark.usefixtures("rerun")
-def test_ansible_warned_of_nothing() -> None:
+def test_ansible_printed_no_warning() -> None:
     log = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ansible.log").read_text(encoding="utf-8")
     for playbook in ("Create", "Prepare the subscriber", "Set up the core host"):
         assert f"PLAY [{playbook}]" in log

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What subscribers are allowed at a core host, on each Debian release."""
+"""The options that subscribers can use at a core host, on each Debian release."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from firehose_testing.fixtures import Firehose, Firehoses
 
 
 @pytest.mark.parametrize("case", subscribing.CASES, ids=str)
-def test_what_subscribers_are_allowed(firehoses: Firehoses, case: subscribing.Case) -> None:
+def test_subscribers_get_the_documented_results(firehoses: Firehoses, case: subscribing.Case) -> None:
     def check(firehose: Firehose) -> None:
         account = firehose.publishers["ci-1"]
         subscribing.check(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TLS for anonymous clients: versions, renewed certificates, and a firehose that speaks nothing else."""
+"""TLS for anonymous clients: versions, renewed certificates, and a firehose that serves only TLS."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from firehose_testing.tls import VERSIONS, allow, spoken
 from firehose_testing.waiting import wait_until
 
 
-def test_the_client_that_asks_speaks_all_versions(firehoses: Firehoses, tmp_path: t.Any) -> None:
-    """Else it would prove nothing that HAProxy does not."""
+def test_the_test_client_supports_all_tls_versions(firehoses: Firehoses, tmp_path: t.Any) -> None:
+    """Otherwise the test of HAProxy's versions would prove nothing."""
     [firehose, *_others] = firehoses.values()
     for name in ("good.pem", "good-key.pem"):
         (tmp_path / name).write_text(firehose.host.file(f"/srv/certificates/{name}").content_string, encoding="utf-8")
@@ -43,12 +43,12 @@ def test_the_client_that_asks_speaks_all_versions(firehoses: Firehoses, tmp_path
 
 
 @pytest.mark.parametrize("port", TLS_PORTS.values())
-def test_only_tls_1_2_and_1_3_are_spoken(firehoses: Firehoses, name: str, port: int) -> None:
+def test_only_tls_1_2_and_1_3_are_supported(firehoses: Firehoses, name: str, port: int) -> None:
     assert spoken(firehoses[name].address, port)[0] == {"1.2", "1.3"}
 
 
 @pytest.mark.parametrize("way", TLS_WAYS, ids=str)
-def test_an_authority_that_a_client_does_not_know_is_not_enough(
+def test_a_client_rejects_a_certificate_of_an_unknown_ca(
     firehoses: Firehoses, name: str, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("firehose_testing.clients.ca_file", lambda: None)
@@ -60,7 +60,7 @@ def test_an_authority_that_a_client_does_not_know_is_not_enough(
 
 
 def test_a_renewed_certificate_is_served_after_a_reload(firehoses: Firehoses, name: str) -> None:
-    """Clients that are connected stay so. Without the key that belongs to it, HAProxy keeps the old one."""
+    """Connected clients stay connected. If the key does not match the certificate, HAProxy keeps the old certificate."""
     host, address = firehoses[name].host, firehoses[name].address
 
     def served() -> set[bytes]:
@@ -86,7 +86,7 @@ def test_a_renewed_certificate_is_served_after_a_reload(firehoses: Firehoses, na
 
 @pytest.fixture
 def without_plain(firehoses: Firehoses) -> t.Iterator[Firehose]:
-    """A host at which a run closed the ports without TLS."""
+    """A host where a run closed the ports without TLS."""
     *_others, firehose = firehoses.values()
     try:
         run_playbook("--limit", firehose.name, "--extra-vars", json.dumps({"firehose_plain": False}))
@@ -96,7 +96,7 @@ def without_plain(firehoses: Firehoses) -> t.Iterator[Firehose]:
 
 
 def test_ports_without_tls_can_be_closed(without_plain: Firehose, gerrit: Gerrit) -> None:
-    """And events still flow."""
+    """Events still arrive."""
     found = set()
     for port in (1883, 80, 8883, 443):
         with (

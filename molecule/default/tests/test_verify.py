@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook that verifies a firehose: it passes a good one, leaves it as it was, and names what is wrong with a bad one."""
+"""The verification playbook: it passes for a correct firehose, changes nothing, and names the problems of a broken one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from firehose_testing.public import HAPROXY, PUBLIC_BROKERS
 from firehose_testing.runs import addresses
 from firehose_testing.waiting import wait_until
 
-NOTHING = "anonymous clients publish nothing"
-WORTHLESS = "a publisher's name is worth nothing without its password"
+NOTHING = "anonymous clients cannot publish"
+WORTHLESS = "publishers need their password"
 CLOSED = "$SYS is closed"
-ON_HOST = "on the host, too, a name opens nothing without its password"
+ON_HOST = "publishers need their password on the host too"
 SAME = "all listeners deliver the same message"
 FEED = "events arrive below 'gerrit'"
 ANONYMOUS_ACCEPTED = {
@@ -31,11 +31,11 @@ ANONYMOUS_ACCEPTED = {
     for version in ("3.1.1", "5")
 }
 ANONYMOUS_REJECTED = {
-    f"port {place}, MQTT {version}) turns away who has no account"
+    f"port {place}, MQTT {version}) rejects clients without an account"
     for place in ("1884 (mqtt", "8084 (websockets")
     for version in ("3.1.1", "5")
 }
-LASTS = {f"port {place}, TLS) has a certificate that lasts" for place in ("8883 (mqtt", "443 (websockets")}
+LASTS = {f"port {place}, TLS) has a valid certificate" for place in ("8883 (mqtt", "443 (websockets")}
 RETAINED = "retained messages"
 SERVED = "listeners serve the certificates of their files"
 GERMQTT = "germqtt is up to date"
@@ -54,25 +54,25 @@ PROMISES = (
     | IN_STEP
     | ANONYMOUS_REJECTED
 )
-# the processes that publish on the hosts in the meantime
+# the reference publishers that run on the hosts in the meantime
 BEACONS = "pgrep --list-name beacon-"
 FILES = "/etc/mosquitto*/passwd /etc/mosquitto*/acl /etc/mosquitto*/mosquitto.conf /etc/firehose-haproxy/haproxy.cfg"
 SERVICES = f"mosquitto.service '{PUBLIC_BROKERS}' {HAPROXY}.service germqtt.service"
 
 
 def command(firehoses: Firehoses, *arguments: str, **variables: t.Any) -> list[str]:
-    """The command that runs the playbook, as the public would reach the hosts."""
+    """The command that runs the playbook, with the addresses at which anonymous clients reach the hosts."""
     found = ["ansible-playbook", "playbooks/verify.yml", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
     found += ["-i", addresses({name: firehose.address for name, firehose in firehoses.items()}), *arguments]
     return [*found, "--extra-vars", json.dumps({"firehose_verify_ca_file": ca_file()} | variables)]
 
 
 class Verified:
-    """A run of the playbook: for each host whether it passed, and what the table says."""
+    """A run of the playbook: for each host the verdict and the results in the table."""
 
     def __init__(self, firehoses: Firehoses, *arguments: str, **variables: t.Any) -> None:
         settings = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_LOG_PATH": "/dev/null"}
-        settings["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.json"  # and none that prints something else
+        settings["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.json"  # and no callback that prints something else
         run = subprocess.run(
             command(firehoses, "-vvv", *arguments, **variables),
             cwd=PROJECT,
@@ -99,7 +99,7 @@ class Verified:
 
 
 def state(firehose: Firehose) -> str:
-    """What may not be another after a run."""
+    """The state that a run must not change."""
     stat = (
         f"sha256sum {FILES}; stat --format '%n %a %U %G' {FILES}; systemctl show --property MainPID {SERVICES};"
         f" {BEACONS} || true; ls -A /root /root/.ansible/* /root/.ansible_async"
@@ -118,7 +118,7 @@ def before(firehoses: Firehoses) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def good(firehoses: Firehoses, gerrit: Gerrit, before: dict[str, str]) -> t.Iterator[Verified]:
-    """A run on good firehoses, on which somebody listens all the time."""
+    """A run on correct firehoses, with a subscriber that stays connected to each."""
     assert before
     with contextlib.ExitStack() as stack:
         listeners = [
@@ -138,7 +138,7 @@ def test_a_good_firehose_passes(firehoses: Firehoses, good: Verified) -> None:
         assert {check: results.get(check) for check in PROMISES} == dict.fromkeys(PROMISES, "passed")
 
 
-def test_each_publisher_is_checked_whose_password_is_known(firehoses: Firehoses, good: Verified) -> None:
+def test_each_publisher_with_a_known_password_is_checked(firehoses: Firehoses, good: Verified) -> None:
     for name, firehose in firehoses.items():
         expected = {f"publisher {publisher!r} delivers": "passed" for publisher in firehose.publishers}
         assert len(expected) == 40
@@ -147,13 +147,13 @@ def test_each_publisher_is_checked_whose_password_is_known(firehoses: Firehoses,
         assert {check: results.get(check) for check in expected} == expected
 
 
-def test_it_leaves_everything_as_it_was(firehoses: Firehoses, good: Verified, before: dict[str, str]) -> None:
+def test_verification_changes_nothing_on_the_host(firehoses: Firehoses, good: Verified, before: dict[str, str]) -> None:
     assert good.checks
     assert firehoses.each(state) == before
     assert [name for name, found in before.items() if "beacon-" in found] == []
 
 
-def test_check_mode_publishes_nothing_and_looks_at_the_rest(
+def test_check_mode_publishes_nothing_and_runs_the_other_checks(
     firehoses: Firehoses, gerrit: Gerrit, good: Verified, before: dict[str, str]
 ) -> None:
     assert all(good.passed.values()), good.message
@@ -174,18 +174,18 @@ def test_check_mode_publishes_nothing_and_looks_at_the_rest(
     assert state(firehose) == before[firehose.name]
 
 
-def test_ansible_warns_of_nothing(good: Verified) -> None:
+def test_ansible_prints_no_warning(good: Verified) -> None:
     assert all(good.passed.values()), good.message
     assert "WARNING]" not in good.output
 
 
-def test_no_password_is_shown(firehoses: Firehoses, good: Verified) -> None:
+def test_the_output_has_no_password(firehoses: Firehoses, good: Verified) -> None:
     accounts = [account for firehose in firehoses.values() for account in firehose.publishers.values()]
     assert accounts
     assert [account.name for account in accounts if account.password and account.password in good.output] == []
 
 
-# What is done to a host, and what of the table has to fail then
+# The commands that break a host, and the checks in the table that have to fail then
 BREAKS = {
     "no rules, and names that open all where accounts are": (
         "sed -i '/^acl_file/d' /etc/mosquitto-*/mosquitto.conf"
@@ -199,14 +199,15 @@ BREAKS = {
         " && ln -sf /srv/certificates/expired-key.pem link-*.pem.key && systemctl reload firehose-haproxy",
         {WORTHLESS, SERVED, *LASTS, *(check for check in ANONYMOUS_ACCEPTED if "TLS" in check)},
     ),
-    "no feed, no websockets": (
-        "systemctl stop germqtt && sed -i '/^frontend 80$/a tcp-request connection reject' /etc/firehose-haproxy/haproxy.cfg"
+    "no feed, no websockets, and a pattern for any client": (
+        "echo 'pattern write of/%c' | tee --append /etc/mosquitto-*/acl && mosquitto-apply --all"
+        " && systemctl stop germqtt && sed -i '/^frontend 80$/a tcp-request connection reject' /etc/firehose-haproxy/haproxy.cfg"
         " && systemctl reload firehose-haproxy",
-        {FEED, GERMQTT, *(check for check in ANONYMOUS_ACCEPTED if "80" in check)},
+        {NOTHING, FEED, GERMQTT, *(check for check in ANONYMOUS_ACCEPTED if "80" in check)},
     ),
 }
 
-KEEP = "mkdir --parents /run/kept && cp -a --parents /etc/mosquitto*/mosquitto.conf /etc/firehose-haproxy /run/kept"
+KEEP = "mkdir --parents /run/kept && cp -a --parents /etc/mosquitto*/mosquitto.conf /etc/mosquitto*/acl /etc/firehose-haproxy /run/kept"
 RESTORE = (
     "cp -a --remove-destination /run/kept/etc / && mosquitto-apply --all"
     " && systemctl reload firehose-haproxy && systemctl start germqtt && rm --recursive /run/kept"
@@ -217,7 +218,7 @@ RESTORE = (
 def bad(
     firehoses: Firehoses, gerrit: Gerrit, good: Verified
 ) -> t.Iterator[dict[str, tuple[set[str], dict[str, str], str]]]:
-    """A run on firehoses of which each is broken in its way: what had to fail, what did, and what was said."""
+    """A run on firehoses that are each broken in one way: expected failures, results and message."""
     assert all(good.passed.values()), good.message
     firehoses.each(lambda firehose: firehose.host.check_output(KEEP))
     for firehose, (script, _checks) in zip(firehoses.values(), BREAKS.values(), strict=True):
@@ -225,7 +226,7 @@ def bad(
     try:
         with gerrit.events():
             verified = Verified(firehoses, firehose_verify_feed_timeout=20)
-        # A broker that knows no passwords ends no session for want of one.
+        # A broker that checks no passwords ends no session for a missing account.
         assert [left for left in firehoses.each(beacons).values() if left] == []
     finally:
         firehoses.each(lambda firehose: firehose.host.check_output(RESTORE))
@@ -236,7 +237,9 @@ def bad(
 
 
 @pytest.mark.parametrize("way", BREAKS)
-def test_a_bad_firehose_fails_where_it_is_bad(bad: dict[str, tuple[set[str], dict[str, str], str]], way: str) -> None:
+def test_a_broken_firehose_fails_the_matching_checks(
+    bad: dict[str, tuple[set[str], dict[str, str], str]], way: str
+) -> None:
     expected, results, message = bad[way]
     assert {check for check, result in results.items() if result == "failed"} == expected
     assert all(check in message for check in expected)
@@ -246,7 +249,7 @@ def test_a_bad_firehose_fails_where_it_is_bad(bad: dict[str, tuple[set[str], dic
 
 @pytest.fixture(scope="module")
 def interrupted(firehoses: Firehoses, bad: t.Any) -> tuple[Firehose, str]:
-    """A firehose, and the account that a run left behind when its control node died."""
+    """A firehose, and the account that a run left behind when its control node was killed."""
     assert bad
     [firehose, *_others] = firehoses.values()
     process = subprocess.Popen(
@@ -264,16 +267,16 @@ def interrupted(firehoses: Firehoses, bad: t.Any) -> tuple[Firehose, str]:
     return firehose, firehose.host.check_output("grep -o '^firehose-verify-[0-9a-f]*' /etc/mosquitto/passwd")
 
 
-def test_when_the_control_node_dies_nothing_runs_on_for_long(interrupted: tuple[Firehose, str]) -> None:
+def test_the_reference_publisher_ends_after_the_control_node_was_killed(interrupted: tuple[Firehose, str]) -> None:
     firehose, account = interrupted
     wait_until(lambda: not beacons(firehose), "no beacon was left", 40)
     assert account.removeprefix("firehose-verify-").isalnum()
 
 
-def test_the_next_run_passes_and_removes_what_another_left(
+def test_the_next_run_removes_the_account_of_an_interrupted_run(
     firehoses: Firehoses, gerrit: Gerrit, interrupted: tuple[Firehose, str], before: dict[str, str]
 ) -> None:
-    """The account, whose password nobody knows any more."""
+    """It removes the account, whose password is not known any more."""
     firehose, _account = interrupted
     with gerrit.events():
         again = Verified(firehoses, "--limit", firehose.name, firehose_verify_certificate_days=31)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Crashes of the accounts broker: what germqtt has published arrives at every edge host."""
+"""Crashes of the accounts broker: all events that germqtt has published arrive at every edge host."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from firehose_testing.waiting import wait_until
 
 TCP = Way("tcp", "3.1.1")
 SEED = 20161026
-# How often the broker crashes, and what comes again each time at most: germqtt_republish_max.
+# The number of crashes, and how many events arrive again after each at most: germqtt_republish_max.
 CRASHES, MOST_AGAIN = 10 if os.environ.get("EDGE") == "long" else 3, 1000
 # Seconds until Mosquitto 2.0 has saved a new session
 SAVED = 2.5
 
 
 def another_session(edge: Firehose) -> t.ContextManager[None]:
-    """Have the public brokers of an edge host connect as those of a new one: the core host holds nothing for them yet."""
+    """Make the public brokers of an edge host connect with new client ids: the core host stores nothing for them yet."""
     files, units = "/etc/mosquitto-*/live/mosquitto.conf", " ".join(public_units(edge.host))
     return undone(
         edge.host,
@@ -44,9 +44,9 @@ def another_session(edge: Firehose) -> t.ContextManager[None]:
 
 @contextlib.contextmanager
 def numbered(edges: Firehoses, gerrit: Gerrit) -> t.Iterator[list[PahoSubscriber]]:
-    """Have Gerrit stream numbered events. In the end all of them are at each public broker of each edge host, in order.
+    """Make Gerrit stream numbered events. At the end, each public broker of each edge host must have received all of them in order.
 
-    Gives subscribers at all of these brokers.
+    Yields subscribers at all of these brokers.
     """
     run, total, over = str(uuid.uuid4()), 0, threading.Event()
 
@@ -87,10 +87,10 @@ def numbered(edges: Firehoses, gerrit: Gerrit) -> t.Iterator[list[PahoSubscriber
             assert account.reach <= MOST_AGAIN, place
 
 
-def test_a_crash_of_the_accounts_broker_loses_nothing_of_an_edge(
+def test_edge_hosts_lose_no_event_when_the_accounts_broker_crashes(
     core: Firehose, edges: Firehoses, gerrit: Gerrit
 ) -> None:
-    """Whether that is connected, away, or new."""
+    """The edge hosts are connected, disconnected and new."""
     away, new, _connected = edges.values()
     moments, bench = random.Random(SEED), Germqtt(core)
     with another_session(new), numbered(edges, gerrit), cut_off(away, f"ip saddr {core.address}"):
@@ -99,8 +99,10 @@ def test_a_crash_of_the_accounts_broker_loses_nothing_of_an_edge(
             bench.crash("mosquitto")
 
 
-def test_an_edge_whose_session_is_lost_is_subscribed_again(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
-    """Within ten seconds, and before germqtt publishes. The core host's log names it, and its clients are told of the gap."""
+def test_an_edge_host_subscribes_again_after_its_session_was_lost(
+    core: Firehose, edges: Firehoses, gerrit: Gerrit
+) -> None:
+    """This takes at most ten seconds, before germqtt publishes. The core host's log names the edge host, and its clients get a gap message."""
     bench = Germqtt(core)
 
     def is_told(subscriber: PahoSubscriber) -> bool:
@@ -122,5 +124,5 @@ def test_an_edge_whose_session_is_lost_is_subscribed_again(core: Firehose, edges
             if f"{edge.address} has" in line and "firehose-edge" in line
         ]
         assert len(said) >= len(public_units(edge.host)), log
-        assert max(said) <= int(started) + 11  # whose fraction is not shown
+        assert max(said) <= int(started) + 11  # the fraction of a second is not shown
     assert "the broker has lost its store" in bench.journal()

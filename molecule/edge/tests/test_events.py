@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every subscriber of every edge host gets all events, equal as JSON and in order."""
+"""Every subscriber of every edge host gets all events, in order and with equal JSON."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STRANGE = {
 
 @pytest.fixture(scope="module")
 def numbered() -> list[dict[str, t.Any]]:
-    """The events of all types, several times, each with a number."""
+    """Events of all types, several times, each with a number."""
     return [event | {"number": number} for number, event in enumerate(EVENTS * ROUNDS)]
 
 
@@ -42,7 +42,7 @@ def numbered() -> list[dict[str, t.Any]]:
 def came(
     core: Firehose, edges: Firehoses, gerrit: Gerrit, numbered: list[dict[str, t.Any]]
 ) -> dict[tuple[str, Way], list[tuple[str, t.Any]]]:
-    """Topics and events that each subscriber of each host got, in their order."""
+    """Topics and events that each subscriber of each host received, in order."""
     with contextlib.ExitStack() as stack:
         opened = {
             (host.name, way): stack.enter_context(PahoSubscriber(host.address, way))
@@ -76,7 +76,7 @@ def test_events_are_equal_everywhere(
 
 
 @pytest.mark.parametrize("topic", STRANGE.values(), ids=STRANGE)
-def test_no_topic_keeps_another_one_back(core: Firehose, edges: Firehoses, ci: Account, topic: str) -> None:
+def test_unusual_topics_do_not_block_other_topics(core: Firehose, edges: Firehoses, ci: Account, topic: str) -> None:
     payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
     with contextlib.ExitStack() as stack:
         public = [
@@ -91,7 +91,7 @@ def test_no_topic_keeps_another_one_back(core: Firehose, edges: Firehoses, ci: A
 
 
 @pytest.mark.parametrize("mode", QOS, ids=str)
-def test_events_come_whatever_their_qos_is(core: Firehose, edges: Firehoses, ci: Account, mode: Mode) -> None:
+def test_events_arrive_at_each_qos(core: Firehose, edges: Firehoses, ci: Account, mode: Mode) -> None:
     payload = str(uuid.uuid4())
     with contextlib.ExitStack() as stack:
         public = [stack.enter_context(PahoSubscriber(edge.address, WAYS[0])) for edge in edges.values()]

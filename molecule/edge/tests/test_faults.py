@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fault of one edge host does not affect the subscribers of the others, and its own connect there."""
+"""A failure of one edge host does not affect the subscribers of the others, and its own subscribers connect there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOPIC = "ci/numbers"
 SUBSCRIBERS = 300
 
 
-# All that the role and the roles that it uses put on a host.
+# Removes everything that the role and the roles that it uses install on a host.
 WIPE = """
 systemctl stop firehose-haproxy.socket firehose-limits.service 'mosquitto@*.service' || true
 apt-get purge --yes --autoremove haproxy mosquitto
@@ -44,7 +44,7 @@ systemctl daemon-reload
 
 @pytest.fixture(scope="module")
 def published(core: Firehose, ci: Account) -> t.Iterator[t.Callable[[], list[str]]]:
-    """Numbers that are published all the while, as far as they are by now."""
+    """Numbers that are published during the tests. Returns the numbers so far."""
     with (
         Session(core.address, ACCOUNT_TLS.port, ci, [], ACCOUNT_TLS, 60) as sender,
         count(sender, TOPIC, pause=0.1) as numbers,
@@ -80,7 +80,7 @@ def stopped(edge: Firehose) -> t.ContextManager[None]:
 
 @contextlib.contextmanager
 def replaced(edge: Firehose) -> t.Iterator[None]:
-    """Remove all that the role installed, and set the host up again."""
+    """Remove everything that the role installed, and set the host up again."""
     edge.host.check_output(WIPE)
     try:
         yield
@@ -89,7 +89,7 @@ def replaced(edge: Firehose) -> t.Iterator[None]:
 
 
 FAULTS = {"killed": killed, "cut off": cut_off, "stopped": stopped, "replaced": replaced}
-# The place of the edge host that each happens to in the short form.
+# The index of the edge host for each failure in the short form.
 SHORT = {"killed": 0, "cut off": 1, "stopped": 2, "replaced": 1}
 
 
@@ -112,7 +112,7 @@ def assert_untouched(roamers: t.Sequence[Roamer]) -> None:
 
 
 def cases() -> list[t.Any]:
-    """In the long form each fault at each edge."""
+    """The long form has each failure at each edge host."""
     return [
         pytest.param(place, fault, id=f"{fault}-{place}")
         for place in range(EDGES)
@@ -122,7 +122,7 @@ def cases() -> list[t.Any]:
 
 
 @pytest.mark.parametrize(("place", "fault"), cases())
-def test_the_others_miss_nothing(
+def test_subscribers_of_other_edge_hosts_lose_no_event(
     crowd: Crowd, published: t.Callable[[], list[str]], edges: Firehoses, fault: str, place: int
 ) -> None:
     edge = [*edges.values()][place]
@@ -137,27 +137,29 @@ def test_the_others_miss_nothing(
     assert_untouched(others)
 
 
-def test_an_edge_that_the_core_is_away_from_stays_up_and_catches_up(
+def test_an_edge_host_catches_up_after_losing_the_core_host(
     crowd: Crowd, published: t.Callable[[], list[str]], core: Firehose, edges: Firehoses
 ) -> None:
     addresses = ", ".join(edge.address for edge in edges.values())
     with cut_off(core, f"ip saddr {{ {addresses} }}"):
-        time.sleep(2)  # for what is on its way
+        time.sleep(2)  # for messages in flight
         assert_untouched(crowd.roamers)
         come = max(roamer.stays[-1].numbers[-1] for roamer in crowd.roamers)
         time.sleep(AWAY)
         last = int(published()[-1])
         assert last - come > AWAY * 5
         assert_untouched(crowd.roamers)
-        # Nothing comes of it, and everybody can connect.
+        # No event arrives, and new clients can connect.
         assert max(roamer.stays[-1].numbers[-1] for roamer in crowd.roamers) == come
         edges.each(served)
     wait_until(lambda: all(roamer.stays[-1].numbers[-1] > last for roamer in crowd.roamers), "all is there", 60)
     assert_untouched(crowd.roamers)
 
 
-def test_a_catch_up_is_more_than_a_queue_holds(core: Firehose, edges: Firehoses, ci: Account) -> None:
-    """Thousands of events that the core host held reach every connected subscriber in order."""
+def test_an_edge_host_catches_up_on_more_events_than_a_queue_holds(
+    core: Firehose, edges: Firehoses, ci: Account
+) -> None:
+    """Thousands of events that the core host queued reach every connected subscriber in order."""
     with contextlib.ExitStack() as stack:
         public = [
             stack.enter_context(PahoSubscriber(edge.address, way, ["ci/many"]))
@@ -178,9 +180,9 @@ def test_a_catch_up_is_more_than_a_queue_holds(core: Firehose, edges: Firehoses,
 
 @contextlib.contextmanager
 def clients_at_a_broker(edge: Firehose) -> t.Iterator[tuple[str, t.Callable[[], bool]]]:
-    """Connect clients until a broker has one. Gives its unit, and what tells whether as many are disconnected as it had.
+    """Connect clients until a broker has one. Yields its unit, and a function that tells whether all its clients are disconnected.
 
-    A broker that hung before gets clients again only when HAProxy has checked it.
+    After a broker hung, it gets clients again only when a health check of HAProxy succeeds.
     """
     broker = public_units(edge.host)[0]
     labels = f'proxy="mqtt",server="{broker.replace("@", "-")}"'
@@ -200,7 +202,7 @@ def clients_at_a_broker(edge: Firehose) -> t.Iterator[tuple[str, t.Callable[[], 
         yield broker, lambda: sum(one.ended is not None for one in there) == count
 
 
-def test_clients_of_a_broker_that_hangs_are_sent_to_another(edges: Firehoses) -> None:
+def test_clients_of_a_hanging_broker_fail_over_to_another(edges: Firehoses) -> None:
     def hangs(edge: Firehose) -> None:
         with clients_at_a_broker(edge) as (broker, are_disconnected):
             edge.host.check_output("systemctl kill --signal STOP %s", broker)
@@ -214,8 +216,8 @@ def test_clients_of_a_broker_that_hangs_are_sent_to_another(edges: Firehoses) ->
     edges.each(hangs)
 
 
-def test_a_broker_that_the_kernel_ends_takes_only_its_own_clients_along(edges: Firehoses) -> None:
-    """As it does at the memory limit. That signal is sent here, since containers have no memory controller."""
+def test_a_killed_broker_disconnects_only_its_own_clients(edges: Firehoses) -> None:
+    """As at the memory limit. The signal is sent by the test, since containers have no memory controller."""
 
     def is_killed(edge: Firehose) -> float:
         with clients_at_a_broker(edge) as (broker, are_disconnected):
@@ -285,16 +287,16 @@ def test_clients_of_a_drained_edge_connect_elsewhere(
     assert_untouched(others)
 
 
-def test_edges_change_one_after_the_other(
+def test_edge_hosts_are_updated_in_sequence(
     crowd: Crowd, published: t.Callable[[], list[str]], core: Firehose, edges: Firehoses, ci: Account
 ) -> None:
-    """A topic that is no longer public is closed on edge hosts, with its retained message."""
+    """A topic that is no longer public is closed on edge hosts, including its retained message."""
     changed = Firehoses([*edges.items()][1:])
     limit = "--limit", ",".join([core.name, *changed])
     topic, payload = f"secret/{uuid.uuid4()}", str(uuid.uuid4())
 
     def retained() -> set[str]:
-        """The edges where it is found."""
+        """The edge hosts where the retained message is found."""
         found = set()
         for name, edge in changed.items():
             with PahoSubscriber(edge.address, WAYS[0], [topic, "fence/#"]) as subscriber:
@@ -314,5 +316,5 @@ def test_edges_change_one_after_the_other(
         assert all(gaps(stay) == [] for roamer in crowd.roamers for stay in roamer.stays)
     finally:
         run_playbook(*limit, "--extra-vars", '{"firehose_edges_at_a_time": 2}')
-        # Only now, so that the edge host that was left out fetches the deletion too.
+        # Deleted only now, so that the edge host that was left out gets the deletion too.
         publish(core.address, ci, ACCOUNT_TLS, RETAINED, {topic: ""})

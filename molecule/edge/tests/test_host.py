@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The brokers and secrets of an edge host, and values that are rejected before anything changes."""
+"""The brokers and secrets of an edge host, and invalid values that are rejected before anything changes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from firehose_testing.waiting import wait_until
 PASSWORD = "only-for-tests-edge: 100% 'quoted'"
 
 
-def test_as_many_brokers_run_as_the_variable_says(edges: Firehoses) -> None:
-    """And none besides, such as the one that Debian's package starts."""
+def test_the_number_of_brokers_is_that_of_the_variable(edges: Firehoses) -> None:
+    """No other broker runs, such as the one that Debian's package starts."""
 
     def running(edge: Firehose) -> set[str]:
         units = edge.host.check_output("systemctl list-units --plain --no-legend 'mosquitto*.service'")
@@ -25,7 +25,7 @@ def test_as_many_brokers_run_as_the_variable_says(edges: Firehoses) -> None:
 
 
 def test_one_command_renews_the_certificates_of_all_ports(core: Firehose) -> None:
-    """As certbot's hook does: also where accounts connect."""
+    """As certbot's deploy hook does, including the account listeners."""
     ports, place = (TLS_PORTS["tcp"], ACCOUNT_TLS_PORTS["tcp"]), "/srv/certificates"
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=renewed"
 
@@ -42,7 +42,7 @@ def test_one_command_renews_the_certificates_of_all_ports(core: Firehose) -> Non
     wait_until(lambda: served() == before, "the first ones are served again")
 
 
-def test_the_password_is_for_root_and_the_service_alone(edges: Firehoses) -> None:
+def test_only_root_and_the_service_can_read_the_password(edges: Firehoses) -> None:
     def readable(edge: Firehose) -> str:
         find = "grep --recursive --no-messages --files-with-matches --fixed-strings %s /etc /run /var/log"
         return edge.host.run(f"runuser --user nobody -- {find}", PASSWORD).stdout
@@ -64,7 +64,7 @@ def test_the_password_is_for_root_and_the_service_alone(edges: Firehoses) -> Non
         ({"firehose_edge_core_port": 8885}, "port 8885, as 'firehose-edge': nothing listens there"),
     ],
 )
-def test_what_cannot_be_changes_nothing(edges: Firehoses, variables: dict[str, str | int], said: str) -> None:
+def test_invalid_values_change_nothing(edges: Firehoses, variables: dict[str, str | int], said: str) -> None:
     edge = next(iter(edges.values()))
     with PahoSubscriber(edge.address, Way("tcp", "3.1.1")) as public:
         run = try_playbook("firehose", "--limit", edge.name, **variables)
@@ -76,12 +76,12 @@ def test_what_cannot_be_changes_nothing(edges: Firehoses, variables: dict[str, s
 
 
 def on_disk(edge: Firehose) -> str:
-    """The files of HAProxy and of systemd. Those that a run puts back have another time."""
+    """The files of HAProxy and of systemd. Files that a run restores have another modification time."""
     files = "/etc/firehose-haproxy/* /etc/systemd/system/*.service /etc/systemd/system/*.socket"
     return edge.host.check_output(f"stat --format '%n %U %G %a' {files}; sha256sum {files}")
 
 
-def test_a_key_of_another_certificate_changes_nothing(edges: Firehoses) -> None:
+def test_a_key_that_does_not_match_changes_nothing(edges: Firehoses) -> None:
     [edge, other, *_others] = edges.values()
     certificate = edge.host.check_output("cat /srv/certificates/good.pem")
     key = other.host.check_output("cat /srv/certificates/good-key.pem")
@@ -101,7 +101,7 @@ def test_a_key_of_another_certificate_changes_nothing(edges: Firehoses) -> None:
 
 
 def test_if_haproxy_does_not_start_the_previous_configuration_serves(edges: Firehoses) -> None:
-    """New listeners need a restart. What HAProxy fails at is no fault of its configuration."""
+    """New listeners need a restart. HAProxy fails for a reason outside its configuration."""
     edge = next(iter(edges.values()))
     drop_in = "/etc/systemd/system/firehose-haproxy.service.d/broken.conf"
     fails = "[Service]\nExecStartPre=/bin/sh -c '! grep -q 18830 /etc/firehose-haproxy/haproxy.cfg'\n"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Anonymous clients cannot publish at an edge host, and reach nothing behind HAProxy."""
+"""Anonymous clients cannot publish at an edge host, and cannot connect to ports behind HAProxy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLAIMS = {
 
 @pytest.fixture(scope="module")
 def watchers(core: Firehose, edges: Firehoses) -> t.Iterator[list[PahoSubscriber]]:
-    """Subscribers of everything at each public broker of all hosts."""
+    """Subscribers to everything at each public broker of all hosts."""
     with contextlib.ExitStack() as stack:
         yield [
             watcher
@@ -52,13 +52,13 @@ def watchers(core: Firehose, edges: Firehoses) -> t.Iterator[list[PahoSubscriber
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("way", [*WAYS, *TLS_WAYS[::2]], ids=str)
-def test_publishing_reaches_nobody(
+def test_no_client_can_publish_at_an_edge_host(
     core: Firehose, edges: Firehoses, ci: Account, watchers: list[PahoSubscriber], way: Way, mode: Mode, claim: str
 ) -> None:
     topics = TOPICS[:1] if mode.will else TOPICS
     payload = str(uuid.uuid4())
     edges.each(lambda edge: publish(edge.address, CLAIMS[claim], way, mode, dict.fromkeys(topics, payload)))
-    for _round in range(2):  # a will may come behind the first
+    for _round in range(2):  # a will may arrive after the first fence message
         fence = str(uuid.uuid4())
         publish(core.address, ci, ACCOUNT_TLS, QOS1, {"fence": fence})
         for watcher in watchers:
@@ -70,7 +70,7 @@ def test_only_the_public_ports_are_open(edges: Firehoses) -> None:
     assert edges.each(lambda edge: {*open_ports(edge.host)}) == dict.fromkeys(edges, PUBLIC_PORTS)
 
 
-def test_a_connection_is_one_client(edges: Firehoses) -> None:
+def test_http_2_is_not_offered(edges: Firehoses) -> None:
     """An HTTP/2 connection could carry a hundred clients."""
 
     def spoken(edge: Firehose) -> str | None:
@@ -89,12 +89,12 @@ def test_a_silent_connection_is_closed(edges: Firehoses, port: int) -> None:
         with socket.create_connection((edge.address, port), timeout=20) as connection:
             return connection.recv(1)
 
-    # HAProxy limits the time of a TLS handshake from 3.0 on, which Debian 12 does not have.
+    # HAProxy limits the time of a TLS handshake since 3.0, which Debian 12 does not have.
     able = Firehoses({name: edge for name, edge in edges.items() if port == 1883 or "debian12" not in name})
     assert able.each(silent) == dict.fromkeys(able, b"")
 
 
-def test_the_host_itself_sees_how_many_are_connected(edges: Firehoses) -> None:
+def test_haproxy_reports_the_number_of_connections_on_the_host(edges: Firehoses) -> None:
     def connected(edge: Firehose) -> int:
         return current_sessions(edge.host, "frontend")['proxy="1883"']
 

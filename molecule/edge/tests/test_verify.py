@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook that verifies a firehose tries its edges too, and names the one that does not serve."""
+"""The verification playbook checks edge hosts too, and names an edge host that does not deliver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def verify(core: Firehose, edges: Firehoses, **variables: list[str]) -> subproce
     )
 
 
-def test_good_edges_pass(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
+def test_working_edge_hosts_pass(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
     with gerrit.events():
         run = verify(core, edges)
     assert run.returncode == 0, run.stdout
@@ -33,7 +33,7 @@ def test_good_edges_pass(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> No
         assert [line for line in passed if f"[{name}]" in line]
 
 
-def test_an_edge_that_gets_nothing_is_named(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
+def test_an_edge_host_that_gets_no_messages_is_named(core: Firehose, edges: Firehoses, gerrit: Gerrit) -> None:
     [deaf, other, *_others] = edges.values()
     with cut_off(deaf, "tcp dport 8884", hook="output"), gerrit.events():
         run = verify(core, edges, firehose_verify_edges=[deaf.name, other.name])

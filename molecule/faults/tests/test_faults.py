@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever breaks while events flow: none of them is lost silently, and their order is kept."""
+"""Failures while events flow: no event is lost silently, and the order is kept."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ DROP = """table inet fault {
     chain in { type filter hook input priority 0; tcp sport 29418 drop; };
     chain out { type filter hook output priority 0; tcp dport 29418 drop; };
 }"""
-# The broker's side hears nothing of it.
+# The broker does not notice it.
 CUT = """table inet fault {
     chain out { type filter hook output priority 0; meta skuid germqtt tcp dport 884 reject with tcp reset; };
 }"""
-# How often the broker is killed in each of four tests, and what comes again each time at most: germqtt_republish_max.
+# How often the broker is killed in each of four tests, and how many events arrive again each time at most:
+# germqtt_republish_max.
 CRASHES, MOST_AGAIN = 13 if LONG else 2, 1000
-# To the accounts broker, until that ends the connection
+# Sends to the accounts broker until it ends the connection
 SENDER = """
 import socket, sys
 with socket.create_connection(("127.0.0.1", 800)) as broker:
@@ -43,26 +44,26 @@ STORE, BROKER = "/var/lib/germqtt", "/var/lib/mosquitto"
 
 
 def assert_none_is_missing(account: Account) -> None:
-    """What is at fault is behind germqtt: each event was stored, acknowledged and received."""
+    """The failure is downstream of germqtt: each event was stored, acknowledged and received."""
     assert account.emitted == account.stored == account.acknowledged == account.received
     assert_stored_ones_arrive(account)
 
 
 def assert_stored_ones_arrive(account: Account) -> None:
-    """What is at fault is germqtt or before it: what was stored arrives, and a gap tells of what was not."""
+    """The failure is in germqtt or upstream of it: stored events arrive, and gap messages cover the others."""
     assert account.uncovered == 0
     assert account.stored == account.acknowledged == account.received
     assert account.disordered == []
 
 
 def assert_little_comes_again(account: Account, crashes: int = CRASHES) -> None:
-    """Nothing that is older than the last save."""
+    """No event older than the last save arrives again."""
     assert account.duplicates <= crashes * MOST_AGAIN
     assert account.reach <= MOST_AGAIN
 
 
 def crashes(bench: Bench, name: str, state: t.Callable[[], t.ContextManager[None]], *others: str) -> Account:
-    """Kill the broker, and others with it, at random moments while the reader is in a state and events flow."""
+    """Kill the broker, and other services with it, at random moments. Events flow, and the reader is in the given state."""
     moments = random.Random(f"{SEED} {name}")
 
     def cause() -> None:
@@ -82,14 +83,14 @@ def test_the_broker_restarts(bench: Bench) -> None:
 
 
 def test_the_broker_is_killed(bench: Bench) -> None:
-    """Again and again, at any moment: what it had acknowledged and not saved, germqtt publishes again."""
+    """Again and again, at random moments. germqtt publishes events again that the broker had acknowledged and not saved."""
     account = crashes(bench, "broker is killed", contextlib.nullcontext)
     assert_none_is_missing(account)
 
 
 @pytest.mark.parametrize("state", ["away", "hanging"])
-def test_the_broker_is_killed_with_a_reader_that(bench: Bench, state: str) -> None:
-    """Its session is all that has the events; up to 20 of them are on their way to a reader that hangs."""
+def test_the_broker_is_killed_with_a_reader_away_or_hanging(bench: Bench, state: str) -> None:
+    """Only its session has the events. Up to 20 of them are in flight to a hanging reader."""
     account = crashes(bench, f"broker is killed, reader {state}", getattr(bench.reader, state))
     assert_none_is_missing(account)
 
@@ -107,8 +108,8 @@ def test_the_broker_and_germqtt_are_killed(bench: Bench) -> None:
         ("a cut connection", f"nft '{CUT}'", "nft delete table inet fault"),
     ],
 )
-def test_nothing_comes_twice_after(bench: Bench, fault: str, do: str, undo: str) -> None:
-    """Of what the broker had acknowledged. The broker still has germqtt's connection when that is cut."""
+def test_no_acknowledged_event_is_published_again(bench: Bench, fault: str, do: str, undo: str) -> None:
+    """No event that the broker had acknowledged is repeated. When the network is cut, the broker still has germqtt's old connection."""
     before, begun = bench.repeated(), len(bench.reader.messages())
     for _part in range(3 if LONG else 1):
         bench.run(f"quiet before {fault}", 2, 6, lambda: None)
@@ -122,7 +123,7 @@ def test_nothing_comes_twice_after(bench: Bench, fault: str, do: str, undo: str)
 
 
 def test_the_broker_loses_its_store(bench: Bench) -> None:
-    """germqtt publishes when others have subscribed again, and tells of what may be missing. So it does in the first second of a new store."""
+    """germqtt publishes when the others have subscribed again, and reports a gap. The same holds if the broker crashes again within a second."""
     begun = len(bench.reader.messages())
 
     def cause() -> None:
@@ -140,7 +141,7 @@ def test_the_broker_loses_its_store(bench: Bench) -> None:
 
 
 def test_the_broker_loses_its_latest_writes(bench: Bench) -> None:
-    """As a power loss does it, with germqtt_store_fsync. The reader is away: only the broker has its events, or germqtt."""
+    """As after a power loss, with germqtt_store_fsync. The reader is away: only the broker or germqtt has its events."""
 
     def cause() -> None:
         with bench.reader.away():
@@ -153,16 +154,16 @@ def test_the_broker_loses_its_latest_writes(bench: Bench) -> None:
 
 
 def test_broker_and_germqtt_lose_their_latest_writes(bench: Bench) -> None:
-    """As a power loss does it, without germqtt_store_fsync: a gap tells of all that does not arrive.
+    """As after a power loss, without germqtt_store_fsync: gap messages cover all events that do not arrive.
 
-    What comes again ends where germqtt's store does, so there is no order to check.
+    The repeated events end where germqtt's store ends, so there is no order to check.
     """
     account = bench.run("both lose their latest writes", 8, 60, lambda: bench.lose_writes(1, "germqtt"))
     assert account.emitted - account.received == account.in_gaps
     assert_little_comes_again(account, 1)
 
 
-def test_the_broker_stays_away(bench: Bench) -> None:
+def test_the_broker_is_down_for_a_while(bench: Bench) -> None:
     def cause() -> None:
         with undone(bench.host, "systemctl stop mosquitto", "systemctl start mosquitto"):
             time.sleep(120 if LONG else 7)
@@ -191,8 +192,8 @@ def test_the_stream_is_cut(bench: Bench) -> None:
     assert_stored_ones_arrive(account)
 
 
-def test_the_link_goes_silent(bench: Bench) -> None:
-    """No packet passes, and none says so. germqtt notices within a minute."""
+def test_the_network_drops_all_packets(bench: Bench) -> None:
+    """All packets are dropped silently. germqtt detects this within a minute."""
 
     def cause() -> None:
         with undone(bench.host, f"nft '{DROP}'", "nft delete table inet fault"):
@@ -210,7 +211,7 @@ def test_the_link_goes_silent(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("fault", "signal"), [("restarts", "SIGRTMIN+3"), ("is killed", "SIGKILL")])
-def test_the_host(bench: Bench, fault: str, signal: str) -> None:
+def test_the_host_restarts_or_is_killed(bench: Bench, fault: str, signal: str) -> None:
     name = bench.host.backend.name
 
     def cause() -> None:
@@ -227,7 +228,7 @@ def test_the_host(bench: Bench, fault: str, signal: str) -> None:
 
 
 def small_disk(bench: Bench, service: str, store: str, size: str) -> t.ContextManager[None]:
-    """Have a service store on a file system of its own. What fills it goes with it."""
+    """Give a service a small file system for its store. The file that fills it is removed with it."""
     kept = f"/root/{service}-store"
     do = f"""systemctl stop {service} && cp --archive {store} {kept} && mount -t tmpfs -o size={size},mode=0700 none {store} &&
         chown {service}:{service} {store} && cp --archive {kept}/. {store} && systemctl start {service}"""
@@ -237,7 +238,7 @@ def small_disk(bench: Bench, service: str, store: str, size: str) -> t.ContextMa
 
 
 def test_the_disk_is_full(bench: Bench) -> None:
-    """Nothing is read while nothing can be stored, and Gerrit's side keeps it."""
+    """germqtt reads no events while it cannot store any, and Gerrit's side buffers them."""
 
     def cause() -> None:
         with undone(bench.host, f"dd if=/dev/zero of={STORE}/full bs=4k 2>/dev/null; true", f"rm {STORE}/full"):
@@ -252,13 +253,13 @@ def test_the_disk_is_full(bench: Bench) -> None:
 
 @contextlib.contextmanager
 def long_subscriptions(bench: Bench) -> t.Iterator[None]:
-    """A session with 900 KB of topic filters, which Mosquitto 2.0 saves behind all messages."""
+    """A session with 900 KB of topic filters, which Mosquitto 2.0 saves after all messages."""
 
     def connect(*, clean: bool) -> bytes:
         return packets.connect(packets.V3, "long", username="durable", password="only-for-tests-durable", clean=clean)
 
     def send(*data: bytes) -> None:
-        # Past HAProxy, which takes no such subscription.
+        # HAProxy accepts no such subscription, so this connects to the broker directly.
         command = ["docker", "exec", "--interactive", bench.host.backend.name, "python3", "-c", SENDER]
         subprocess.run(command, input=b"".join([*data, packets.DISCONNECT]), check=True, timeout=30)
 
@@ -271,10 +272,10 @@ def long_subscriptions(bench: Bench) -> t.Iterator[None]:
 
 
 def fill_and_crash(bench: Bench, *, has_database: bool) -> None:
-    """Have the last save kept, fill the disk, have the operator told, and kill the broker.
+    """Wait for a last save, fill the disk, wait until the operator is told, and kill the broker.
 
-    A save finds room for its messages, and not for the sessions behind them. A database finds no room at all. All of it is one
-    command: germqtt publishes the last events again only.
+    A save finds room for its messages, and not for the sessions after them. A database finds no room at all. This is a single
+    command, since germqtt publishes only the last events again.
     """
     full, saved = f"{BROKER}/full", f"{BROKER}/mosquitto.db"
     wait = f"touch /run/asked && timeout 10 sh -c 'until test {saved} -nt /run/asked; do sleep 0.1; done'"
@@ -290,7 +291,7 @@ def fill_and_crash(bench: Bench, *, has_database: bool) -> None:
 
 
 def test_the_disk_of_the_broker_is_full(bench: Bench) -> None:
-    """The operator is told, and a crash finds the last whole save, or a database that had room to go on."""
+    """The operator is told. After a crash the broker has the last complete save, or a database that had enough room."""
     has_database = bench.host.file(f"{BROKER}/mosquitto.sqlite3").exists
     since = bench.host.check_output("date +%s")
     told: list[str] = []
@@ -325,7 +326,7 @@ def test_the_disk_of_the_broker_is_full(bench: Bench) -> None:
 
 
 def test_verify_names_damaged_stores(bench: Bench) -> None:
-    """It says what is lost, and passes."""
+    """It reports the loss, and passes."""
     files = [f"{BROKER}/mosquitto.db.damaged-20300101T000000Z", f"{STORE}/events.sqlite.corrupt-20300101T000000"]
     with undone(bench.host, f"touch {' '.join(files)}", f"rm {' '.join(files)}"), bench.gerrit.events():
         run = try_playbook("verify", "--inventory", addresses({bench.host.backend.name: bench.firehose.address}))
@@ -337,7 +338,7 @@ def test_verify_names_damaged_stores(bench: Bench) -> None:
 
 
 def test_the_password_is_rotated(bench: Bench) -> None:
-    """By the playbook, which restarts germqtt with the new one."""
+    """A run of the playbook restarts germqtt with the new password."""
 
     def cause() -> None:
         run_playbook("--extra-vars", json.dumps({"germqtt_password": "only-for-tests-rotated"}))
@@ -346,7 +347,7 @@ def test_the_password_is_rotated(bench: Bench) -> None:
 
 
 def test_a_subscriber_stalls(bench: Bench) -> None:
-    """At each broker one has subscribed to everything, and reads nothing of it."""
+    """At each broker, a client subscribes to everything and reads nothing."""
     # HAProxy sends each anonymous client to the broker with the fewest connections.
     places = [(1883, {})] * len(public_units(bench.host))
     places.append((1884, {"username": "durable", "password": "only-for-tests-durable"}))

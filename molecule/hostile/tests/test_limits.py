@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The limits for each address stay in force, and leave other tables alone."""
+"""The limits of each address stay in force, and do not affect other nftables tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def host() -> testinfra.host.Host:
 
 
 def run(**variables: object) -> list[str]:
-    """What a run of the playbook at the core has changed there."""
+    """The tasks of a run of the playbook that changed the core host."""
     name = only_host("firehose")
     return run_playbook("--limit", name, "--extra-vars", json.dumps(variables)).changed[name]
 
@@ -38,8 +38,8 @@ def tables(host: testinfra.host.Host) -> set[str]:
 
 
 @pytest.mark.parametrize("verb", ["reload", "restart"])
-def test_they_outlive_debians_nftables(host: testinfra.host.Host, verb: str) -> None:
-    """It removes all tables, and loads those of its own configuration."""
+def test_the_limits_survive_a_restart_of_debians_nftables(host: testinfra.host.Host, verb: str) -> None:
+    """A reload or restart removes all tables, and loads those of its own configuration."""
     host.check_output("systemctl start nftables && systemctl start firehose-limits && nft add table inet others")
     host.check_output("systemctl %s nftables", verb)
     assert "inet others" not in tables(host)
@@ -47,11 +47,11 @@ def test_they_outlive_debians_nftables(host: testinfra.host.Host, verb: str) -> 
     assert host.service("firehose-limits").is_running
 
 
-def test_they_come_with_the_host(host: testinfra.host.Host) -> None:
+def test_the_limits_are_enabled_at_boot(host: testinfra.host.Host) -> None:
     assert host.service("firehose-limits").is_enabled
 
 
-def test_they_touch_no_other_table(host: testinfra.host.Host) -> None:
+def test_the_limits_affect_no_other_table(host: testinfra.host.Host) -> None:
     host.check_output("nft add table inet others")
     try:
         for verb in ("reload", "restart"):
@@ -65,7 +65,7 @@ def test_they_touch_no_other_table(host: testinfra.host.Host) -> None:
 
 
 def subscriptions(host: testinfra.host.Host) -> list[str]:
-    """How many topic filters HAProxy has counted for each address, as its table says."""
+    """The number of topic filters that HAProxy has counted for each address."""
     ask = (
         "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/firehose-haproxy/master.sock');"
         " s.sendall(b'@1 show table firehose/sources data.gpc0 gt 0\\n'); s.shutdown(1);"
@@ -76,7 +76,7 @@ def subscriptions(host: testinfra.host.Host) -> list[str]:
 
 
 @pytest.mark.skipif(RELEASES["core"] == "12", reason="HAProxy 2.6 does not tell the process after it")
-def test_a_reload_of_haproxy_forgets_no_address(host: testinfra.host.Host) -> None:
+def test_a_reload_of_haproxy_keeps_the_counts_of_addresses(host: testinfra.host.Host) -> None:
     address = reached(only_host("firehose"))[2]
     with PahoSubscriber(address, WAYS[0], ["a", "b", "c"]):
         before = subscriptions(host)
@@ -85,8 +85,8 @@ def test_a_reload_of_haproxy_forgets_no_address(host: testinfra.host.Host) -> No
     wait_until(lambda: subscriptions(host) == before, "the new process knows them")
 
 
-def test_no_session_outlives_its_client(host: testinfra.host.Host) -> None:
-    """Whatever time a client of MQTT 5 asks for, and also not until its will is due."""
+def test_no_session_of_an_anonymous_client_persists(host: testinfra.host.Host) -> None:
+    """Even if a client of MQTT 5 asks for a session expiry or a will delay."""
     name = only_host("firehose")
     address, watcher = reached(name)[2], evaluated(name, "watcher")[name]["watcher"]
     account = Account(watcher["name"], watcher["password"])
@@ -114,9 +114,9 @@ def test_no_session_outlives_its_client(host: testinfra.host.Host) -> None:
 
 if LONG:  # it takes three runs of the playbook
 
-    def test_they_can_be_taken_back(host: testinfra.host.Host) -> None:
+    def test_the_limits_can_be_removed(host: testinfra.host.Host) -> None:
         changed = {task.rpartition(" : ")[2] for task in run(firehose_nftables=False)}
-        assert {"Restore the limits", "Remove their unit"} <= changed
+        assert {"Stop the limits", "Remove their unit"} <= changed
         assert TABLE not in tables(host)
         assert not host.file("/etc/systemd/system/firehose-limits.service").exists
         assert run(firehose_nftables=False) == []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where there is one public broker, new clients wait while it restarts."""
+"""With one public broker, new clients wait while it restarts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from firehose_testing.clients import WAYS, PahoSubscriber, Way
 from firehose_testing.fixtures import only_host, reached
 
-# Seconds without a broker, less than the 5 that paho-mqtt waits for, and until HAProxy gives a client up.
+# Seconds without a broker, less than paho-mqtt's timeout of 5 s, and the time after which HAProxy ends the connection.
 AWAY, LONGEST = 3, 15
 
 

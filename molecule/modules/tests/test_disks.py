@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a file cannot be written it stays as it is, whole, and the module says so."""
+"""If a file cannot be written, it stays unchanged and complete, and the module reports the error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
 FOLDER = "/srv/disk"
-# The file systems: how each is made, and what the system says of a write there.
+# The file systems: the command that makes each, and the system's error message for a write.
 DISKS = {
     "read-only": (
         f"mount --bind {FOLDER} {FOLDER} && mount --options remount,bind,ro {FOLDER}",
@@ -38,7 +38,7 @@ def host() -> Host:
 
 @pytest.fixture
 def disk(host: Host) -> t.Iterator[None]:
-    """A small file system of its own."""
+    """A small file system."""
     host.check_output(f"mkdir --parents {FOLDER} && mount --types tmpfs --options size=8k tmpfs {FOLDER}")
     yield
     host.check_output(f"while umount {FOLDER} 2>/dev/null; do :; done; rmdir {FOLDER}")
@@ -49,7 +49,7 @@ def run(host: Host, module: str, arguments: dict[str, t.Any]) -> dict[str, t.Any
     command = ["ansible", host.backend.get_hostname(), "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
     command += ["--module-name", f"opendev.firehose.{module}", "--args", json.dumps(arguments)]
     settings = {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
-    settings["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.json"  # and none that prints something else
+    settings["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.json"  # and no callback that prints something else
     found = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=False)
     [play] = json.loads(found.stdout)["plays"]
     [result] = play["tasks"][0]["hosts"].values()
@@ -59,7 +59,7 @@ def run(host: Host, module: str, arguments: dict[str, t.Any]) -> dict[str, t.Any
 @pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("kind", DISKS)
-def test_a_file_that_cannot_be_written_stays_as_it_is(host: Host, kind: str, module: str) -> None:
+def test_a_file_that_cannot_be_written_is_not_changed(host: Host, kind: str, module: str) -> None:
     script, reason = DISKS[kind]
     before, arguments = MODULES[module]
     path = f"{FOLDER}/file"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every example in the documentation of modules and filters runs as it stands, in check mode and live, without a warning."""
+"""Every example in the documentation of modules and filters runs unchanged, in check mode and live, without a warning."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 USERS = yaml.safe_load((SCENARIO / "group_vars/broker.yml").read_text(encoding="utf-8"))["mosquitto_users"]
 PLUGINS = sorted(PROJECT.glob("plugins/modules/*.py")) + sorted(PROJECT.glob("plugins/filter/*.py"))
-# Those that change accounts and rules come when nobody needs them any more.
+# Examples that change accounts and rules run last, when no other example needs them.
 PLUGINS.sort(key=lambda path: (path.stem in ("mosquitto_acls", "mosquitto_users"), path.stem == "systemd_current"))
 
-# What the examples take for granted: somebody's variables.
+# Variables that the examples use without a definition.
 VARIABLES = {
     **{f"vault_{user['name']}_mqtt_password": user["password"] for user in USERS},
     "vault_probe_mqtt_password": "only-for-tests-probe",
@@ -39,7 +39,7 @@ VARIABLES = {
 
 
 def constant(path: pathlib.Path, name: str) -> str:
-    """What a plugin's source assigns to a name."""
+    """The value that a plugin's source assigns to a name."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
             return ast.literal_eval(node.value)
@@ -52,7 +52,7 @@ def examples(path: pathlib.Path) -> list[dict[str, t.Any]]:
 
 @pytest.fixture(scope="module")
 def hosts() -> dict[str, testinfra.host.Host]:
-    """The brokers' hosts by their names. What the examples change there is put back in the end."""
+    """The brokers' hosts by name. Changes that the examples make are undone at the end."""
     names = AnsibleRunner.get_runner(os.environ["MOLECULE_INVENTORY_FILE"]).get_hosts("broker")
     return {name: testinfra.get_host(f"docker://{name}") for name in names}
 
@@ -67,7 +67,7 @@ def kept(hosts: dict[str, testinfra.host.Host]) -> t.Iterator[None]:
 
 
 def run(folder: pathlib.Path, hosts: dict[str, testinfra.host.Host], *options: str) -> subprocess.CompletedProcess[str]:
-    """All examples in one playbook, a play for each plugin."""
+    """Run all examples in one playbook, with a play for each plugin."""
     package = folder / "files/events/events"
     package.mkdir(parents=True, exist_ok=True)
     (package / "cli.py").write_text("def main():\n    return 0\n", encoding="utf-8")
@@ -78,7 +78,7 @@ def run(folder: pathlib.Path, hosts: dict[str, testinfra.host.Host], *options: s
         for path in PLUGINS
     ]
     playbook = folder / "examples.yml"
-    # The control node does not know the names that stand for the broker's host in documentation.
+    # The control node cannot resolve the names that stand for the broker's host in the documentation.
     text = json.dumps(plays)
     for name, file in {"fullchain": "good", "privkey": "good-key"}.items():
         text = re.sub(rf"/etc/letsencrypt/live/[^/]+/{name}\.pem", f"/etc/mosquitto/test-certificates/{file}.pem", text)
@@ -89,7 +89,7 @@ def run(folder: pathlib.Path, hosts: dict[str, testinfra.host.Host], *options: s
 
 
 def state(hosts: dict[str, testinfra.host.Host]) -> dict[str, str]:
-    """What the examples could change on each host."""
+    """The state of each host that the examples could change."""
     look = "cd /etc/mosquitto && stat --format '%n %a %U %Y' * && sha256sum acl passwd && systemctl show --property MainPID mosquitto"
     return {name: host.check_output(look) for name, host in hosts.items()}
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that the modules write, read by each release's own broker: what it lets in, and what it decides.
+"""Files that the modules write, read by the broker of each release: which logins it accepts, and what its ACL allows.
 
-The brokers are further ones beside those of the roles, so that any rules will do.
+The brokers run beside those of the roles, so that any rules can be tried.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from testinfra.utils.ansible_runner import AnsibleRunner
 T = t.TypeVar("T")
 repeatable = settings(derandomize=True, database=None, deadline=None, max_examples=40)
 
-# The alphabet: a level is a name, a user's name, a client id, or nothing.
+# The alphabet: a level is a name, a username, a client id, or empty.
 TOPICS = ["a", "b", "a/", "a/b", "b/a", "a/u", "u/a", "a/v", "a/c-u", "a/c", "c/a", "a/a/a", "a/b/c", "/a", "$x/a"]
 LEVELS = st.sampled_from(["a", "b", "", "+"])
 PLACES = st.sampled_from(["a", "+", "%u", "%c"])
@@ -72,7 +72,7 @@ CLIENTS = {"c": ANONYMOUS, "c-u": USER, "c-v": WITHOUT_RULES}  # by their client
 
 
 class Judge:
-    """What a broker decides: clients that stay connected while rules come and go."""
+    """The decisions of a broker, tried by clients that stay connected while the rules change."""
 
     def __init__(self, broker: SpareBroker, stack: contextlib.ExitStack) -> None:
         users = [
@@ -91,7 +91,7 @@ class Judge:
         }
 
     def decisions(self, rules: str) -> set[tuple[str, str, str]]:
-        """Which client may do what on which topic by the broker's own word."""
+        """The accesses that the broker allows, by client and topic."""
         self.broker.take(rules, self._herald, self._writer)
         payload = str(uuid.uuid4())
         self._writer.publish(dict.fromkeys(TOPICS, payload))
@@ -103,7 +103,7 @@ class Judge:
         return allowed
 
 
-def test_a_rule_set_decides_what_each_broker_decides(brokers: list[SpareBroker]) -> None:
+def test_acl_decisions_match_each_broker(brokers: list[SpareBroker]) -> None:
     with contextlib.ExitStack() as stack:
         judges = [Judge(broker, stack) for broker in brokers]
 
@@ -127,7 +127,7 @@ def test_a_rule_set_decides_what_each_broker_decides(brokers: list[SpareBroker])
 
 
 @pytest.mark.parametrize("salt_bytes", password_file.SALT_BYTES)
-def test_each_broker_lets_in_whom_the_file_names_and_nobody_else(brokers: list[SpareBroker], salt_bytes: int) -> None:
+def test_each_broker_accepts_only_the_accounts_of_the_file(brokers: list[SpareBroker], salt_bytes: int) -> None:
     readers = [broker for broker in brokers if salt_bytes == 12 or broker.version >= (2, 1)]
     assert readers
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules that are MQTT clients, on each host with its own broker, and on the control node.
+"""The MQTT client modules, on each host with its own broker, and on the control node.
 
-All cases are tasks of one playbook, which runs once; each test looks at what became of one of them everywhere.
+All cases are tasks of one playbook, which runs once. Each test checks the results of one case at all places.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FOLDER = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 VARIABLES = yaml.safe_load((SCENARIO / "group_vars/broker.yml").read_text(encoding="utf-8"))
 PASSWORDS = {user["name"]: user["password"] for user in VARIABLES["mosquitto_users"]}
 
-# How many brokers are asked from each place. How their releases differ is seen on the hosts.
+# The number of brokers that each place connects to. Differences between releases are tested on the hosts.
 BROKERS = {"host": 3, "control": 1}
-# A host knows its own broker by a name, the control node by its address, for which the certificate is too.
+# A host reaches its own broker by name, the control node by address. The certificate is valid for both.
 PLACES: dict[str, dict[str, t.Any]] = {
     "host": {
         "place": "host",
@@ -62,7 +62,7 @@ WAYS: dict[str, dict[str, t.Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A task, and what its result has to have: values, or for `msg` and `reason` a regular expression."""
+    """A task, and its expected result: values, or a regular expression for `msg` and `reason`."""
 
     name: str
     module: str
@@ -76,7 +76,7 @@ class Case:
         return task | ({"check_mode": True} if self.check else {})
 
     def differences(self, result: dict[str, t.Any]) -> dict[str, t.Any]:
-        """What is not as expected, by its name, as it is."""
+        """The actual values that differ from the expected ones, by name."""
         return {
             name: result.get(name)
             for name, wanted in self.expected.items()
@@ -111,7 +111,7 @@ def message(topic: str, payload: str, qos: int = 1) -> dict[str, t.Any]:
 
 
 def way_cases() -> t.Iterator[Case]:
-    """Each way, with each version: a message goes there and comes back."""
+    """Each way with each version: a message is published and received."""
     for (way, options), version in itertools.product(WAYS.items(), ["3.1.1", "5"]):
         arguments = {**options, "protocol_version": version}
         name, payload = f"{way} {version}", f"{way} {version}: grüße"
@@ -133,7 +133,7 @@ def way_cases() -> t.Iterator[Case]:
 def cases() -> t.Iterator[Case]:
     yield from way_cases()
 
-    # what a broker says to a message
+    # the broker's answer to a message
     refused = {"failed": True, "changed": False, "cause": "message", "acceptance": "refused", "reason_code": 135}
     refused |= {"reason": "not authorized", "msg": "port 1883: elsewhere: .*not authorized"}
     yield publish("forbidden 5 1", refused, topic="elsewhere")
@@ -202,7 +202,7 @@ def cases() -> t.Iterator[Case]:
     syntax = {"failed": True, "cause": None, "msg": "condition: 'event =='"}
     yield subscribe("broken condition", syntax, **both, condition="event ==", port=1999)
 
-    # what a broker says of itself
+    # the broker's information about itself
     untold = {"failed": True, "cause": "silent", "msg": "may not read it"}
     yield Case("untold", "mqtt_info", account() | {"timeout": 3}, untold)
     yield info("told", {"changed": False}, check=True)
@@ -213,7 +213,7 @@ CASES = list(cases())
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What became of each case, by place, host and name, and all that Ansible printed."""
+    """The results of all cases, by place, host and name, and the output of Ansible."""
 
     found: dict[str, dict[str, dict[str, dict[str, t.Any]]]]
     output: str
@@ -262,17 +262,17 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def places(case: Case) -> list[str]:
-    """From where a case can be tried."""
+    """The places at which a case can be tried."""
     return ["host"] if case.arguments.get("transport") == "unix" else [*BROKERS]
 
 
 def with_place(value: t.Any, place: str) -> t.Any:
-    """Do what Ansible does with the templates in expectations."""
+    """Replace the template in expected values, as Ansible does."""
     return json.loads(json.dumps(value).replace("{{ place }}", place))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_case(results: Results, case: Case) -> None:
+def test_the_result_of_a_case(results: Results, case: Case) -> None:
     looked, wrong = 0, {}
     for place, hosts in results.found.items():
         expected = dataclasses.replace(case, expected=with_place(case.expected, place))
@@ -287,7 +287,7 @@ def test_a_case(results: Results, case: Case) -> None:
     assert wrong == {}
 
 
-def test_the_broker_tells_of_itself(results: Results) -> None:
+def test_mqtt_info_returns_the_brokers_statistics(results: Results) -> None:
     for by_name in itertools.chain.from_iterable(hosts.items() for hosts in results.found.values()):
         host, result = by_name[0], by_name[1]["told"]
         package = testinfra.get_host(f"docker://{host}").package("mosquitto")
@@ -300,7 +300,7 @@ def test_the_broker_tells_of_itself(results: Results) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_how_long_the_brokers_certificate_lasts(results: Results, way: str) -> None:
+def test_mqtt_info_returns_the_days_left_of_a_certificate(results: Results, way: str) -> None:
     looked = [
         by_name[f"{way} 5 info"]
         for hosts in results.found.values()
@@ -317,5 +317,5 @@ def test_how_long_the_brokers_certificate_lasts(results: Results, way: str) -> N
             assert found is None
 
 
-def test_no_password_is_shown(results: Results) -> None:
+def test_the_output_has_no_password(results: Results) -> None:
     assert not [password for password in PASSWORDS.values() if password in results.output]

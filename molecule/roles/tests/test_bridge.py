@@ -26,12 +26,12 @@ def downstream(brokers: Brokers, role: Role) -> Broker:
     return brokers[host_in("downstream")]
 
 
-def test_it_carries_its_topic_and_no_other(upstream: Broker, downstream: Broker) -> None:
+def test_a_bridge_carries_only_its_topics(upstream: Broker, downstream: Broker) -> None:
     payload = str(uuid.uuid4())
     with downstream.session("#") as receiver, upstream.session() as sender:
-        # which the bridge's account may read as well
+        # the bridge's account is allowed to read this topic too
         sender.publish("own/bridge/a", payload, retain=True)
-        # retained, so that a bridge which is about to connect gets it as well
+        # retained, so that a bridge that is still connecting gets it too
         sender.publish("shared/a", payload, retain=True)
         receiver.wait_for(payload=payload)
         sender.publish("shared/b", "later")
@@ -40,13 +40,13 @@ def test_it_carries_its_topic_and_no_other(upstream: Broker, downstream: Broker)
         assert receiver.got("later") == {"upstream/shared/b"}
 
 
-def test_its_password_is_for_the_broker_alone(downstream: Broker) -> None:
+def test_only_the_broker_can_read_the_password_of_a_bridge(downstream: Broker) -> None:
     read = downstream.host.run("runuser --user mosquitto -- cat %s", CONFIGURATION)
     assert f"remote_password {PASSWORD}" in read.stdout
     assert downstream.host.run("runuser --user nobody -- cat %s", CONFIGURATION).failed
 
 
-def test_its_password_is_in_no_list(downstream: Broker) -> None:
+def test_the_password_of_a_bridge_is_in_no_process_list_or_log(downstream: Broker) -> None:
     public = downstream.host.check_output("ps axww; systemctl show mosquitto; journalctl --no-pager")
     assert "/usr/sbin/mosquitto" in public
     assert PASSWORD not in public

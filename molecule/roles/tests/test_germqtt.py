@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""germqtt on a host of its own publishes Gerrit's events at a broker elsewhere: this collection's, and the one that it replaces."""
+"""germqtt on its own host publishes Gerrit's events at a remote broker: the bundled germqtt, and the 0.1.0 that it replaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH+wAziyEEHEjv3EeDzpXIZk+v06Fz8
 
 @dataclasses.dataclass(frozen=True)
 class Germqtt:
-    """A germqtt: which one it is, its host, and what its topics begin with."""
+    """A germqtt: bundled or from PyPI, its host, and the start of its topics."""
 
     source: str
     name: str
@@ -39,7 +39,7 @@ class Germqtt:
         return f"review/{self.source}"
 
     def ours(self, topic: str) -> str:
-        """The topic that the variables ask for, from the one that is the default."""
+        """The topic with the configured prefix, from the topic with the default prefix."""
         assert topic.startswith("gerrit/")
         return self.topic + topic.removeprefix("gerrit")
 
@@ -48,7 +48,7 @@ class Germqtt:
         return self.host.check_output("systemctl show --property %s --value germqtt", name)
 
     def journal(self) -> str:
-        """What it has logged since it was started."""
+        """The log since the last start."""
         return self.host.check_output(f"journalctl --no-pager _SYSTEMD_INVOCATION_ID={self.show('InvocationID')}")
 
 
@@ -71,19 +71,17 @@ def subscriber(upstream: Broker, germqtt: Germqtt) -> t.Iterator[Session]:
 
 
 def wait_until_heard(germqtt: Germqtt, gerrit: Gerrit, subscriber: Session) -> None:
-    """Wait until what is streamed from here on arrives."""
+    """Wait until events that are streamed from now on arrive."""
     before = len(subscriber.messages)
     marks = germqtt.ours(topic_of({"project": "tests/marker", "type": ""}))
     assert gerrit.mark_until(lambda: any(m.topic.startswith(marks) for m in subscriber.messages[before:]))
 
 
-def test_events_arrive_as_they_are_on_topics_of_their_own(
-    germqtt: Germqtt, gerrit: Gerrit, subscriber: Session
-) -> None:
-    """The contract: each once, unchanged to the letter of Python's JSON, and not retained."""
+def test_events_arrive_unchanged_on_their_topics(germqtt: Germqtt, gerrit: Gerrit, subscriber: Session) -> None:
+    """Each event arrives once, byte for byte as Python's JSON, and is not retained."""
     events = [json.loads(line) for line in FIXTURE.read_text(encoding="utf-8").splitlines()]
     wait_until_heard(germqtt, gerrit, subscriber)
-    # What was streamed for the other germqtt may still be on its way here.
+    # Events that were streamed for the other germqtt may still arrive.
     mark = germqtt.ours(gerrit.mark())
     assert gerrit.mark_until(lambda: any(m.topic == mark for m in subscriber.messages))
     earlier = len(subscriber.messages)
@@ -94,20 +92,20 @@ def test_events_arrive_as_they_are_on_topics_of_their_own(
     def got() -> list[tuple[str, str, bool]]:
         return [(m.topic, m.payload, m.retain) for m in subscriber.messages[earlier:] if not m.topic.startswith(own)]
 
-    # germqtt 0.1.0 holds back the end of a burst until something follows it.
+    # germqtt 0.1.0 holds back the end of a burst until more data follows.
     gerrit.mark_until(lambda: len(got()) >= len(expected))
-    # It has a connection for each event, and the broker its own order of them.
+    # germqtt 0.1.0 opens a connection for each event, so the order is not defined.
     assert got() == expected if germqtt.source == "bundled" else sorted(got()) == sorted(expected)
 
 
 @pytest.mark.parametrize("path", SECRETS)
-def test_a_secret_is_for_germqtt_alone(germqtt: Germqtt, path: str) -> None:
+def test_only_germqtt_can_read_a_secret(germqtt: Germqtt, path: str) -> None:
     assert germqtt.host.run("runuser --user germqtt -- cat %s", path).succeeded
     assert germqtt.host.run("runuser --user germqtt -- touch %s", path).failed
     assert germqtt.host.run("runuser --user nobody -- cat %s", path).failed
 
 
-def test_the_unit_comes_back_always_and_after_the_broker(germqtt: Germqtt) -> None:
+def test_the_unit_always_restarts_and_starts_after_the_broker(germqtt: Germqtt) -> None:
     assert germqtt.show("Restart") == "always"
     assert germqtt.show("StartLimitIntervalUSec") == "0"
     assert "mosquitto.service" in germqtt.show("After").split()
@@ -129,7 +127,7 @@ def known_key() -> str:
 
 
 def assert_refused(run: Run, germqtt: Germqtt, *says: str) -> None:
-    """The run failed with these words, and without those of a germqtt that works."""
+    """The run failed with these messages, and without those of a working germqtt."""
     [failure, *others] = run.failures[germqtt.name]
     assert others == []
     assert all(each in failure for each in says), failure
@@ -137,7 +135,7 @@ def assert_refused(run: Run, germqtt: Germqtt, *says: str) -> None:
     assert "PRIVATE KEY" not in failure
 
 
-# Variables that a run refuses, and what it says.
+# Variables that a run rejects, and its messages.
 REFUSED: dict[str, t.Callable[[pathlib.Path], tuple[dict[str, t.Any], list[str]]]] = {
     "passphrase": lambda folder: (
         {"germqtt_ssh_private_key": a_key(folder, "hunter2")},
@@ -159,10 +157,10 @@ REFUSED: dict[str, t.Callable[[pathlib.Path], tuple[dict[str, t.Any], list[str]]
 @pytest.mark.parametrize(
     ("germqtt", "kind"), [*(("bundled", kind) for kind in REFUSED), ("pypi", "host key")], indirect=["germqtt"]
 )
-def test_what_would_end_the_feed_is_refused_and_the_feed_goes_on(
+def test_invalid_variables_are_rejected_and_the_feed_continues(
     germqtt: Germqtt, gerrit: Gerrit, subscriber: Session, role: Role, tmp_path: pathlib.Path, kind: str
 ) -> None:
-    """Nothing on the host changes, and the same germqtt publishes. Check mode says the same of Gerrit."""
+    """Nothing on the host changes, and the same germqtt process publishes. Check mode reports the same problem with Gerrit."""
     files = "find /etc/germqtt /etc/systemd/system/germqtt.service -printf '%p %C@ %m\\n'"
 
     def state() -> tuple[str, ...]:
@@ -178,7 +176,7 @@ def test_what_would_end_the_feed_is_refused_and_the_feed_goes_on(
 
 
 @pytest.mark.parametrize("germqtt", ["bundled"], indirect=True)
-def test_a_key_with_the_line_ends_of_windows_is_the_same_key(germqtt: Germqtt, role: Role) -> None:
+def test_a_key_with_windows_line_endings_is_the_same_key(germqtt: Germqtt, role: Role) -> None:
     run = role.run(germqtt.name, germqtt_ssh_private_key=known_key().replace("\n", "\r\n"))
     assert run.worked, run.failures
     assert run.changed[germqtt.name] == []
@@ -193,8 +191,8 @@ def restarted_upstream() -> t.Iterator[None]:
 
 @pytest.mark.usefixtures("restarted_upstream")
 @pytest.mark.parametrize("germqtt", ["bundled"], indirect=True)
-def test_an_event_that_is_too_large_delays_no_other(germqtt: Germqtt, gerrit: Gerrit, subscriber: Session) -> None:
-    """The broker announces the size; germqtt keeps its connection, and publishes a gap for each event."""
+def test_an_oversized_event_delays_no_other_event(germqtt: Germqtt, gerrit: Gerrit, subscriber: Session) -> None:
+    """The broker announces its size limit. germqtt keeps its connection, and publishes a gap for each event."""
     wait_until_heard(germqtt, gerrit, subscriber)
     size = VARIABLES["mosquitto_max_packet_size"]
     large = {"type": "comment-added", "project": "large", "comment": "x" * size}
@@ -212,17 +210,15 @@ def test_an_event_that_is_too_large_delays_no_other(germqtt: Germqtt, gerrit: Ge
     assert germqtt.journal().count(" connected") == connections
 
 
-def test_a_gerrit_that_has_another_key_one_day_is_not_asked(
-    gerrit: Gerrit, germqtt: Germqtt, subscriber: Session
-) -> None:
-    """germqtt says so in its log; the one of this collection tells systemd and subscribers too."""
+def test_a_gerrit_with_a_changed_host_key_is_rejected(gerrit: Gerrit, germqtt: Germqtt, subscriber: Session) -> None:
+    """germqtt logs the cause. The bundled germqtt also reports it to systemd and to subscribers."""
     wait_until_heard(germqtt, gerrit, subscriber)
     with gerrit.another_host_key():
         gerrit.drop_streams()
         wait_until(lambda: COMPLAINTS[germqtt.source] in germqtt.journal(), "germqtt complained of the key")
         if germqtt.source == "bundled":
             said = "Gerrit refuses germqtt: Host key verification failed."
-            # The log may have the complaint of an earlier test.
+            # The log may have the message of an earlier test.
             wait_until(lambda: germqtt.show("StatusText").startswith(said), "systemd knows of the key")
 
             def status() -> tuple[str, str]:
@@ -237,10 +233,10 @@ def test_a_gerrit_that_has_another_key_one_day_is_not_asked(
     assert unheard not in {message.topic for message in subscriber.messages}
 
 
-def test_a_gerrit_without_a_known_key_is_not_asked(
+def test_a_gerrit_without_a_known_host_key_is_rejected(
     gerrit: Gerrit, germqtt: Germqtt, subscriber: Session, role: Role
 ) -> None:
-    """The unit fails. That of this collection's germqtt stays so, since trying again would not help."""
+    """The unit fails. The unit of the bundled germqtt stays failed, since a retry would not help."""
     wait_until_heard(germqtt, gerrit, subscriber)
     germqtt.host.check_output(f"sed --in-place /ssh-ed25519/d {KNOWN_HOSTS}")
     try:

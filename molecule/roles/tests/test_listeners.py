@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the broker listens, and what differs from one listener to another."""
+"""Listeners of the broker, and the options of each listener."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from firehose_testing.sessions import delivered
 from firehose_testing.waiting import wait_until
 
 SOCKETS = ["/run/mosquitto/broker.sock", "/srv/mqtt/broker.sock"]
-# Sends each piece of data and reads what comes. A CONNACK has to come in the end, with whatever code.
+# Sends each piece of data and reads the answer. The last answer must be a CONNACK, with any return code.
 CLIENT = """
 import socket
 with socket.create_connection(("127.0.0.1", {port}), 5) as connection:
@@ -52,7 +52,7 @@ def test_websockets_on_a_low_port(broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-def test_a_unix_socket_is_for_a_group(broker: Broker, path: str) -> None:
+def test_only_the_group_can_use_a_unix_socket(broker: Broker, path: str) -> None:
     login = ["-u", "plain", "-P", ACCOUNTS["plain"].password, "--unix", path, "--qos", "1"]
     message = [*login, "-t", "both/socket", "-m", path]
 
@@ -70,7 +70,7 @@ def test_a_unix_socket_is_for_a_group(broker: Broker, path: str) -> None:
 
 
 @pytest.mark.parametrize(("port", "way", "since"), [(1885, TCP, (2, 0, 12)), (9002, WEBSOCKETS, (2, 1))], ids=str)
-def test_a_listener_takes_so_many_clients(broker: Broker, port: int, way: Way, since: tuple[int, ...]) -> None:
+def test_a_listener_limits_the_number_of_clients(broker: Broker, port: int, way: Way, since: tuple[int, ...]) -> None:
     def has_room() -> bool:
         try:
             with broker.session(port=port, way=way):
@@ -81,24 +81,24 @@ def test_a_listener_takes_so_many_clients(broker: Broker, port: int, way: Way, s
     with broker.session(port=port, way=way):
         assert has_room()
         with broker.session(port=port, way=way):
-            # Before that version brokers count clients wrongly, or not at all.
+            # Earlier versions count clients wrongly, or not at all.
             assert has_room() == (broker.version < since)
             assert broker.listens(1883)
         wait_until(has_room, "the place of the client that left was free")
 
 
-def test_a_prefix_for_the_topics_of_a_listener(broker: Broker) -> None:
+def test_a_listener_adds_its_mount_point_to_topics(broker: Broker) -> None:
     with broker.session("#") as outside, broker.session("#", port=1886) as inside:
         assert delivered(inside, outside, ["a"]) == {"mounted/a"}
         outside.publish("b", "not below the prefix")
         outside.publish("mounted/b", "below the prefix")
         inside.wait_for(payload="below the prefix")
         assert inside.got("not below the prefix") == set()
-        # Debian 12's broker does not take the prefix off again.
+        # Debian 12's broker does not remove the prefix.
         assert inside.got("below the prefix") == {"b" if broker.version >= (2, 0, 12) else "mounted/b"}
 
 
-def test_a_limit_of_qos(broker: Broker) -> None:
+def test_a_listener_limits_the_qos(broker: Broker) -> None:
     with broker.session("#") as outside, broker.session(port=1886) as inside:
         inside.publish("a", "allowed", qos=1)
         with pytest.raises(ConnectionError, match="a disconnection"):

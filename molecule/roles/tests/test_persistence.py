@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the broker stores outlasts restarts, crashes, damaged files and a change of the method."""
+"""The broker's stored data survives restarts, crashes, damaged files and a change of the persistence method."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIVE = Way("tcp", "5")
 STORE = "/var/lib/mosquitto"
 UNIT = "/etc/systemd/system/mosquitto.service"
 DROP_IN = f"{UNIT}.d/goes-back.conf"
-# Mosquitto 2.0 saves each second at the earliest, and adds one.
+# Mosquitto 2.0 saves once a second at most, and adds one second.
 WINDOW = 2.5
 SAFEST = {"mosquitto_persistence_method": "auto", "mosquitto_autosave_interval": 1}
 
@@ -36,7 +36,7 @@ def has_plugin(broker: Broker) -> bool:
 
 @contextlib.contextmanager
 def client(broker: Broker, client_id: str, *, lasting: bool) -> t.Iterator[tuple[paho.Client, list[Got]]]:
-    """Connect with MQTT 5, in a session that lasts or not. Gives the client, and what it has got so far."""
+    """Connect with MQTT 5, in a persistent session or not. Yields the client, and its received messages so far."""
     found, connected, got = paho_client(ACCOUNTS["admin"], FIVE, client_id), threading.Event(), []
     found.on_connect = lambda *_arguments: connected.set()
     found.on_message = lambda _client, _data, it: got.append(
@@ -55,7 +55,7 @@ def client(broker: Broker, client_id: str, *, lasting: bool) -> t.Iterator[tuple
 
 
 def make_session(broker: Broker, client_id: str, topic: str) -> None:
-    """Subscribe, with an identifier, and leave."""
+    """Subscribe with an identifier, and disconnect."""
     done = threading.Event()
     properties = Properties(PacketTypes.SUBSCRIBE)
     properties.SubscriptionIdentifier = 7
@@ -66,7 +66,7 @@ def make_session(broker: Broker, client_id: str, topic: str) -> None:
 
 
 def publish(broker: Broker, topic: str, payloads: t.Iterable[bytes], retain: bool = False, **properties: t.Any) -> None:
-    """Publish at QoS 1. One more message is acknowledged after all others, so that the pass that took them is over."""
+    """Publish at QoS 1. A final message is acknowledged after all others, so the broker has finished the loop that received them."""
     found = Properties(PacketTypes.PUBLISH)
     for name, value in properties.items():
         setattr(found, name, value)
@@ -77,7 +77,7 @@ def publish(broker: Broker, topic: str, payloads: t.Iterable[bytes], retain: boo
 
 
 def received(broker: Broker, client_id: str, count: int) -> list[Got]:
-    """What comes in a session that was away, up to a number of messages and whatever follows at once."""
+    """The messages that a resumed session receives: up to a number, and any that follow at once."""
     with client(broker, client_id, lasting=True) as (_subscriber, got):
         deadline = time.monotonic() + 5
         while len(got) < count and time.monotonic() < deadline:
@@ -87,7 +87,7 @@ def received(broker: Broker, client_id: str, count: int) -> list[Got]:
 
 
 def crash(broker: Broker) -> None:
-    """Kill the broker, and wait until systemd has started it again."""
+    """Kill the broker, and wait until systemd has restarted it."""
     before = broker.show("MainPID")
     broker.host.check_output("systemctl kill --signal KILL mosquitto")
     deadline = time.monotonic() + TIMEOUT
@@ -97,7 +97,7 @@ def crash(broker: Broker) -> None:
 
 
 def lost_in_a_crash(broker: Broker, pause: float = 0) -> int:
-    """How many of 100 acknowledged messages, which wait for a new session, a crash loses. None comes twice."""
+    """The number of 100 acknowledged messages in a new session's queue that a crash loses. No message arrives twice."""
     client_id, topic = f"absent-{uuid.uuid4()}", f"both/{uuid.uuid4()}"
     sent = [b"%d" % number for number in range(100)]
     make_session(broker, client_id, topic)
@@ -125,14 +125,14 @@ def test_a_retained_message_survives_a_restart(broker: Broker) -> None:
 
 
 def test_saves_on_changes_lose_nothing_in_a_crash(brokers: Brokers, role: Role) -> None:
-    """From the first moment of a session on."""
+    """This holds from the creation of a session on."""
     role.ensure()
     assert brokers.each(lost_in_a_crash) == brokers.all(0)
 
 
 @pytest.fixture(scope="module")
 def messages() -> dict[str, dict[str, t.Any]]:
-    """By topic: payload and properties that a conversion could spoil."""
+    """By topic: payloads and properties that a conversion could corrupt."""
     return {
         "kept/binary": {"payload": bytes(range(256)), "retain": True},
         "kept/empty": {"payload": b""},
@@ -149,7 +149,7 @@ def messages() -> dict[str, dict[str, t.Any]]:
 
 
 def fill(broker: Broker, client_ids: t.Iterable[str], messages: dict[str, dict[str, t.Any]]) -> None:
-    """Have messages wait for sessions."""
+    """Queue messages for sessions."""
     for client_id in client_ids:
         make_session(broker, client_id, "kept/#")
     for topic, message in messages.items():
@@ -157,10 +157,10 @@ def fill(broker: Broker, client_ids: t.Iterable[str], messages: dict[str, dict[s
         publish(broker, topic, [message["payload"]], **others)
 
 
-def test_a_change_of_the_method_takes_over_what_was_stored(
+def test_a_change_of_the_persistence_method_converts_the_store(
     brokers: Brokers, role: Role, messages: dict[str, dict[str, t.Any]]
 ) -> None:
-    """Byte for byte. A run that fails after the change goes back, with what came meanwhile."""
+    """Byte for byte. A run that fails after the change rolls back, and keeps messages that arrived in between."""
     role.ensure()
     names = {name: broker for name, broker in brokers.items() if has_plugin(broker)}
     assert names
@@ -207,7 +207,7 @@ def stored(broker: Broker) -> str:
 
 
 def starts_without(broker: Broker, damage: str) -> tuple[bool, bool, bool]:
-    """Damage what is stored while the broker is away. Whether it starts, its log says so, and mosquitto-apply does."""
+    """Damage the store while the broker is stopped. Returns whether it starts, its log reports the damage, and mosquitto-apply does."""
     path = stored(broker)
     broker.host.check_output(f"systemctl stop mosquitto && {damage}", path)
     since = broker.host.check_output("date +%s")
@@ -228,7 +228,7 @@ def test_a_damaged_file_is_set_aside(brokers: Brokers, role: Role, damage: str) 
 
 
 def stays(broker: Broker, change: str, back: str) -> tuple[bool, bool, bool]:
-    """Whether a broker does not start with a file that is not damaged, leaves it, and has what it held afterwards."""
+    """Whether the broker refuses to start with an intact file, leaves the file unchanged, and has its messages afterwards."""
     path = stored(broker)
     broker.host.check_output("systemctl stop mosquitto")
     broker.host.check_output(change, path)
@@ -249,8 +249,8 @@ NEWER = {
 }
 
 
-def test_a_file_that_is_not_damaged_stays(brokers: Brokers, role: Role) -> None:
-    """Of a newer version, or with other rights."""
+def test_an_intact_file_is_not_set_aside(brokers: Brokers, role: Role) -> None:
+    """The file is of a newer version, or has other permissions."""
     role.ensure(**SAFEST)
     brokers.each(lambda broker: publish(broker, "both/stays", [b"stays"], retain=True))
 
@@ -264,8 +264,8 @@ def test_a_file_that_is_not_damaged_stays(brokers: Brokers, role: Role) -> None:
     assert unreadable == brokers.all((True, True, True))
 
 
-def test_an_upgrade_of_debian_alone_is_warned_of(brokers: Brokers, role: Role) -> None:
-    """The variables ask for `auto`, and the plugin is there, but no run has brought it."""
+def test_a_debian_upgrade_without_a_run_causes_a_warning(brokers: Brokers, role: Role) -> None:
+    """The variables request `auto`, and the plugin is installed, but no run has applied it."""
     role.ensure(mosquitto_persistence_method="periodic")
 
     def warned(broker: Broker) -> bool:
@@ -278,7 +278,7 @@ def test_an_upgrade_of_debian_alone_is_warned_of(brokers: Brokers, role: Role) -
     assert brokers.each(warned) == brokers.all(False)
 
 
-def test_a_reserve_above_the_disk_changes_no_broker(brokers: Brokers, role: Role) -> None:
+def test_a_reserve_larger_than_the_disk_is_rejected(brokers: Brokers, role: Role) -> None:
     role.ensure(**SAFEST)
     before = brokers.each(lambda broker: broker.show("MainPID"))
     run = role.run(**SAFEST, mosquitto_persistence_reserve=10**9)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Changed accounts and rules take effect while other clients stay connected.
 
-One run changes a password, takes an account away, and changes the rules of a third. Meanwhile a client with the third
-account, the witness, listens to a steady stream of messages. Clients with the other two are connected as well.
+One run changes a password, removes an account, and changes the rules of a third. Meanwhile a client with the third
+account, the witness, receives a steady stream of messages. Clients with the other two accounts are connected as well.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ FOREIGN = Account("foreign", VARIABLES["password_of_hash"])
 
 
 def add_foreign_account(broker: Broker) -> None:
-    """Add an account that the role knows nothing of, with the hash of one that it knows."""
+    """Add an account that the role does not manage, with the hash of an account that it manages."""
     [stored] = [user["password_hash"] for user in VARIABLES["mosquitto_users"] if user["name"] == "hashed"]
     broker.host.check_output("printf '%%s\\n' %s >>/etc/mosquitto/passwd", f"{FOREIGN.name}:{stored}")
 
 
 def changed_variables() -> dict[str, t.Any]:
-    """Those of the inventory, but for the changes."""
+    """The variables of the inventory with the changes."""
     users, acl = copy.deepcopy(VARIABLES["mosquitto_users"]), copy.deepcopy(VARIABLES["mosquitto_acl"])
     user = {user["name"]: user for user in users}
     user["rotated"]["password"] = NEW.password
@@ -43,7 +43,7 @@ def changed_variables() -> dict[str, t.Any]:
 
 @dataclasses.dataclass
 class Story:
-    """The run, the clients that were connected meanwhile, by broker and account, and what was the case before."""
+    """The run, the clients that were connected meanwhile, by broker and account, and the state before."""
 
     run: Run
     clients: dict[str, dict[str, Session]]
@@ -87,7 +87,7 @@ def test_the_broker_is_reloaded_and_not_restarted(story: Story, brokers: Brokers
         assert loaded != story.loaded[name]
 
 
-def test_a_connected_client_misses_nothing(story: Story) -> None:
+def test_a_connected_client_loses_no_message(story: Story) -> None:
     for name, client in story.clients.items():
         client["plain"].fence()
         assert len(story.published[name]) > 10
@@ -108,14 +108,14 @@ def test_an_absent_account_cannot_log_in(story: Story, brokers: Brokers) -> None
 
 
 @pytest.mark.parametrize("account", ["rotated", "hashed"])
-def test_who_logged_in_with_what_is_no_longer_right_is_disconnected(story: Story, account: str) -> None:
+def test_clients_with_an_outdated_password_are_disconnected(story: Story, account: str) -> None:
     for client in story.clients.values():
         with pytest.raises(ConnectionError, match="got a disconnection"):
             client[account].fence()
         client["admin"].fence()
 
 
-def test_the_new_rules_hold_for_a_connected_client(story: Story) -> None:
+def test_the_new_rules_apply_to_a_connected_client(story: Story) -> None:
     for client in story.clients.values():
         plain, admin = client["plain"], client["admin"]
         assert delivered(admin, plain, ["in/after", "later/after", "out/after"]) == {"in/after", "later/after"}
@@ -131,7 +131,7 @@ def test_no_password_is_in_the_output(story: Story) -> None:
     assert "$7$" not in output
 
 
-def test_a_foreign_account_stays_until_it_is_pruned(story: Story, brokers: Brokers, role: Role) -> None:
+def test_an_unmanaged_account_stays_until_it_is_pruned(story: Story, brokers: Brokers, role: Role) -> None:
     assert story.run.worked
     assert brokers.each(lambda broker: broker.lets_in(FOREIGN)) == brokers.all(True)
     run = role.run(mosquitto_listeners=WITHOUT_LIMITS, mosquitto_users_prune=True)

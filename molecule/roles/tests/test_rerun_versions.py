@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What only Mosquitto 2.1 can serve is refused on hosts with an older one before anything is changed there."""
+"""Options that need Mosquitto 2.1 are rejected on hosts with an older version before anything changes there."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MODERN = Account("modern", "only-for-tests-modern")
 
 
 def hash_with_long_salt(password: str) -> str:
-    """As mosquitto_passwd of 2.1 writes it."""
+    """A hash as mosquitto_passwd of 2.1 writes it."""
     salt = bytes(64)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 1000)
     return f"$7$1000${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
-# what is new in 2.1, and a word of the refusal elsewhere
+# options that are new in 2.1, and the start of the error message on older versions
 REFUSALS = {
     "an option": "mosquitto_options.global_max_connections: ",
     "only websockets": "mosquitto_listeners: ",
@@ -32,7 +32,7 @@ REFUSALS = {
 
 
 def state(broker: Broker) -> tuple[str, str]:
-    """What a run would change: the process and its files."""
+    """The state that a run would change: the process and its files."""
     files = broker.host.check_output(
         "cat /etc/mosquitto/* /etc/systemd/system/mosquitto.service.d/* 2>/dev/null | sha256sum"
     )
@@ -44,7 +44,7 @@ Story = tuple[Run, dict[str, tuple[str, str]]]
 
 @pytest.fixture(scope="module")
 def story(brokers: Brokers, role: Role) -> Story:
-    """A run that asks for all of it, and the state before."""
+    """A run that uses all new options, and the state before it."""
     role.recover()
     before = brokers.each(state)
     modern = {"name": MODERN.name, "password_hash": hash_with_long_salt(MODERN.password or "")}
@@ -71,7 +71,7 @@ def new(brokers: Brokers) -> Broker:
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-def test_an_old_one_refuses(story: Story, old: list[Broker], what: str) -> None:
+def test_an_old_version_rejects_the_new_options(story: Story, old: list[Broker], what: str) -> None:
     run, _before = story
     assert run.failed_hosts == {broker.name for broker in old}
     assert len(old) == 2
@@ -80,7 +80,7 @@ def test_an_old_one_refuses(story: Story, old: list[Broker], what: str) -> None:
         assert any(line.startswith(REFUSALS[what]) for line in refusal.splitlines()), refusal
 
 
-def test_an_old_one_goes_on_as_before(story: Story, old: list[Broker]) -> None:
+def test_a_broker_of_an_old_version_is_not_changed(story: Story, old: list[Broker]) -> None:
     run, before = story
     for broker in old:
         assert run.changed[broker.name] == []
@@ -88,7 +88,7 @@ def test_an_old_one_goes_on_as_before(story: Story, old: list[Broker]) -> None:
         assert broker.lets_in("admin")
 
 
-def test_a_new_one_serves(story: Story, new: Broker) -> None:
+def test_a_new_version_serves_with_the_new_options(story: Story, new: Broker) -> None:
     run, _before = story
     assert new.name not in run.failed_hosts, run.failures
     assert not new.listens(1883)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Listeners with TLS: from files on the host and from texts in variables, and what becomes of a certificate that is renewed."""
+"""Listeners with TLS: from files on the host, from texts in variables, and with renewed certificates."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def der(broker: Broker, name: str) -> bytes:
 
 
 def shown(broker: Broker, ports: t.Iterable[int]) -> set[bytes]:
-    """The certificates that the listeners on some ports show."""
+    """The certificates that the listeners serve on some ports."""
     return {certificate for port in ports for certificate in spoken(broker.address, port)[1]}
 
 
 @pytest.mark.parametrize(("port", "way"), (BY_PATH | BY_TEXT).items(), ids=str)
-def test_messages_pass(broker: Broker, port: int, way: Way) -> None:
+def test_messages_are_delivered_over_tls(broker: Broker, port: int, way: Way) -> None:
     with broker.session("both/#", port=port, way=way) as receiver, broker.session(port=port, way=way) as sender:
         assert delivered(sender, receiver, ["both/a", "in/a"]) == {"both/a"}
 
@@ -41,11 +41,11 @@ def test_messages_pass(broker: Broker, port: int, way: Way) -> None:
 @pytest.mark.parametrize(
     ("port", "versions"), [(8883, {"1.2", "1.3"}), (443, {"1.2", "1.3"}), (8884, {"1.3"})], ids=str
 )
-def test_no_version_below_the_minimum_is_spoken(broker: Broker, port: int, versions: set[str]) -> None:
+def test_no_tls_version_below_the_minimum_is_accepted(broker: Broker, port: int, versions: set[str]) -> None:
     assert spoken(broker.address, port) == (versions, {der(broker, "good")})
 
 
-def test_texts_are_files_of_root_alone(broker: Broker) -> None:
+def test_only_root_can_read_the_files_of_texts(broker: Broker) -> None:
     found = broker.host.check_output("stat --format '%n %a %U %G' /etc/mosquitto/tls/8884 /etc/mosquitto/tls/8884/*")
     assert found.splitlines() == [
         "/etc/mosquitto/tls/8884 700 root root",
@@ -60,7 +60,7 @@ def processes(brokers: Brokers) -> dict[str, str]:
 
 @contextlib.contextmanager
 def connected(brokers: Brokers, ports: t.Mapping[int, Way]) -> t.Iterator[t.Callable[[], dict[str, bool]]]:
-    """Clients at some ports of all brokers. Gives a function that says for which brokers all of them still have theirs."""
+    """Connect clients at some ports of all brokers. Yields a function that tells for which brokers all clients are still connected."""
     with contextlib.ExitStack() as stack:
         sessions: dict[str, list[Session]] = {
             name: [stack.enter_context(broker.session(port=port, way=way)) for port, way in ports.items()]
@@ -79,7 +79,7 @@ def put_back(brokers: Brokers, role: Role) -> t.Iterator[None]:
 
 
 @pytest.mark.usefixtures("put_back")
-def test_a_text_that_is_renewed_is_reloaded_and_not_shown(brokers: Brokers, role: Role) -> None:
+def test_a_renewed_text_is_reloaded_and_not_in_the_output(brokers: Brokers, role: Role) -> None:
     role.ensure(mosquitto_listeners=WITHOUT_LIMITS)
     before = processes(brokers)
     listeners = copy.deepcopy(WITHOUT_LIMITS)
@@ -99,8 +99,8 @@ def test_a_text_that_is_renewed_is_reloaded_and_not_shown(brokers: Brokers, role
 
 
 @pytest.mark.usefixtures("put_back")
-def test_a_file_that_is_renewed_is_taken_up(brokers: Brokers, role: Role) -> None:
-    """Without a restart where the broker can do that."""
+def test_a_renewed_file_takes_effect(brokers: Brokers, role: Role) -> None:
+    """No restart is needed if the broker supports that."""
     before = processes(brokers)
     copies = "cd /srv/certificates && cp renewed.pem good.pem && cp renewed-key.pem good-key.pem"
     brokers.each(lambda broker: broker.host.check_output(copies))

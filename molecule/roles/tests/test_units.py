@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A broker that does not run its unit or the installed program is out of date, and no drop-in opens it."""
+"""A broker that runs with an outdated unit or program is out of date, and drop-ins that weaken the unit are rejected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check(broker: Broker) -> str:
 
 
 def test_a_run_restarts_a_broker_whose_program_was_replaced(brokers: Brokers, role: Role) -> None:
-    """A drop-in that overrides nothing decisive stays in force."""
+    """A drop-in that overrides no critical setting stays in force."""
     role.ensure()
     before = brokers.each(lambda broker: broker.show("MainPID"))
     brokers.each(lambda broker: broker.host.check_output(REPLACE.format(PROGRAM)))
@@ -53,7 +53,7 @@ def test_a_run_restarts_a_broker_whose_program_was_replaced(brokers: Brokers, ro
 
 @pytest.fixture
 def old_reload(brokers: Brokers, role: Role) -> t.Iterator[None]:
-    """Brokers with the drop-in of release 1.0.0, whose reload tries nothing out."""
+    """Brokers with the drop-in of release 1.0.0, whose reload runs no trial."""
     role.ensure()
     path = DROP_IN.format("opendev-firehose")
     brokers.each(lambda broker: write(broker, path, OLD_RELOAD))
@@ -104,7 +104,7 @@ def test_a_drop_in_that_overrides_the_unit_is_named(
     assert brokers.each(run) == brokers.all((True, True))
 
 
-def test_the_command_line_of_a_drop_in_that_is_gone_is_replaced(brokers: Brokers, role: Role) -> None:
+def test_the_command_line_of_a_removed_drop_in_is_replaced(brokers: Brokers, role: Role) -> None:
     role.recover()
     path = DROP_IN.format("local")
     text = f"[Service]\nExecStart=\nExecStart={PROGRAM} -v -c /etc/mosquitto/live/mosquitto.conf\n"

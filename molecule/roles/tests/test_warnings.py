@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible has nothing to warn of but the package repository that does not answer."""
+"""Ansible prints no warning except those about the unreachable package repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pathlib
 import re
 
 
-def test_ansible_warned_of_nothing() -> None:
+def test_ansible_printed_only_the_expected_warnings() -> None:
     log = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ansible.log").read_text(encoding="utf-8")
     for play in ("Prepare brokers", "Set up brokers", "Set up germqtt towards a broker on another host"):
         assert f"PLAY [{play}]" in log

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may log in and publish what, before and after the rotation. Only what comes at another client counts."""
+"""Which accounts can log in and publish, before and after the rotation. Only messages that another client receives count."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from firehose_testing.rotation import AFTER, BEFORE, Story, is_let_in, own_topic
 ACL = "/etc/mosquitto/acl"
 LEAF = "$SYS/broker/clients/connected"
 
-# accounts that nobody can log in with any more
+# credentials that are not valid any more
 GONE = {
     "germqtt's old password": BEFORE["germqtt"],
     "zuul's old password": BEFORE["zuul"],
@@ -22,7 +22,7 @@ GONE = {
 }
 
 
-def test_before_each_account_reached_its_topics(story: Story) -> None:
+def test_each_account_could_publish_before_the_rotation(story: Story) -> None:
     expected = {name: own_topics(account) for name, account in BEFORE.items()}
     assert all(expected.values())
     assert story.reached_before == dict.fromkeys(story.reached_before, expected)
@@ -31,7 +31,7 @@ def test_before_each_account_reached_its_topics(story: Story) -> None:
 @pytest.mark.usefixtures("story")
 @pytest.mark.parametrize("account", GONE)
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_what_is_gone_is_refused_and_reaches_nobody(firehoses: Firehoses, way: Way, account: str) -> None:
+def test_old_credentials_are_rejected(firehoses: Firehoses, way: Way, account: str) -> None:
     assert firehoses.each(lambda firehose: is_let_in(firehose, GONE[account], way)) == dict.fromkeys(firehoses, False)
     assert firehoses.each(lambda firehose: reached(firehose, GONE[account], way)) == {name: set() for name in firehoses}
 
@@ -39,7 +39,7 @@ def test_what_is_gone_is_refused_and_reaches_nobody(firehoses: Firehoses, way: W
 @pytest.mark.usefixtures("story")
 @pytest.mark.parametrize("account", AFTER)
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_now_each_account_reaches_its_topics_and_no_other(firehoses: Firehoses, way: Way, account: str) -> None:
+def test_each_account_can_publish_only_on_its_topics_afterwards(firehoses: Firehoses, way: Way, account: str) -> None:
     own = own_topics(AFTER[account])
     assert own
     assert firehoses.each(lambda firehose: reached(firehose, AFTER[account], way)) == dict.fromkeys(firehoses, own)
@@ -47,14 +47,14 @@ def test_now_each_account_reaches_its_topics_and_no_other(firehoses: Firehoses, 
 
 @pytest.mark.usefixtures("story")
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_a_reader_reads_as_before(firehoses: Firehoses, way: Way) -> None:
+def test_a_reader_can_still_read_its_topic(firehoses: Firehoses, way: Way) -> None:
     for firehose in firehoses.values():
         [reader] = firehose.readers.values()
         with PahoSubscriber(firehose.address, way, [LEAF], reader) as subscriber:
             subscriber.wait_for(topic=LEAF)
 
 
-def test_the_removed_account_has_no_rights_left(story: Story) -> None:
+def test_the_removed_account_has_no_rules_left(story: Story) -> None:
     for before, _check, after, _repeat in story.states.values():
         assert "user lpmqtt\n" in before.files[ACL]
         assert "launchpad/" in before.files[ACL]

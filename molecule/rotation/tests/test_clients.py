@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a client notices that was connected all the while."""
+"""The effects of the rotation on connected clients."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from firehose_testing.clients import ACCOUNT_WAYS, QOS1, Way, publish
 from firehose_testing.fixtures import Firehoses
 from firehose_testing.rotation import ACCOUNT_TCP, AFTER, BEFORE, FENCE, Story
 
-# Accounts whose clients Mosquitto disconnects when it is reloaded: what they logged in with is no longer right.
+# Accounts whose clients Mosquitto disconnects at a reload: their credentials are not valid any more.
 DISCONNECTED = {"germqtt", "zuul", "lpmqtt"}
 
 
-def test_nobody_else_is_disconnected(story: Story, name: str) -> None:
+def test_clients_of_unchanged_accounts_stay_connected(story: Story, name: str) -> None:
     stayed = [
         *story.public[name],
         *(session for (account, _way), session in story.connected[name].items() if account not in DISCONNECTED),
@@ -23,16 +23,16 @@ def test_nobody_else_is_disconnected(story: Story, name: str) -> None:
     assert {str(client): client.ended for client in stayed if client.ended} == {}
 
 
-def test_the_public_misses_nothing(story: Story, name: str) -> None:
+def test_anonymous_clients_lose_no_message(story: Story, name: str) -> None:
     for counter in story.counters[name]:
         published = counter.published()
         for subscriber in story.public[name]:
             subscriber.wait_for(topic=counter.topic, payload=published[-1])
-            # What comes twice, or not at all, or too late, makes another list.
+            # A repeated, missing or late message makes the lists differ.
             assert [m.payload for m in subscriber.messages if m.topic == counter.topic] == published, subscriber
 
 
-def test_a_publisher_goes_on_during_the_run(story: Story, name: str) -> None:
+def test_a_publisher_can_publish_during_the_run(story: Story, name: str) -> None:
     for counter in story.counters[name]:
         assert counter.ended is None
         begin, end, _repeated = counter.marks
@@ -40,7 +40,7 @@ def test_a_publisher_goes_on_during_the_run(story: Story, name: str) -> None:
 
 
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_who_logged_in_with_what_is_no_longer_right_is_disconnected(story: Story, way: Way) -> None:
+def test_clients_with_outdated_credentials_are_disconnected(story: Story, way: Way) -> None:
     def is_connected(name: str, account: str) -> bool:
         try:
             story.connected[name][account, way].publish("nothing/of/its/own", "")
@@ -55,7 +55,7 @@ def test_who_logged_in_with_what_is_no_longer_right_is_disconnected(story: Story
 
 
 @pytest.mark.parametrize("way", ACCOUNT_WAYS, ids=str)
-def test_the_new_rights_hold_for_a_client_that_stayed(story: Story, firehoses: Firehoses, way: Way) -> None:
+def test_the_new_rules_apply_to_connected_clients(story: Story, firehoses: Firehoses, way: Way) -> None:
     for name, connected in story.connected.items():
         payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
         for topic in ("ansible/a", "tasks/a", "logs/a/done"):

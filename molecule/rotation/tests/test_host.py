@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the runs change on a host, and that it is nothing else."""
+"""The changes that the runs make on a host. Nothing else changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BROKERS_OWN = ("/etc/mosquitto/sets", "/etc/mosquitto/live")
 
 
 def short(tasks: list[str]) -> list[str]:
-    """Names of tasks without those of their roles."""
+    """Names of tasks without the names of their roles."""
     return [task.rpartition(" : ")[2] for task in tasks]
 
 
@@ -33,12 +33,12 @@ def files_of(name: str, feeds: set[str]) -> list[str]:
     return [PASSWORDS, RULES, *[FEED] * (name in feeds)]
 
 
-def test_only_what_has_to_changes(story: Story, feeds: set[str], name: str) -> None:
+def test_only_the_necessary_tasks_change_the_host(story: Story, feeds: set[str], name: str) -> None:
     assert short(story.run.changed[name]) == [*WRITTEN, RELOADED, *[FEED_WRITTEN, FEED_RESTARTED] * (name in feeds)]
 
 
-def test_check_mode_predicts_what_is_written_and_changes_nothing(story: Story, feeds: set[str], name: str) -> None:
-    # That files which it has not written would have to be read, it does not say.
+def test_check_mode_predicts_the_written_files_and_changes_nothing(story: Story, feeds: set[str], name: str) -> None:
+    # Check mode does not report that unwritten files would have to be reloaded.
     assert short(story.predicted.changed[name]) == [*WRITTEN, *[FEED_WRITTEN] * (name in feeds)]
     before, after, *_later = story.states[name]
     assert after.touched == set()
@@ -57,10 +57,10 @@ def test_the_next_run_changes_nothing(story: Story, name: str) -> None:
     assert (after.files, after.services, after.processes) == (before.files, before.services, before.processes)
 
 
-def test_no_other_file_is_touched(story: Story, feeds: set[str], name: str) -> None:
+def test_no_other_file_is_changed(story: Story, feeds: set[str], name: str) -> None:
     _before, _check, after, _repeat = story.states[name]
     files = {pathlib.Path(path) for path in files_of(name, feeds)}
-    # A file that is replaced changes its folder.
+    # Replacing a file changes its directory.
     assert {path for path in after.touched if not path.startswith(BROKERS_OWN)} == {
         str(path) for path in files | {path.parent for path in files}
     }
@@ -83,7 +83,7 @@ def test_other_accounts_keep_their_lines(story: Story, name: str) -> None:
     assert before["hashed"].startswith("$7$1000$")
 
 
-def test_no_other_process_is_another_one(story: Story, feeds: set[str], name: str) -> None:
+def test_only_germqtt_is_restarted(story: Story, feeds: set[str], name: str) -> None:
     before, _check, after, _repeat = story.states[name]
     assert before.processes["mosquitto.service"] != "0"
     changed = {unit for unit, process in after.processes.items() if before.processes.get(unit) != process}
@@ -93,7 +93,7 @@ def test_no_other_process_is_another_one(story: Story, feeds: set[str], name: st
 
 
 @pytest.mark.usefixtures("story")
-def test_the_feed_goes_on(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> None:
+def test_the_feed_continues(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> None:
     assert feeds
     for name in feeds:
         with PahoSubscriber(firehoses[name].address, TCP) as subscriber:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hashes of known passwords can be made anew, and all passwords go on working."""
+"""Hashes of known passwords can be renewed, and all passwords remain valid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PASSWORDS = "/etc/mosquitto/passwd"
 
 @pytest.fixture(scope="module")
 def rehashed(story: Story, firehoses: Firehoses) -> tuple[Run, dict[str, State], dict[str, State]]:
-    """A run that asks for other hashes, and each host before and after it."""
+    """A run that requests other hashes, and the state of each host before and after it."""
     before = firehoses.each(state)
     variables = ["--extra-vars", f"@{AFTER_FILE}"]
     variables += ["--extra-vars", '{"mosquitto_rehash": true, "mosquitto_hash_iterations": 2000}']
@@ -30,7 +30,7 @@ def lines(seen: State) -> dict[str, str]:
 Rehashed = tuple[Run, dict[str, State], dict[str, State]]
 
 
-def test_known_passwords_get_another_hash(rehashed: Rehashed, name: str) -> None:
+def test_known_passwords_get_a_new_hash(rehashed: Rehashed, name: str) -> None:
     run, before, after = rehashed
     assert [task.rpartition(" : ")[2] for task in run.changed[name]] == [
         "Write the accounts",
@@ -57,7 +57,7 @@ def test_every_password_works(firehoses: Firehoses, way: Way, account: str) -> N
     assert firehoses.each(lambda host: reached(host, known, way)) == dict.fromkeys(firehoses, own_topics(known))
 
 
-def test_nobody_was_disconnected(story: Story, rehashed: Rehashed) -> None:
+def test_no_client_was_disconnected(story: Story, rehashed: Rehashed) -> None:
     for subscribers in story.public.values():
         assert [subscriber.ended for subscriber in subscribers] == [None] * len(WAYS)
     for connected in story.connected.values():

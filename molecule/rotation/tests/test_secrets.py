@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Neither Ansible's output nor a host's journal, nor arguments or environments of its processes, show a password or a hash."""
+"""No password and no hash is in Ansible's output, in a host's journal, or in arguments or environments of its processes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def found(story: Story, text: str) -> list[str]:
     return [secret for secret in [*MARKS, *hashes(story)] if secret in text]
 
 
-def test_the_marks_are_in_what_they_stand_for(story: Story) -> None:
+def test_the_search_terms_are_in_the_passwords_and_hashes(story: Story) -> None:
     assert all((account.password or "").startswith(MARKS[0]) for account in [*BEFORE.values(), *AFTER.values()])
-    # On each of the three hosts: 6 publishers, a reader and the account of the public brokers. 3 get another or a first password.
-    # One hash is the same everywhere.
+    # On each of the three hosts: 6 publishers, a reader and the account of the public brokers. 3 get a new or a first
+    # password. One hash is the same everywhere.
     assert len(hashes(story)) == 3 * (6 + 1 + 1 - 1 + 3) + 1
     assert found(story, AFTER_FILE.read_text(encoding="utf-8"))[:2] == MARKS
 
 
 @pytest.mark.parametrize("which", ["predicted", "run", "repeated"])
-def test_the_output_shows_none(story: Story, which: str) -> None:
+def test_the_output_has_no_secret(story: Story, which: str) -> None:
     output = getattr(story, which).output
     assert '"module_args"' in output
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in output
@@ -39,19 +39,19 @@ def test_the_output_shows_none(story: Story, which: str) -> None:
 
 
 @pytest.mark.parametrize("which", ["predicted", "run"])
-def test_the_output_shows_whose_password_is_another_one(story: Story, which: str) -> None:
+def test_the_output_names_accounts_with_a_new_password(story: Story, which: str) -> None:
     output = getattr(story, which).output
     for line in ("+germqtt (another password)", "+zuul (another password)", "-lpmqtt", "+nodepool"):
         assert output.count(f"\n{line}\n") >= len(story.states), line
 
 
-def test_a_journal_shows_none(story: Story, firehoses: Firehoses, name: str) -> None:
+def test_the_journal_has_no_secret(story: Story, firehoses: Firehoses, name: str) -> None:
     journal = firehoses[name].host.check_output("journalctl --namespace=* --no-pager")
     assert f"ansible-{MODULE}" in journal
     assert found(story, journal) == []
 
 
-def test_no_process_has_one_in_its_arguments_or_environment(story: Story, name: str) -> None:
+def test_no_process_has_a_secret_in_arguments_or_environment(story: Story, name: str) -> None:
     control = [said for part, said in story.exposed[name] if f"{MARKS[0]}-control" in said]
     assert control, "the sampler finds nothing"
     assert [entry for entry in story.exposed[name] if f"{MARKS[0]}-control" not in entry[1]] == []

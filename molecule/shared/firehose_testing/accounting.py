@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What became of each of a number of events: pure functions."""
+"""The accounting of events in a test run: pure functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Received:
-    """An event as it came to a reader: when, on which topic, and its number."""
+    """An event as a reader received it: time, topic and number."""
 
     moment: float
     topic: str
@@ -34,9 +34,9 @@ class Received:
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """Where all emitted events are.
+    """The accounting of all emitted events.
 
-    `reach` is how far behind the newest event one came again, and `silence` the longest time without one, in seconds.
+    `reach` is how far behind the newest event an event was repeated, and `silence` the longest time without an event, in seconds.
     """
 
     emitted: int
@@ -59,14 +59,14 @@ def make_account(
     stored: int,
     acknowledged: int,
 ) -> Account:
-    """Account for events, of which `created` has the second in which each was made, by its number.
+    """Account for events. `created` has the second in which each was made, by its number.
 
-    What the broker has acknowledged and nobody has received is its loss. Of the rest of what is missing, each event has to be in a gap.
+    Events that the broker acknowledged and no reader received are lost by the broker. Every other missing event must be in a gap.
     """
     numbers = {one.number for one in received}
     missing = [moment for number, moment in enumerate(created) if number not in numbers]
     in_gaps = sum(any(start <= moment <= end for start, end in gaps) for moment in missing)
-    # germqtt may have forgotten what was acknowledged.
+    # germqtt may have removed acknowledged events.
     lost_by_broker = max(acknowledged - len(numbers), 0)
     return Account(
         emitted=len(created),
@@ -92,7 +92,7 @@ def _reach(received: t.Iterable[Received]) -> int:
 
 
 def _disordered(received: t.Iterable[Received]) -> set[str]:
-    """The topics on which one was left out, at its first time or again. They may begin again, from any event on."""
+    """The topics with a missing event in the first delivery or a repetition. A repetition may start at any event."""
     numbers = collections.defaultdict(list)
     for one in received:
         numbers[one.topic].append(one.number)
@@ -106,7 +106,7 @@ def _disordered(received: t.Iterable[Received]) -> set[str]:
 
 
 def table(accounts: t.Mapping[str, Account]) -> str:
-    """The accounts by fault, as Markdown."""
+    """The accounting of each failure, as Markdown."""
     rows = [["fault", *(column.replace("_", " ") for column in COLUMNS)], ["---", *(["--:"] * len(COLUMNS))]]
     for fault, account in accounts.items():
         values = [getattr(account, column) for column in COLUMNS]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pytest plugin for brokers with any configuration: what runs where, clients at any port, and runs of the role."""
+"""The pytest plugin for brokers with any configuration: hosts, clients at any port, and runs of the role."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytest_plugins = ["firehose_testing.fixtures"]
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 VARIABLES = yaml.safe_load((SCENARIO / "group_vars/broker.yml").read_text(encoding="utf-8"))
-# Where a broker before 2.1 has others it is not reloaded but restarted, since a reload would lift the limits.
+# A broker before 2.1 with other listeners is restarted instead of reloaded, since a reload would remove the limits.
 WITHOUT_LIMITS = [
     listener for listener in VARIABLES["mosquitto_listeners"] if not {"max_connections", "max_qos"} & set(listener)
 ]
@@ -45,7 +45,7 @@ Result = t.TypeVar("Result")
 
 @dataclasses.dataclass(frozen=True)
 class Broker:
-    """A host with a broker: the name of its container, the way in, its address, and the version of Mosquitto."""
+    """A host with a broker: the name of its container, its connection, its address, and the version of Mosquitto."""
 
     name: str
     host: testinfra.host.Host
@@ -60,7 +60,7 @@ class Broker:
         return Session(self.address, port, known, filters, way, keepalive)
 
     def lets_in(self, account: str | Account, **where: t.Any) -> bool:
-        """Whether an account may log in. That nobody answers is an error."""
+        """Whether an account can log in. No answer is an error."""
         try:
             with self.session(account=account, **where):
                 return True
@@ -70,7 +70,7 @@ class Broker:
             return False
 
     def listens(self, port: int, way: Way = TCP) -> bool:
-        """Whether anybody listens at the container's address."""
+        """Whether the port is open at the container's address."""
         try:
             with self.session(port=port, way=way):
                 return True
@@ -82,7 +82,7 @@ class Broker:
         return self.host.check_output("systemctl show --property %s --value %s", name, unit)
 
     def loaded(self) -> str:
-        """Which set of files the broker has read, and when."""
+        """The set of files that the broker has read, and when."""
         return self.host.check_output("readlink /run/mosquitto.set && stat --format %z /run/mosquitto.set")
 
 
@@ -95,12 +95,12 @@ class Brokers(dict[str, Broker]):
             return dict(zip(self, pool.map(function, self.values()), strict=True))
 
     def all(self, result: Result) -> dict[str, Result]:
-        """What each() returns if they agree."""
+        """The result of each() if all agree."""
         return dict.fromkeys(self, result)
 
 
 class Run:
-    """What became of a run of the scenario's playbook."""
+    """The result of a run of the scenario's playbook."""
 
     def __init__(self, output: str, messages: str) -> None:
         self.output, self.messages = output, messages
@@ -123,7 +123,7 @@ class Run:
 class Role:
     """Runs the scenario's playbook on brokers, with the variables of its inventory or others."""
 
-    # What the last run on each broker asked for. None if it failed; no entry after Molecule's own.
+    # The variables of the last run on each broker. None if it failed; no entry after Molecule's own run.
     _asked: t.ClassVar[dict[str, dict[str, t.Any] | None]] = {}
 
     def __init__(self, brokers: t.Iterable[str]) -> None:
@@ -141,7 +141,7 @@ class Role:
         return [*playbook, "--limit", pattern or ",".join(self._brokers), "--extra-vars", json.dumps(variables)]
 
     def run(self, pattern: str = "", check: bool = False, **variables: t.Any) -> Run:
-        """Run, on other hosts if there is a pattern; return what came of it, also if that is a failure."""
+        """Run, on other hosts if a pattern is given. Returns the result, also of a failed run."""
         settings = {
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
@@ -164,7 +164,7 @@ class Role:
         return self.run(**variables)
 
     def interrupt(self, task: str, **variables: t.Any) -> None:
-        """Kill a run when a task begins: the tasks before it have ended on all hosts."""
+        """Kill a run when a task begins. The tasks before it have ended on all hosts."""
         self._set(None)
         settings = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         process = subprocess.Popen(
@@ -183,13 +183,13 @@ class Role:
         assert met, f"there was no task {task!r}"
 
     def ensure(self, **variables: t.Any) -> None:
-        """Run with these variables, if that was not what the last run did, with success."""
+        """Run with these variables, unless the last run had them and succeeded."""
         if any(last != variables for last in self._last()):
             run = self.run(**variables)
             assert run.worked, run.failures
 
     def recover(self) -> None:
-        """See that the brokers serve, with whatever variables."""
+        """Make sure that the brokers serve, with any variables."""
         if None in self._last():
             self.ensure()
 
@@ -219,18 +219,18 @@ def _broker(name: str) -> Broker:
 
 @pytest.fixture(scope="session")
 def brokers() -> Brokers:
-    """All brokers, however the test before left them."""
+    """All brokers, in the state that the test before left."""
     return Brokers((name, _broker(name)) for name in _hosts_in("broker"))
 
 
 @pytest.fixture
 def broker(request: pytest.FixtureRequest, role: Role) -> Broker:
-    """Each of the brokers in its turn, as the scenario's variables want it."""
+    """Each broker, with the scenario's variables."""
     role.ensure()
     return _broker(request.param)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `broker` once for each."""
+    """Run a test that uses `broker` once for each broker."""
     if "broker" in metafunc.fixturenames:
         metafunc.parametrize("broker", _hosts_in("broker"), indirect=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Subscribers and publishers as the public would run them: paho-mqtt, mqtt.js and mosquitto_sub."""
+"""Subscribers and publishers with the libraries that operators use: paho-mqtt, mqtt.js and mosquitto_sub."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ import paho.mqtt.client as paho
 TIMEOUT = 20
 PORTS = {"tcp": 1883, "websockets": 80}
 TLS_PORTS = {"tcp": 8883, "websockets": 443}
-# Where accounts log in, of a firehose whose variables say so: firehose_account_listeners.
+# The ports for accounts, if firehose_account_listeners sets them.
 ACCOUNT_PORTS = {"tcp": 1884, "websockets": 8084}
 ACCOUNT_TLS_PORTS = {"tcp": 8884}
 
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """A transport and a version of the protocol, in the clear or with TLS, as the public or as an account."""
+    """A transport and a version of the protocol, with or without TLS, anonymous or with an account."""
 
     transport: t.Literal["tcp", "websockets"]
     version: t.Literal["3.1.1", "5"]
@@ -40,7 +40,7 @@ class Way:
 
     @property
     def port(self) -> int:
-        """Where a firehose serves it."""
+        """The port of a firehose for it."""
         ports = {
             (False, False): PORTS,
             (False, True): TLS_PORTS,
@@ -51,27 +51,27 @@ class Way:
 
     @property
     def level(self) -> paho.MQTTProtocolVersion:
-        """The version as it stands in a CONNECT packet."""
+        """The version as in a CONNECT packet."""
         return paho.MQTTv5 if self.version == "5" else paho.MQTTv311
 
 
 WAYS = [Way(transport, version) for transport in PORTS for version in ("3.1.1", "5")]
 TLS_WAYS = [dataclasses.replace(way, tls=True) for way in WAYS]
 ACCOUNT_WAYS = [dataclasses.replace(way, account=True) for way in WAYS]
-# How a publisher on another host comes.
+# The way of a publisher on another host.
 ACCOUNT_TLS = Way("tcp", "3.1.1", tls=True, account=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """What a client says it is. Nothing at all is the anonymous public."""
+    """The credentials of a client. Without any, it is an anonymous client."""
 
     name: str | None = None
     password: str | None = None
     topics: tuple[str, ...] = ()
 
     def may_publish(self, topic: str) -> bool:
-        """Whether the topic is one of its own."""
+        """Whether the topic is one of the account's topics."""
         return any(paho.topic_matches_sub(own, topic) for own in self.topics)
 
 
@@ -80,7 +80,7 @@ ANONYMOUS = Account()
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """What a subscriber got."""
+    """A message that a subscriber received."""
 
     topic: str
     payload: str
@@ -89,12 +89,12 @@ class Message:
 
 
 def ca_file() -> str:
-    """The file with the certificate of the authority that signs the scenario's others."""
+    """The file with the certificate of the CA that signs the scenario's other certificates."""
     return str(pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ca.pem"))
 
 
 def paho_client(account: Account, way: Way, client_id: str = "", *, clean: bool = True) -> paho.Client:
-    """Make a client that has not connected yet. Whether its session is a new one is said here for MQTT 3.1.1 only."""
+    """Make a client that has not connected yet. `clean` applies here to MQTT 3.1.1 only."""
     client = paho.Client(
         paho.CallbackAPIVersion.VERSION2,
         client_id,
@@ -111,7 +111,7 @@ def paho_client(account: Account, way: Way, client_id: str = "", *, clean: bool 
 
 
 class Subscriber:
-    """Collects the messages of a subscription. Entering it returns once the broker has confirmed the subscription."""
+    """Collects the messages of a subscription. Entering it returns when the broker has confirmed the subscription."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -159,7 +159,7 @@ class Subscriber:
                 raise ConnectionError(f"{self} got {self.ended or 'nothing more'} while it waited for {what}")
 
     def wait_for(self, *, timeout: float = TIMEOUT, **wanted: str) -> None:
-        """Wait until a message has come with these attributes."""
+        """Wait until a message with these attributes has arrived."""
 
         def there() -> bool:
             return any(wanted.items() <= vars(message).items() for message in self.messages)
@@ -168,7 +168,7 @@ class Subscriber:
 
 
 class PahoSubscriber(Subscriber):
-    """paho-mqtt, in a thread of its own."""
+    """paho-mqtt, in its own thread."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class PahoSubscriber(Subscriber):
 
 
 class LineSubscriber(Subscriber):
-    """A program that says when it has subscribed, and prints each message as a line of JSON."""
+    """A program that reports its subscription, and prints each message as a line of JSON."""
 
     def __init__(self, command: t.Sequence[str], ready: str, parse: t.Callable[[str], Message]) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ class LineSubscriber(Subscriber):
         self._end(f"the program's end after {''.join(output)!r}")
 
     def _close(self) -> None:
-        # Both programs end with their standard input: a signal to `docker exec` would not reach into the container.
+        # Both programs end with their standard input. A signal to `docker exec` would not reach into the container.
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(TIMEOUT)
@@ -245,7 +245,7 @@ class LineSubscriber(Subscriber):
 
 
 def mqttjs_subscriber(folder: str, address: str, way: Way, filters: t.Sequence[str] = ("#",)) -> LineSubscriber:
-    """mqtt.js in Node; browsers run the same library."""
+    """mqtt.js in Node. Browsers use the same library."""
     scheme = {"tcp": "mqtt", "websockets": "ws"}[way.transport]
     url = f"{scheme}://{address}:{way.port}"
     command = ["node", f"{folder}/subscribe.mjs", url, str(int(way.level)), *filters]
@@ -253,11 +253,12 @@ def mqttjs_subscriber(folder: str, address: str, way: Way, filters: t.Sequence[s
 
 
 def mosquitto_sub(container: str, address: str, way: Way, filters: t.Sequence[str] = ("#",)) -> LineSubscriber:
-    """Debian's mosquitto_sub in a container; before 2.1 it knows no websockets."""
+    """Debian's mosquitto_sub in a container. Before 2.1 it does not support websockets."""
     version = {"3.1.1": "mqttv311", "5": "mqttv5"}[way.version]
     options = ["-h", address, "-p", str(way.port), "-V", version, "-q", "2", "-d", "-F", "%j"]
     options += itertools.chain.from_iterable(("-t", topic) for topic in filters)
-    # The shell watches the standard input, which mosquitto_sub does not read. Without stdbuf "Subscribed" stays in a buffer.
+    # The shell reads the standard input, which mosquitto_sub does not read. Without stdbuf "Subscribed" stays in a
+    # buffer.
     script = 'stdbuf -oL mosquitto_sub "$@" & read -r _; kill $!'
     command = ["docker", "exec", "--interactive", container, "sh", "-c", script, "sh", *options]
 
@@ -270,7 +271,7 @@ def mosquitto_sub(container: str, address: str, way: Way, filters: t.Sequence[st
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
-    """How a message is published: by a PUBLISH packet or as the will of a client that vanishes."""
+    """How a message is published: with a PUBLISH packet, or as the will of a client that disconnects abruptly."""
 
     name: str
     qos: int = 0
@@ -292,7 +293,7 @@ MODES = [
 
 
 def vanish(client: paho.Client) -> None:
-    """Cut a connection without DISCONNECT, which would take the client's will back."""
+    """Cut a connection without DISCONNECT, which would discard the client's will."""
     wire = client.socket()
     if wire is not None:
         with socket.socket(fileno=os.dup(wire.fileno())) as duplicate:
@@ -300,10 +301,10 @@ def vanish(client: paho.Client) -> None:
 
 
 def publish(address: str, account: Account, way: Way, mode: Mode, messages: t.Mapping[str, str]) -> None:
-    """Try to publish payloads by their topics, and return when the broker has dealt with the attempt.
+    """Try to publish payloads by their topics, and return when the broker has processed the attempt.
 
-    Says nothing about success: acknowledgements prove none. The packets go out right behind CONNECT, without waiting
-    for its answer, so that a client which the broker rejects has tried nevertheless.
+    This does not tell whether it succeeded: acknowledgements prove nothing. The packets are sent right after CONNECT, without waiting
+    for its answer, so a client that the broker rejects has tried nevertheless.
     """
     client = paho_client(account, way)
     seen: set[str] = set()
@@ -328,11 +329,10 @@ def publish(address: str, account: Account, way: Way, mode: Mode, messages: t.Ma
         if mode.will:
             vanish(client)
             return
-        with contextlib.suppress(
-            RuntimeError
-        ):  # what paho says where the broker was quicker to hang up than we to send
+        with contextlib.suppress(RuntimeError):  # the error of paho if the broker closes the connection first
             wait_for(lambda: all(info.is_published() for info in sent), "acknowledgement")
-        # Packets of one connection are dealt with in their order: the answer to this one says that the others are done.
+        # A broker processes the packets of a connection in order. The answer to this one confirms that the others are
+        # done.
         client.subscribe("barrier")
         wait_for(lambda: "barrier" in seen, "answer to SUBSCRIBE")
         client.disconnect()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster of another engine, which serves anonymous clients in place of public brokers."""
+"""A cluster of RabbitMQ that serves anonymous clients instead of public brokers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class ClusterWay(Way):
 
 
 WAYS = [ClusterWay(transport, version) for transport in ("tcp", "websockets") for version in ("3.1.1", "5")]
-# The listener of the bridge, which anonymous clients reach too.
+# The listener for the bridge. Anonymous clients can connect to it too.
 ALL_WAYS = [*WAYS, dataclasses.replace(WAYS[0], tls=True)]
 
 
 def at_each_node(
     stack: contextlib.ExitStack, nodes: t.Mapping[str, Firehose], filters: t.Sequence[str] = ("#",)
 ) -> dict[str, PahoSubscriber]:
-    """Connect an anonymous subscriber in each way to each node."""
+    """Connect anonymous subscribers to each node, one for each way."""
     return {
         f"{name} {way}": stack.enter_context(PahoSubscriber(node.address, way, filters))
         for name, node in nodes.items()
@@ -40,6 +40,6 @@ def at_each_node(
 
 
 def bridged_to(core: Firehose, nodes: Firehoses) -> str | None:
-    """The name of the node that gets the events from the core host."""
+    """The name of the node that receives events from the core host."""
     found = core.host.check_output(f"ss --no-header --tcp --numeric state established dport = :{BRIDGE_PORT}")
     return next((name for name, node in nodes.items() if f"{node.address}:{BRIDGE_PORT}" in found), None)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The examples of the documents, as they stand there."""
+"""The unchanged examples of the documents."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HOST = "firehose01.example.org"
 
 
 def examples(path: str, language: str) -> list[str]:
-    """The examples of a document in a language, in their order."""
+    """The examples of a document in a language, in order."""
     text = (PROJECT / path).read_text(encoding="utf-8")
     return [textwrap.dedent(code) for found, code in FENCE.findall(text) if found == language]
 
 
 def example(path: str, language: str, part: str) -> str:
-    """The only example of a document that has a text in it."""
+    """The only example of a document that contains a text."""
     [found] = [code for code in examples(path, language) if part in code]
     return found

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Subscribers whose session outlasts their connections, and many events for them."""
+"""Subscribers with persistent sessions, and many events for them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MANY = 180
 
 
 def number(count: int) -> str:
-    """The message of a number."""
+    """The message with a number."""
     return f"{count} {PADDING}"
 
 
 class DurableReader:
-    """Subscribes to what the CI publishes, at QoS 1, and connects again with the same client id.
+    """Subscribes to the CI's topic at QoS 1, and reconnects with the same client id.
 
-    It subscribes again only where its session is not there.
+    It subscribes again only if the session does not exist.
     """
 
     def __init__(self, address: str, account: Account, way: Way) -> None:
         self.payloads: list[str] = []
-        # How often its session was there.
+        # How often the session existed.
         self.returns = 0
         self._address, self._account, self._way = address, account, way
         self._id = f"durable-{uuid.uuid4()}"
@@ -45,7 +45,7 @@ class DurableReader:
 
     @contextlib.contextmanager
     def connected(self, way: Way | None = None) -> t.Iterator[None]:
-        """Be connected, with a subscription, possibly in another way than before."""
+        """Connect and subscribe, possibly in another way than before."""
         way = way or self._way
         client, subscribed = paho_client(self._account, way, self._id, clean=False), threading.Event()
 
@@ -69,7 +69,7 @@ class DurableReader:
             client.loop_stop()
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many messages have come."""
+        """Wait until this number of messages has arrived."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.payloads) >= count, MANY), len(self.payloads)
 
@@ -87,7 +87,7 @@ def _connect(client: paho.Client, address: str, way: Way, *, lasting: bool) -> N
 def publish_numbers(
     address: str, account: Account, way: Way, topic: str, numbers: t.Iterable[int], qos: int = 1
 ) -> None:
-    """Publish messages of 1 KB that begin with numbers, and return when the broker has them."""
+    """Publish messages of 1 KB that begin with numbers, and return when the broker has received them."""
     client = paho_client(account, way)
     client.max_inflight_messages_set(100)
     _connect(client, address, way, lasting=False)
@@ -97,7 +97,7 @@ def publish_numbers(
         for info in sent:
             info.wait_for_publish(MANY)
             assert info.is_published()
-        # At QoS 0, what is sent may be on its way: the answer to this one comes behind it. No reader gets it.
+        # At QoS 0, messages may be in flight. The answer to this one arrives after them. No reader gets it.
         client.publish("$end", "", 1).wait_for_publish(MANY)
     finally:
         client.disconnect()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of edge hosts have in common."""
+"""Helpers for the tests of edge hosts."""
 
 from __future__ import annotations
 

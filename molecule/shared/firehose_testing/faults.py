@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pytest plugin of the scenario faults: numbered events, a reader who misses nothing, and the table of what became of them."""
+"""The pytest plugin of the scenario faults: numbered events, a reader with a persistent session, and the table of results."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ print(json.dumps(created))
 
 
 class EventReader:
-    """A subscriber with a session that outlives its connections, at QoS 1."""
+    """A subscriber with a persistent session, at QoS 1."""
 
     def __init__(self, address: str) -> None:
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class EventReader:
 
     @contextlib.contextmanager
     def away(self) -> t.Iterator[None]:
-        """Hang up, and come back to the same session as soon as the broker answers."""
+        """Disconnect, and resume the session as soon as the broker answers."""
         self._client.disconnect()
         self._client.loop_stop()
         try:
@@ -94,7 +94,7 @@ class EventReader:
 
     @contextlib.contextmanager
     def hanging(self) -> t.Iterator[None]:
-        """Stay connected and read nothing, so that events are on their way until the broker or this ends."""
+        """Stay connected and read nothing, so that events are in flight until the broker or this ends."""
         self._client.loop_stop()
         try:
             yield
@@ -106,12 +106,12 @@ class EventReader:
             self._messages.append((time.time(), message.topic, json.loads(message.payload)))
 
     def messages(self) -> list[tuple[float, str, dict[str, t.Any]]]:
-        """All that has come: when, on which topic, and what."""
+        """All received messages: time, topic and content."""
         with self._lock:
             return list(self._messages)
 
     def events(self, run: str) -> list[Received]:
-        """The numbered events of a run, in the order in which they came."""
+        """The numbered events of a run, in the order of arrival."""
         return [
             Received(moment, topic, event["number"])
             for moment, topic, event in self.messages()
@@ -119,7 +119,7 @@ class EventReader:
         ]
 
     def gaps(self, since: float) -> list[tuple[int, int]]:
-        """The spans that germqtt has told of."""
+        """The spans of the gap messages of germqtt."""
         return [
             (message["from"], message["to"])
             for moment, topic, message in self.messages()
@@ -135,7 +135,7 @@ class Bench(Germqtt):
     reader: EventReader
 
     def settle(self) -> None:
-        """Wait until everything has arrived that will."""
+        """Wait until all pending events have arrived."""
         self.wait_until(self.works, "germqtt has published everything")
         seen = -1
         while seen != len(self.reader.messages()):
@@ -152,9 +152,9 @@ class Bench(Germqtt):
         loaded: bool = False,
         rate: int = SHORT_RATE,
     ) -> Account:
-        """Emit events over some seconds, cause a fault meanwhile, and account for each event.
+        """Emit events over some seconds, cause a failure meanwhile, and account for each event.
 
-        Events still flow when the fault is over, if that is wanted.
+        With `loaded`, events still flow when the failure is over.
         """
         events, seconds = (LONG_EVENTS, long_seconds) if LONG else (int(seconds * rate), seconds)
         run = f"{fault} {time.time()}"
@@ -192,7 +192,7 @@ def bench(firehoses: Firehoses, gerrit: Gerrit) -> t.Iterator[Bench]:
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:
-    """Show the table, and write it where it is not wrapped."""
+    """Show the table, and write it to a file, where it is not wrapped."""
     if ACCOUNTS:
         terminalreporter.write_sep("=", f"what became of each event (also in {TABLE})")
         terminalreporter.write_line(table(ACCOUNTS))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pytest plugin of the scenarios: what runs where, taken from Molecule's inventory."""
+"""The pytest plugin of the scenarios: the hosts from Molecule's inventory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def only_host(group: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Firehose:
-    """A managed host: the name of its container, the way in, its address, and the accounts that its variables ask for."""
+    """A managed host: the name of its container, its connection, its address, and the accounts of its variables."""
 
     name: str
     host: testinfra.host.Host
@@ -52,13 +52,13 @@ class Firehose:
 
 
 def evaluated(group: str, *names: str) -> dict[str, dict[str, t.Any]]:
-    """Variables of a group's hosts as Ansible sees them, by host; None for those that a host has not."""
-    # ansible-inventory would show the templates, and testinfra's own way relies on an option that is deprecated.
+    """Variables of a group's hosts as Ansible sees them, by host. None for variables that a host does not have."""
+    # ansible-inventory would show the templates, and testinfra's method uses a deprecated option.
     message = "{{ {" + ", ".join(f"'{name}': {name} | default(none)" for name in names) + "} }}"
     settings = {
         "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",  # and none that prints something else
+        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",  # and no callback that prints something else
     }
     ansible = ["ansible", group, "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
     ansible += ["--module-name", "ansible.builtin.debug", "--args", f"msg={message}"]
@@ -76,13 +76,13 @@ def _accounts(entries: list[dict[str, t.Any]] | None, passwords: dict[str, str] 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `name` once for each managed host."""
+    """Run a test that uses `name` once for each managed host."""
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", names_of("firehose"))
 
 
 def reached(name: str) -> tuple[str, testinfra.host.Host, str]:
-    """What each kind of host begins with: its name, the way in, and its address."""
+    """The common attributes of each kind of host: name, connection and address."""
     host = testinfra.get_host(f"docker://{name}")
     return name, host, host.check_output("hostname -i")
 
@@ -110,20 +110,20 @@ def firehoses() -> Firehoses:
 
 @pytest.fixture(scope="session")
 def core(firehoses: Firehoses) -> Firehose:
-    """The only managed host, where there is one."""
+    """The only managed host, if there is only one."""
     [found] = firehoses.values()
     return found
 
 
 @pytest.fixture(scope="session")
 def ci(core: Firehose) -> Account:
-    """A publisher that is allowed to use all topics."""
+    """A publisher that can use all topics."""
     return core.publishers["ci"]
 
 
 @pytest.fixture(scope="session")
 def gerrit() -> Gerrit:
-    """The Gerrit that the managed hosts follow."""
+    """The Gerrit that the managed hosts connect to."""
     return Gerrit(testinfra.get_host(f"docker://{only_host('gerrit')}"))
 
 
@@ -132,13 +132,13 @@ OpenClient = t.Callable[..., Subscriber]
 
 @pytest.fixture(scope="session")
 def subscriber() -> str:
-    """The container that has Mosquitto's own clients."""
+    """The container with Mosquitto's clients."""
     return only_host("subscriber")
 
 
 @pytest.fixture(scope="session")
 def clients(subscriber: str) -> dict[str, OpenClient]:
-    """Every client that the public might use: from a name to a function that makes it from an address and filters."""
+    """All supported clients: from a name to a function that makes it from an address and filters."""
     stamp, lock = MQTTJS / "node_modules/.package-lock.json", MQTTJS / "package-lock.json"
     with lock.open(encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

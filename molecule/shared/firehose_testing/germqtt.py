@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""germqtt and its broker on a core host: what they say of themselves, and crashes."""
+"""germqtt and its broker on a core host: status and crashes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if t.TYPE_CHECKING:  # pytest has to import its plugins itself
     from .fixtures import Firehose
 
 SETTLE_TIMEOUT = 240
-# How germqtt's status begins then
+# The start of germqtt's status in that case
 CONNECTED = "Gerrit connected; broker connected;"
 STALE = "/root/stale"
-# Whatever the broker has stored, in either format, is garbage. A save that is kept beside it is gone.
+# Replaces the broker's store, in either format, with garbage. A kept save beside it is removed.
 DAMAGE = """cd /var/lib/mosquitto && rm --force *.kept
     for file in mosquitto.*[b3]; do head --bytes 9999 /dev/urandom >$file; done"""
 
@@ -36,19 +36,19 @@ class Germqtt:
         return self.firehose.host
 
     def status(self) -> str:
-        """What germqtt tells systemd of itself."""
+        """The status that germqtt reports to systemd."""
         return self.host.run("systemctl show --property StatusText --value germqtt").stdout.strip()
 
     def counts(self) -> dict[str, int]:
-        """How many events germqtt has stored, and the broker has acknowledged.
+        """The numbers of events that germqtt has stored, and that the broker has acknowledged.
 
-        A stream can begin in the middle of a line, since `tail` does when the line is just being written. Such a rest is no event.
+        A stream can begin in the middle of a line, since `tail` does so while the line is being written. Such a fragment is not an event.
         """
         numbers = {name: int(number) for number, name in re.findall(r"(\d+) ([a-z]+)", self.status())}
         return {"stored": numbers["stored"] - numbers["unusable"], "acknowledged": numbers["acknowledged"]}
 
     def repeated(self) -> int:
-        """How many events germqtt has published again since the broker had lost them."""
+        """How many events germqtt has published again after the broker lost them."""
         return int(re.findall(r"(\d+) repeated", self.status())[0])
 
     def connections(self) -> int:
@@ -58,7 +58,7 @@ class Germqtt:
         )
 
     def wait_for_end_of(self, connection: int) -> None:
-        """Wait until germqtt has lost a connection to the broker, and perhaps has the next one."""
+        """Wait until germqtt has lost a connection to the broker. It may have connected again."""
         self.wait_until(
             lambda: "broker connected" not in self.status() or self.connections() > connection,
             f"the end of connection {connection}",
@@ -73,7 +73,7 @@ class Germqtt:
         self.wait_until_connected()
 
     def lose_store(self, command: str = DAMAGE, *units: str) -> None:
-        """Kill the broker, and others with it, and damage its store, or run another command, before they start again."""
+        """Kill the broker and other services, and damage its store, or run another command, before they start again."""
         names = " ".join(["mosquitto", *units])
         self.host.check_output(f"systemctl kill --signal KILL {names}; systemctl stop {names}")
         self.host.check_output(command)
@@ -81,10 +81,10 @@ class Germqtt:
         self.wait_until_connected()
 
     def lose_writes(self, seconds: float, *units: str) -> None:
-        """Kill the broker, and others with it, and have the disk without what they wrote in the last seconds."""
+        """Kill the broker and other services, and undo their writes of the last seconds on the disk."""
         names = ["mosquitto", *units]
         stores = " ".join(f"/var/lib/{name}" for name in names)
-        # A process that is stopped does not write while its files are copied.
+        # A stopped process does not write while its files are copied.
         signal = f"systemctl kill {' '.join(names)} --signal"
         copy = f"rm --recursive --force {STALE} && mkdir {STALE} && cp --archive {stores} {STALE}"
         self.host.check_output(f"{signal} STOP && {copy} && {signal} CONT")
@@ -92,7 +92,7 @@ class Germqtt:
         self.lose_store(f"rm --recursive {stores} && cp --archive {STALE}/. /var/lib", *units)
 
     def broker(self) -> str:
-        """The process of the accounts broker."""
+        """The process id of the accounts broker."""
         return self.host.check_output("systemctl show --property MainPID --value mosquitto")
 
     def wait_until_connected(self) -> None:
@@ -102,10 +102,10 @@ class Germqtt:
         wait_until(done, what, timeout, lambda: f"germqtt: {self.status()}; {self.journal()}")
 
     def journal(self) -> str:
-        """The last lines that germqtt has logged."""
+        """The last lines of germqtt's log."""
         return self.host.run("journalctl --unit germqtt --lines 15 --no-pager --output cat").stdout
 
     def works(self) -> bool:
-        """Whether germqtt is connected to both sides and has nothing to do."""
+        """Whether germqtt is connected to both sides and idle."""
         status = self.status()
         return status.startswith(CONNECTED) and " 0 waiting," in status

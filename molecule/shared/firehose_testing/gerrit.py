@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Gerrit stand-in: a container whose event stream is what is appended to a file in it."""
+"""The Gerrit stand-in: a container. Its event stream is the lines that are appended to a file in it."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def topic_of(event: t.Mapping[str, t.Any]) -> str:
 
 
 class Gerrit:
-    """Feeds events to whoever follows the stream."""
+    """Feeds events to all clients of the stream."""
 
     def __init__(self, host: testinfra.host.Host) -> None:
         self.host = host
         self._serial = itertools.count(1)
 
     def feed(self, lines: t.Iterable[str]) -> None:
-        """Stream lines, all of them with a single write."""
+        """Stream lines, all with a single write."""
         # dd, because cat and tee write at most 128 KiB at a time.
         write = ["dd", f"of={EVENTS}", "oflag=append", "conv=notrunc", "iflag=fullblock", "bs=64M", "status=none"]
         content = "".join(f"{line}\n" for line in lines).encode()
         subprocess.run(["docker", "exec", "--interactive", self.host.backend.name, *write], input=content, check=True)
 
     def mark(self) -> str:
-        """Stream an event of the tests' own, and return the topic on which it will come."""
+        """Stream an event of the tests, and return its topic."""
         event = {"type": "comment-added", "project": f"{OWN_PROJECT}/{next(self._serial)}"}
         self.feed([json.dumps(event)])
         return topic_of(event)
 
     def mark_until(self, done: t.Callable[[], bool], timeout: float = 60) -> bool:
-        """Stream an event each second until something is the case; return whether it is."""
+        """Stream an event each second until a condition is true. Returns whether it became true."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             self.mark()
@@ -74,7 +74,7 @@ class Gerrit:
             thread.join()
 
     def wait_until_heard(self, subscribers: t.Collection[Subscriber], timeout: float = 60) -> None:
-        """Wait until what is streamed from here on reaches all subscribers."""
+        """Wait until events that are streamed from now on reach all subscribers."""
         before = {subscriber: len(subscriber.messages) for subscriber in subscribers}
 
         def deaf() -> list[str]:
@@ -88,7 +88,7 @@ class Gerrit:
 
     @contextlib.contextmanager
     def another_host_key(self) -> t.Iterator[None]:
-        """Be a host with other keys for a while."""
+        """Use other host keys for a while."""
         keys, kept = "/etc/ssh/ssh_host_*", "/var/lib/kept-host-keys"
         self.host.check_output(f"mkdir {kept} && mv {keys} {kept} && systemctl restart ssh")
         try:
@@ -97,7 +97,7 @@ class Gerrit:
             self.host.check_output(f"rm {keys} && mv {kept}/* /etc/ssh && rmdir {kept} && systemctl restart ssh")
 
     def refused_by(self) -> set[str]:
-        """The addresses of clients that left, since sshd started, before they had authenticated."""
+        """The addresses of clients that disconnected before authentication, since sshd started."""
         journal = self.host.check_output(
             "journalctl --no-pager _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID ssh)"
         )
@@ -105,5 +105,5 @@ class Gerrit:
 
 
 def is_own(topic: str) -> bool:
-    """Whether a topic is that of an event which the tests made up."""
+    """Whether a topic is of an event that the tests made up."""
     return topic.startswith(f"gerrit/{OWN_PROJECT}/")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What core and edge hosts have in common: public brokers, and HAProxy in front of them."""
+"""Helpers for core and edge hosts: public brokers, and HAProxy in front of them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .fixtures import Firehose
 
 # HAProxy for anonymous clients, and for accounts
 HAPROXY, ACCOUNTS = "firehose-haproxy", "firehose-accounts"
-# All of them, for commands that work on units that run.
+# All public brokers, for commands that apply to running units.
 PUBLIC_BROKERS = "mosquitto@*.service"
-# What anonymous clients reach where there is a certificate.
+# The public ports of a host with a certificate.
 PUBLIC_PORTS = {*PORTS.values(), *TLS_PORTS.values()}
 BACKENDS = {"tcp": "mqtt", "websockets": "websockets"}
 METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:700/metrics').read().decode())"
 
 
 def public_units(host: testinfra.host.Host) -> list[str]:
-    """The units of the public brokers, whether they run or not."""
+    """The units of the public brokers, running or not."""
     shown = host.check_output(f"systemctl list-unit-files --state enabled --no-legend '{PUBLIC_BROKERS}'")
     return [line.split()[0].removesuffix(".service") for line in shown.splitlines()]
 
 
 def open_ports(host: testinfra.host.Host) -> dict[int, set[str]]:
-    """The TCP ports that other hosts reach, and the numbers of the users who opened them."""
+    """The TCP ports that other hosts can reach, and the ids of the users that opened them."""
     found: dict[int, set[str]] = {}
     for line in host.check_output("ss --listening --tcp --numeric --no-header --oneline --extended").splitlines():
         place = line.split()[3]
@@ -42,7 +42,7 @@ def open_ports(host: testinfra.host.Host) -> dict[int, set[str]]:
 
 
 def current_sessions(host: testinfra.host.Host, kind: t.Literal["frontend", "server"]) -> dict[str, int]:
-    """How many connections HAProxy has, by the labels of each frontend or of each server of a backend."""
+    """The number of connections of HAProxy, by the labels of each frontend or each server of a backend."""
     metrics = host.check_output("python3 -c %s", METRICS)
     found = re.findall(rf"^haproxy_{kind}_current_sessions\{{(.*)\}} (\d+)", metrics, re.MULTILINE)
     return {labels: int(count) for labels, count in found}
@@ -53,7 +53,7 @@ def at_each_broker(
 ) -> list[PahoSubscriber]:
     """Connect subscribers until each public broker has at least one.
 
-    HAProxy sends each client to the broker with the fewest connections. What an anonymous client publishes could reach
+    HAProxy sends each client to the broker with the fewest connections. A message that an anonymous client publishes could reach
     only the clients of its own broker.
     """
     found: list[PahoSubscriber] = []

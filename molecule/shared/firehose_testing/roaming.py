@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many subscribers that reconnect by themselves, each to the next host when its own is gone. One thread has all of them."""
+"""Many subscribers that reconnect by themselves, each to the next host when its own fails. One thread serves all of them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ import typing as t
 from .hostile import packets
 from .waiting import wait_until
 
-# Who hears nothing for as long asks whether the host is there, and takes it that it is not if there is no answer for as long again.
+# A client that receives nothing for this time sends a ping, and considers the host lost if no answer arrives in the
+# same time.
 SILENCE = 3
 PAUSE = 0.2
-# What all of them together may take to be somewhere, or to hear of something.
+# The time limit for all clients to connect, or to receive a message.
 MOVE_TIMEOUT = 30
-# Longer than a test, for where events come all the while it says nothing.
+# Longer than a test, since a client sends nothing while events arrive.
 KEEPALIVE = 600
 CONNECT = packets.connect(packets.V3, keepalive=KEEPALIVE)
 
 
 def _split(data: bytearray) -> t.Iterator[packets.Packet]:
-    """Take whole packets from the start of what was received."""
+    """Remove complete packets from the start of the received data."""
     while True:
         try:
             size, start = packets.read_length(data, 1)
@@ -40,7 +41,7 @@ def _split(data: bytearray) -> t.Iterator[packets.Packet]:
 
 @dataclasses.dataclass
 class Stay:
-    """A connection to a host, and the numbers that came over it."""
+    """A connection to a host, and the numbers that arrived over it."""
 
     host: str
     since: float
@@ -53,7 +54,7 @@ class Stay:
 
 
 class Roamer:
-    """A subscriber to a topic on which numbers come."""
+    """A subscriber to the topic with the numbers."""
 
     def __init__(self, addresses: t.Mapping[str, str], first: int, topic: str) -> None:
         self.stays: list[Stay] = []
@@ -63,11 +64,11 @@ class Roamer:
 
     @property
     def host(self) -> str | None:
-        """Where it is now."""
+        """The current host."""
         return self.stays[-1].host if self.stays and self.stays[-1].until is None else None
 
     async def roam(self) -> None:
-        """Be connected, for ever."""
+        """Stay connected, for ever."""
         for host in self._hosts:
             with contextlib.suppress(OSError):  # TimeoutError is one
                 await self._visit(host)
@@ -106,7 +107,7 @@ class Roamer:
 
 
 class Crowd:
-    """Many of them, evenly on all hosts. Entering it returns when all are connected."""
+    """Many subscribers, evenly on all hosts. Entering it returns when all are connected."""
 
     def __init__(self, addresses: t.Mapping[str, str], topic: str, count: int) -> None:
         self.roamers = [Roamer(addresses, number % len(addresses), topic) for number in range(count)]
@@ -122,18 +123,18 @@ class Crowd:
     def __exit__(self, *_exc: object) -> None:
         for task in self._tasks:
             task.cancel()
-        # What was cancelled closes its connections in the loop's next rounds.
+        # Cancelled tasks close their connections in the loop's next rounds.
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0.5), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def at(self, host: str) -> list[Roamer]:
-        """Those who are connected there."""
+        """The clients that are connected to a host."""
         return [roamer for roamer in self.roamers if roamer.host == host]
 
     def wait_for(self, number: int) -> None:
-        """Wait until a number has come to all who are connected."""
+        """Wait until a number has reached all connected clients."""
         wait_until(
             lambda: all(roamer.host and roamer.stays[-1].numbers[-1:] >= [number] for roamer in self.roamers),
             f"{number} has come to all",
@@ -142,5 +143,5 @@ class Crowd:
 
 
 def gaps(stay: Stay) -> list[tuple[int, int]]:
-    """Where something is missing, or comes too late: the first of each number has to be there in its place."""
+    """Missing or late numbers: the first copy of each number must be in its place."""
     return [(one, other) for one, other in itertools.pairwise(dict.fromkeys(stay.numbers)) if other != one + 1]

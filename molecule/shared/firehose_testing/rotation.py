@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pytest plugin of the scenario rotation: its run of the playbook, and what was seen before, meanwhile and afterwards."""
+"""The pytest plugin of the scenario rotation: its run of the playbook, and the states before, during and after it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ SCENARIO = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 AFTER_FILE = SCENARIO / "vars/after.yml"
 FILES = ["/etc/mosquitto/passwd", "/etc/mosquitto/acl", "/etc/germqtt/germqtt.conf"]
 TCP, ACCOUNT_TCP = Way("tcp", "3.1.1"), Way("tcp", "3.1.1", account=True)
-# What all passwords begin with, and all hashes that the role makes.
+# The prefix of all passwords, and of all hashes that the role makes.
 SECRET_MARKS = ["only-for-tests", "$7$"]
-FENCE = "ci"  # an account that nothing happens to
+FENCE = "ci"  # an account that does not change
 
 
 def _accounts(entries: list[dict[str, t.Any]], passwords: dict[str, str]) -> dict[str, Account]:
@@ -61,7 +61,7 @@ TOPICS = sorted(
 
 
 def is_let_in(firehose: Firehose, account: Account, way: Way) -> bool:
-    """Whether an account may log in. That nobody answers is an error."""
+    """Whether an account can log in. No answer is an error."""
     try:
         with PahoSubscriber(firehose.address, way, ["none"], account):
             return True
@@ -72,7 +72,7 @@ def is_let_in(firehose: Firehose, account: Account, way: Way) -> bool:
 
 
 def reached(firehose: Firehose, account: Account, way: Way, topics: t.Sequence[str] = TOPICS) -> set[str]:
-    """Try to publish on topics. Return those on which it reached the public."""
+    """Try to publish on topics. Returns the topics on which anonymous clients received it."""
     payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
     with PahoSubscriber(firehose.address, TCP) as public:
         publish(firehose.address, account, way, QOS1, dict.fromkeys(topics, payload))
@@ -83,13 +83,13 @@ def reached(firehose: Firehose, account: Account, way: Way, topics: t.Sequence[s
 
 
 def own_topics(account: Account) -> set[str]:
-    """What reached() should return for an account that may log in."""
+    """The expected result of reached() for an account that can log in."""
     return {topic for topic in TOPICS if account.may_publish(topic)}
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """A host at a moment: its services and their processes, its files with accounts and rules, and what else changed."""
+    """The state of a host at a moment: services, processes, files with accounts and rules, and other changes."""
 
     services: dict[str, str]
     processes: dict[str, str]
@@ -99,12 +99,12 @@ class State:
 
 
 MARK = "/run/last-look"
-# What changes by itself on any managed host, and mounts, which `find` does not look into.
+# Paths that change by themselves on any managed host, and mounts, which `find` does not search.
 NOISE = ("/root/.ansible/tmp", "/run", "/tmp", "/var/lib/germqtt", "/var/lib/mosquitto", "/var/log/journal", "/var/tmp")
 
 
 def state(firehose: Firehose) -> State:
-    """Look at a host. What is `touched` has changed in content, rights or names since the last look."""
+    """Record the state of a host. `touched` has the paths whose content, permissions or names have changed since the last call."""
     host = firehose.host
     shown = host.check_output(
         "systemctl show --property Id,Type,ActiveState,SubState,UnitFileState,MainPID,NRestarts '*.service'"
@@ -126,7 +126,7 @@ def state(firehose: Firehose) -> State:
 
 
 def session(firehose: Firehose, account: Account, way: Way) -> Session:
-    """A client that stays, and may publish.
+    """A client that stays connected, and can publish.
 
     Mosquitto 2.0.21 may crash when a reload disconnects a client over websockets that has a keepalive: docs/faults.md.
     """
@@ -135,13 +135,13 @@ def session(firehose: Firehose, account: Account, way: Way) -> Session:
 
 @dataclasses.dataclass
 class Counter:
-    """A client that published 0, 1, 2 ... during all runs, and how far it was when the rotation began and ended."""
+    """A client that published 0, 1, 2 ... during all runs, and its number when the rotation began and ended."""
 
     sender: Session
     topic: str
     published: t.Callable[[], list[str]]
     marks: list[int] = dataclasses.field(default_factory=list)
-    ended: str | None = None  # by what, if it was not we who ended it
+    ended: str | None = None  # the cause, if the test did not end it
 
     def mark(self) -> None:
         self.marks.append(len(self.published()))
@@ -149,16 +149,16 @@ class Counter:
 
 @dataclasses.dataclass
 class Story:
-    """The rotation: a run in check mode, the run itself, and another one that finds nothing to do.
+    """The rotation: a run in check mode, the run itself, and another run that changes nothing.
 
-    All the while the public listened over every way, clients of an untouched account published, and clients of all
-    accounts that were there before stayed connected, if the broker let them.
+    Meanwhile anonymous clients subscribe over every way, clients of an unchanged account publish, and clients of all
+    earlier accounts stay connected, if the broker does not disconnect them.
     """
 
     predicted: Run
     run: Run
     repeated: Run
-    # the rest is by host
+    # the attributes below are by host
     states: dict[str, list[State]]  # before and after each of the runs
     reached_before: dict[str, dict[str, set[str]]]
     public: dict[str, list[PahoSubscriber]]
@@ -188,7 +188,7 @@ def _counting(firehose: Firehose, way: Way) -> t.Iterator[Counter]:
 
 @pytest.fixture(scope="session")
 def story(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> t.Iterator[Story]:
-    """The rotation, which happens once, on hosts that are as converge leaves them."""
+    """The rotation, which runs once, on hosts in the state after converge."""
     rotate = "--diff", "-vvv", "--extra-vars", f"@{AFTER_FILE}"
     with contextlib.ExitStack() as stack, contextlib.ExitStack() as publishing:
         enter = stack.enter_context
@@ -217,7 +217,7 @@ def story(firehoses: Firehoses, feeds: set[str], gerrit: Gerrit) -> t.Iterator[S
             states.append(firehoses.each(state))
             for counter in (counter for of_host in counters.values() for counter in of_host):
                 counter.mark()
-        # One that the samplers have to find.
+        # A process that the samplers must find.
         firehoses.each(lambda host: host.host.check_output(f"timeout 5 sh -c 'sleep 9' {SECRET_MARKS[0]}-control || :"))
         exposed = {name: found() for name, found in sampled.items()}
         publishing.close()

@@ -17,7 +17,7 @@ PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run said, and which tasks reached or changed each host."""
+    """The output of a run, and the tasks that reached or changed each host."""
 
     output: str
     reached: dict[str, list[str]]
@@ -25,7 +25,7 @@ class Run:
 
 
 def causes(result: t.Mapping[str, t.Any]) -> list[str]:
-    """Why a task failed at a host, once for each item if it has a loop."""
+    """The error messages of a task at a host, one for each item of a loop."""
     return [item["msg"] for item in result.get("results", [result]) if item.get("failed")]
 
 
@@ -38,7 +38,7 @@ def addresses(hosts: t.Mapping[str, str]) -> str:
 
 
 def try_playbook(name: str, *options: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
-    """Run one of the collection's playbooks, which may fail, and say all that it said."""
+    """Run one of the collection's playbooks, which may fail. Returns all output."""
     command = ["ansible-playbook", f"playbooks/{name}.yml", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
     return subprocess.run(
         [*command, *options, "--extra-vars", json.dumps(variables)],
@@ -52,14 +52,14 @@ def try_playbook(name: str, *options: str, **variables: t.Any) -> subprocess.Com
 
 
 def run_playbook(*options: str) -> Run:
-    """Run playbooks/firehose.yml, which has to work."""
+    """Run playbooks/firehose.yml, which must succeed."""
     command = ["ansible-playbook", "playbooks/firehose.yml", "--inventory", os.environ["MOLECULE_INVENTORY_FILE"]]
     with tempfile.NamedTemporaryFile("r", suffix=".json", encoding="utf-8") as file:
         settings = {
             "ANSIBLE_CONFIG": "ansible.cfg",
             "ANSIBLE_CALLBACK_PLUGINS": "tests/callback_plugins",
             "ANSIBLE_CALLBACKS_ENABLED": "host_tasks",
-            "ANSIBLE_FORCE_COLOR": "false",  # Molecule's own is true
+            "ANSIBLE_FORCE_COLOR": "false",  # Molecule sets it to true
             "HOST_TASKS_FILE": file.name,
         }
         done = subprocess.run(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch the arguments and environments of a host's processes for words that should never be in them."""
+"""Watch the arguments and environments of a host's processes for secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import testinfra.host
 
 FOLDER = "/run/sampler"
 FOUND = f"{FOLDER}/found"
-# It is given the words in pieces, for it must not find itself.
+# It gets the words in pieces, so that it does not find itself.
 PROGRAM = """
 import json, os, pathlib, time
 words = ["".join(pieces).encode() for pieces in {pieces}]
@@ -35,10 +35,10 @@ while True:
 
 @contextlib.contextmanager
 def sampling(host: testinfra.host.Host, words: t.Sequence[str]) -> t.Iterator[t.Callable[[], list[list[str]]]]:
-    """Watch while it is entered. What is yielded tells what was found: where, and how it reads."""
+    """Watch while it is entered. Yields a function that returns the findings: place and text."""
     pieces = [[word[:3], word[3:]] for word in words]
     program = PROGRAM.format(pieces=pieces, found=FOUND)
-    # By its standard input, since arguments are what it looks at.
+    # Passed on standard input, since it searches arguments.
     name = host.backend.name
     host.check_output("mkdir --parents %s", FOLDER)
     subprocess.run(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clients that stay connected, and publish what others wait for."""
+"""Clients that stay connected, and publish messages that others wait for."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .clients import TIMEOUT, Account, PahoSubscriber, Way
 
 
 class Session(PahoSubscriber):
-    """A client at any port, which may publish too."""
+    """A client at any port, which can publish too."""
 
     def __init__(
         self, address: str, port: int, account: Account, filters: t.Sequence[str], way: Way, keepalive: int
     ) -> None:
-        # The rules let each account use a topic of its own, so that every client can hear itself.
+        # The rules allow each account its own topic, so that every client can receive its own messages.
         self._fence = f"own/{account.name}/fence"
         super().__init__(address, way, [*filters, self._fence], account)
         self._port, self._keepalive = port, keepalive
@@ -39,18 +39,18 @@ class Session(PahoSubscriber):
             self._changed.notify_all()
 
     def publish(self, topic: str, payload: str, qos: int = 1, retain: bool = False) -> None:
-        """Return when the broker has dealt with a message, which it may have dropped."""
+        """Return when the broker has processed a message, which it may have dropped."""
         number = self._client.publish(topic, payload, qos, retain).mid
         self._wait(lambda: number in self._acknowledged, f"the acknowledgement of {topic}", TIMEOUT)
 
     def fence(self) -> None:
-        """Return when whatever was published before has come, if it comes at all."""
+        """Return when each message that was published before has arrived, if it arrives at all."""
         payload = str(uuid.uuid4())
         self.publish(self._fence, payload)
         self.wait_for(topic=self._fence, payload=payload)
 
     def got(self, payload: str) -> set[str]:
-        """On which topics a payload has come."""
+        """The topics on which a payload has arrived."""
         return {message.topic for message in self.messages if message.payload == payload}
 
 
@@ -65,7 +65,7 @@ def delivered(sender: Session, receiver: Session, topics: t.Iterable[str]) -> se
 
 @contextlib.contextmanager
 def count(sender: Session, topic: str, pause: float = 0.02) -> t.Iterator[t.Callable[[], list[str]]]:
-    """Publish 0, 1, 2 ... on a topic all the while. Gives a function that says what was published."""
+    """Publish 0, 1, 2 ... on a topic meanwhile. Yields a function that returns the published messages."""
     stop, sent = threading.Event(), []
 
     def publish() -> None:

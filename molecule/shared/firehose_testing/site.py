@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pytest plugin of the scenario site: runs of its playbook, its variables, and who can publish where."""
+"""The pytest plugin of the scenario site: runs of its playbook, its variables, and checks of publishers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TCP = Way("tcp", "3.1.1")
 
 
 class Run:
-    """What became of a run of the site's playbook."""
+    """The result of a run of the site's playbook."""
 
     def __init__(self, output: str) -> None:
         report = json.loads(output)
@@ -38,7 +38,7 @@ class Run:
         self.changed: dict[str, list[str]] = {}
         # the plays, once for each of their batches, with the hosts that their tasks ran on
         self.plays: list[tuple[str, set[str]]] = []
-        # the files that the tasks stand in
+        # the files of the tasks
         self.paths: set[pathlib.Path] = set()
         for play in report["plays"]:
             self.plays.append((play["play"]["name"], set()))
@@ -57,10 +57,10 @@ class Run:
 
 
 def run_site(*options: str, **variables: t.Any) -> Run:
-    """Run the site's playbook, which has to work without a warning."""
+    """Run the site's playbook, which must succeed without a warning."""
     settings = {
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",  # and none that prints something else
+        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",  # and no callback that prints something else
     }
     command = ["ansible-playbook", f"{SCENARIO}/site.yml", "--inventory", INVENTORY, *options]
     command += ["--extra-vars", json.dumps(variables)]
@@ -79,17 +79,17 @@ def hosts_in(group: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Broker:
-    """A host with a broker, and an account that may publish below a topic there and that nothing happens to."""
+    """A host with a broker, and an account that can publish below a topic there and does not change."""
 
     name: str
     host: testinfra.host.Host
     address: str
     fence: Account
-    watcher: Account  # who hears all
+    watcher: Account  # an account that can read everything
     account_way: Way
 
     def lets_in(self, account: Account) -> bool:
-        """Whether an account may log in. That nobody answers is an error."""
+        """Whether an account can log in. No answer is an error."""
         try:
             with PahoSubscriber(self.address, self.account_way, ["none"], account):
                 return True
@@ -99,7 +99,7 @@ class Broker:
             return False
 
     def reached(self, account: Account, *topics: str) -> set[str]:
-        """Try to publish on topics. Return those on which it reached the watcher, who is anonymous at a firehose."""
+        """Try to publish on topics. Returns those that reached the watcher, which is anonymous at a firehose."""
         payload, fence = str(uuid.uuid4()), str(uuid.uuid4())
         with PahoSubscriber(self.address, TCP, ["#"], self.watcher) as watcher:
             publish(self.address, account, self.account_way, QOS1, dict.fromkeys(topics, payload))
@@ -123,7 +123,7 @@ def brokers() -> list[Broker]:
 
 @pytest.fixture(scope="session")
 def sensors() -> Broker:
-    """The broker that is none."""
+    """The broker that is not a firehose."""
     monitoring = Account("monitoring", "only-for-tests-monitoring", ("fence",))
     [name] = hosts_in("broker")
     return _broker(name, monitoring, monitoring, TCP)

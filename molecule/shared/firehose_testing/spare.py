@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A broker beside the role's own, whose accounts and rules the tests change as they like."""
+"""A broker beside the role's own, with accounts and rules that the tests can change."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ password_file {FOLDER}/passwd
 acl_file {FOLDER}/acl
 """
 COMMAND = f"--property Type=notify mosquitto -c {FOLDER}/mosquitto.conf"
-# Accounts of the tests themselves: one that tells when rules are in force, one that reads and one that writes everything.
+# Accounts of the tests: one that reports when rules are in force, one that reads everything and one that writes
+# everything.
 HERALD, READER, WRITER = (Account(name, f"only-for-tests-{name}") for name in ("herald", "reader", "writer"))
 
 
 class Client(PahoSubscriber):
-    """A client that subscribes to everything, and may publish."""
+    """A client that subscribes to everything, and can publish."""
 
     def __init__(self, address: str, account: Account, client_id: str = "") -> None:
         super().__init__(address, Way("tcp", "5"), ["#", "$x/#"], account, client_id)
@@ -50,19 +51,19 @@ class Client(PahoSubscriber):
         self._confirm()
 
     def publish(self, payloads: t.Mapping[str, str]) -> None:
-        """Publish payloads by their topics; return when the broker has dealt with all, dropped or not."""
+        """Publish payloads by their topics. Returns when the broker has processed all, dropped or not."""
         numbers = [self._client.publish(topic, payload, qos=1).mid for topic, payload in payloads.items()]
         self._wait(lambda: self._acknowledged.issuperset(numbers), "acknowledgements", TIMEOUT)
 
     def got(self, payload: str) -> set[str]:
-        """On which topics a payload has come. What the broker had for this client before it was asked is here then."""
+        """The topics on which a payload has arrived. Messages that the broker had for this client before the call are included."""
         number = self._client.subscribe("barrier")[1]
         self._wait(lambda: number in self._acknowledged, "an answer", TIMEOUT)
         return {message.topic for message in self.messages if message.payload == payload}
 
 
 class SpareBroker:
-    """The broker, as long as it is entered."""
+    """The broker, which runs while it is entered."""
 
     def __init__(self, host: testinfra.host.Host) -> None:
         self.host = host
@@ -91,11 +92,11 @@ class SpareBroker:
         return tuple(int(part) for part in found[found.index("version") + 1].split("."))
 
     def restart(self) -> None:
-        """Stop it and start it again, since nothing tells when a reload is done."""
+        """Restart the broker, since a reload does not report its end."""
         self.host.check_output("systemctl stop spare; systemd-run --quiet --unit spare " + COMMAND)
 
     def lets_in(self, account: Account) -> bool:
-        """Whether an account may log in."""
+        """Whether an account can log in."""
         try:
             with Client(self.address, account):
                 return True
@@ -104,11 +105,11 @@ class SpareBroker:
             return False
 
     def read_again(self) -> None:
-        """Have the broker read its accounts and rules."""
+        """Make the broker read its accounts and rules."""
         self.host.check_output("systemctl kill --signal HUP spare")
 
     def take(self, rules: str, herald: Client, writer: Client) -> None:
-        """Put rules in force, beside those of the tests' own accounts, and return when they are."""
+        """Put rules in force, in addition to those of the tests' own accounts, and return when they are."""
         mark = f"in-force/{next(self._states)}"
         own = f"""
             user herald

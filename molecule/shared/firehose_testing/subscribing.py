@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What docs/subscribe.md says that anonymous clients are allowed."""
+"""The limits of anonymous clients in docs/subscribe.md."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .hostile.target import Listener
 
 FILTER, TOPIC = "ci/#", "ci/1/subscribing"
 ALL = (OLDEST, V3, V5)
-# The default of firehose_max_keepalive, and what the public broker tells clients of MQTT 5 that ask for more.
+# The default of firehose_max_keepalive. The public broker announces it to clients of MQTT 5 that ask for more.
 LONGEST, TOLD = 600, 610
 SERVER_KEEPALIVE = bytes([0x13]) + TOLD.to_bytes(2, "big")
 
 # A client that gets events, or the return code of CONNACK. Mosquitto may end the connection before or without CONNACK.
 Outcome = t.Union[t.Literal["events", "no answer", "closed"], int]
-# Publish a payload on TOPIC, and return when the accounts broker has it.
+# Publish a payload on TOPIC, and return when the accounts broker has received it.
 Publish = t.Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A way to connect and subscribe, and what a client gets by its protocol version."""
+    """A way to connect and subscribe, and the result by protocol version."""
 
     name: str
     outcomes: dict[int, t.Collection[Outcome]]
@@ -39,7 +39,7 @@ class Case:
     transports: tuple[str, ...] = tuple(PORTS)
     # Of CONNECT
     options: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-    # What the properties of CONNACK have to contain, with MQTT 5
+    # The required properties of CONNACK, with MQTT 5
     told: bytes = b""
     # Where Mosquitto 2.0.11 differs
     on_debian12: dict[int, t.Collection[Outcome]] = dataclasses.field(default_factory=dict)
@@ -96,9 +96,9 @@ CASES = [
 
 
 async def _connack(case: Case, listener: Listener, version: int, own: str) -> tuple[wire.Connection, packets.Packet]:
-    """Connect; return the connection and what it answered."""
+    """Connect. Returns the connection and the answer."""
     connection = await wire.connect(listener, subprotocol=case.subprotocol)
-    # A session of MQTT 5 that expires has a property that the others do not know.
+    # With MQTT 5, a session that expires needs a property that other versions do not have.
     options = {key: value for key, value in case.options.items() if key != "expiry" or version == V5}
     client_id = options.pop("client_id", "%s").replace("%s", own)
     await connection.send(packets.connect(version, client_id, **options))
@@ -106,7 +106,7 @@ async def _connack(case: Case, listener: Listener, version: int, own: str) -> tu
 
 
 async def _subscribed(case: Case, listener: Listener, version: int) -> wire.Connection | Outcome:
-    """A connection that waits for events, or why there is none."""
+    """A connection that waits for events, or the reason why there is none."""
     own = uuid.uuid4().hex[:20]
     try:
         connection, connack = await _connack(case, listener, version, own)
@@ -118,7 +118,7 @@ async def _subscribed(case: Case, listener: Listener, version: int) -> wire.Conn
         return connack.body[1]
     if version == V5:
         assert case.told in connack.body, f"{listener}: {connack.body.hex()} does not contain {case.told.hex()}"
-    # A group of its own: each of a group gets only some of the events.
+    # Each client has its own group, since each member of a group gets only some of the events.
     await connection.send(packets.subscribe(version, [case.topic_filter.replace("%s", own)], qos=2))
     suback = (await connection.until(packets.SUBACK))[-1]
     assert suback.body[-1] == 0, f"{listener} grants {suback.body[-1]}"
@@ -148,7 +148,7 @@ async def _outcomes(case: Case, host: Firehose, publish: Publish) -> dict[tuple[
 
 
 def check(case: Case, host: Firehose, publish: Publish) -> None:
-    """Be each kind of client at once, over each transport."""
+    """Try each kind of client at once, over each transport."""
     expected = case.expected(host)
     found = asyncio.run(_outcomes(case, host, publish))
     wrong = {key: outcome for key, outcome in found.items() if outcome not in expected[key[1]]}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which versions of TLS somebody speaks, asked by a client that speaks all of them."""
+"""The TLS versions of a server, tried by a client that supports all of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ VERSIONS = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2, "1.3":
 
 
 def allow(context: ssl.SSLContext, *versions: str) -> ssl.SSLContext:
-    """Have a context speak these versions, and no others."""
-    # Else OpenSSL refuses 1.1 by itself, whatever the other side says.
+    """Make a context support these versions, and no others."""
+    # Otherwise OpenSSL itself rejects 1.1, independent of the other side.
     context.set_ciphers("ALL:@SECLEVEL=0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -23,7 +23,7 @@ def allow(context: ssl.SSLContext, *versions: str) -> ssl.SSLContext:
 
 
 def spoken(address: str, port: int) -> tuple[set[str], set[bytes]]:
-    """The versions in which a handshake comes to its end, and the certificates (DER) that are shown in them."""
+    """The versions with a complete handshake, and the certificates (DER) of these handshakes."""
     versions, shown = set(), set()
     for version in VERSIONS:
         context = allow(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), version)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A state of a host for as long as a test needs it."""
+"""A temporary state of a host for a test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if t.TYPE_CHECKING:
 
 @contextlib.contextmanager
 def undone(host: testinfra.host.Host, do: str, undo: str) -> t.Iterator[None]:
-    """Have a command run on a host, and another one afterwards, whatever happens in between."""
+    """Run a command on a host, and another one afterwards, even after an error."""
     host.check_output(do)
     try:
         yield

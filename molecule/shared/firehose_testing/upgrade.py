@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pytest plugin of the scenario upgrade: what was there before, two runs of the playbook, and how clients were served."""
+"""The pytest plugin of the scenario upgrade: the state before, two runs of the playbook, and the service for clients."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ SESSIONS = (
     " && until test /var/lib/mosquitto/mosquitto.db -nt /run/asked; do sleep 0.1; done"
     " && grep --text --count --fixed-strings %s /var/lib/mosquitto/mosquitto.db"
 )
-# What only earlier versions have.
+# Files that only earlier versions have.
 EARLIER_FILES = "find /etc /usr/local /var/lib -name '*mosquitto?public*' -o -name '*firehose-edge*' | sort"
 
 
 def has_session(firehose: Firehose, client_id: str) -> bool:
-    """Whether the accounts broker knows a client."""
+    """Whether the accounts broker has a session for a client id."""
     return firehose.host.run(SESSIONS, client_id).rc == 0
 
 
 @dataclasses.dataclass
 class Earlier:
-    """What the earlier versions had, by host, and the events that the accounts brokers have acknowledged."""
+    """The state of the earlier versions, by host, and the events that the accounts brokers have acknowledged."""
 
     files: dict[str, list[str]]
     client_ids: dict[str, str]
@@ -70,7 +70,7 @@ def everywhere(firehoses: Firehoses) -> Firehoses:
 
 @pytest.fixture(scope="session")
 def ways() -> dict[str, list[Way]]:
-    """How anonymous clients connect, by host."""
+    """The ways of anonymous clients, by host."""
     found = evaluated("firehose:firehose_edges", "firehose_tls")
     return {
         name: [*WAYS[::2], *(TLS_WAYS[::2] if variables["firehose_tls"] else [])] for name, variables in found.items()
@@ -85,7 +85,7 @@ def broken(firehoses: Firehoses) -> Firehose:
 
 @pytest.fixture(scope="session")
 def earlier(firehoses: Firehoses, everywhere: Firehoses) -> Earlier:
-    """Leave a retained message and a session with events at each core host, and look at what there is."""
+    """Leave a retained message and a session with events at each core host, and record its state."""
     instances = names_of("from_778a966")
 
     def fill(firehose: Firehose) -> DurableReader:
@@ -110,7 +110,7 @@ def earlier(firehoses: Firehoses, everywhere: Firehoses) -> Earlier:
 
 
 Done = t.TypeVar("Done")
-# When a client was served, from the begin of a run to its end
+# The times at which a client was served, from the start of a run to its end
 Moments = list[float]
 # The longest time without service, in seconds, by host and port, for each run
 Gaps = dict[tuple[str, int], float]
@@ -118,7 +118,7 @@ GAPS: list[Gaps] = []
 
 
 async def _until(ended: asyncio.Event, client: t.Callable[[], t.Awaitable[None]]) -> None:
-    """Be a client again and again."""
+    """Run a client again and again."""
     while not ended.is_set():
         with contextlib.suppress(*wire.FAILURES):
             await client()
@@ -126,7 +126,7 @@ async def _until(ended: asyncio.Event, client: t.Callable[[], t.Awaitable[None]]
 
 
 async def _connect(listener: Listener, served: Moments) -> None:
-    """Be an anonymous client."""
+    """Connect as an anonymous client."""
     connection = await wire.connect(listener)
     with vanishing(connection):
         await wire.log_in(connection, packets.V3, packets.connect(packets.V3))
@@ -162,7 +162,7 @@ async def _watched(
 
 @dataclasses.dataclass(frozen=True)
 class Upgrade(t.Generic[Done]):
-    """A run, and how long each port was without service meanwhile."""
+    """A run, and how long each port was without service during it."""
 
     run: Done
     gaps: Gaps
@@ -200,14 +200,14 @@ def first(watch: Watch[t.Any], broken: Firehose) -> Upgrade[subprocess.Completed
     """The first run, in which HAProxy does not start at one host."""
     broken.host.check_output(BREAK)
     with pytest.MonkeyPatch.context() as patch:
-        # No host waits for the others, so that each is like the only core host that there usually is.
+        # No host waits for the others, so that each is like a single core host.
         patch.setenv("ANSIBLE_STRATEGY", "free")
         return watch(lambda: try_playbook("firehose"))
 
 
 @pytest.fixture(scope="session")
 def second(watch: Watch[t.Any], first: t.Any, broken: Firehose) -> Upgrade[Run]:
-    """The second run, in which it starts."""
+    """The second run, in which HAProxy starts."""
     broken.host.check_output(REPAIR)
     return watch(run_playbook)
 

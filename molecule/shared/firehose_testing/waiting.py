@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting for what happens elsewhere."""
+"""Wait for conditions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .clients import TIMEOUT
 def wait_until(
     done: t.Callable[[], bool], what: str, timeout: float = TIMEOUT, explain: t.Callable[[], str] = lambda: ""
 ) -> None:
-    """Ask again and again, but not for ever."""
+    """Poll until a time limit."""
     deadline = time.monotonic() + timeout
     while not done():
         assert time.monotonic() < deadline, f"waited in vain until {what}. {explain()}"

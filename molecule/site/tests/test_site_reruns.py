@@ -23,7 +23,7 @@ PASSWORD_AND_RELOAD = [RIGHTS_AND_RELOAD[0], RIGHTS_AND_RELOAD[2]]
 
 
 def working(broker: Broker) -> set[str]:
-    """Which of three publishers may log in, and reach the public on topics of their own."""
+    """Which of three publishers can log in, and reach anonymous clients on their topics."""
     accounts = {"blog": BLOG, "wiki": WIKI, "zuul": ZUUL}
     assert all(
         broker.lets_in(account) == (broker.reached(account, f"{name}/a") == {f"{name}/a"})
@@ -33,7 +33,7 @@ def working(broker: Broker) -> set[str]:
 
 
 def mentions(broker: Broker, *names: str) -> set[str]:
-    """Which accounts the broker's files know."""
+    """The accounts that are in the broker's files."""
     lines = broker.host.check_output("cut -d: -f1 /etc/mosquitto/passwd; cat /etc/mosquitto/acl").splitlines()
     assert {"germqtt", "user germqtt"} <= set(lines)
     return {name for name in names if {name, f"user {name}"} & set(lines)}
@@ -48,7 +48,7 @@ def checked() -> Run:
     return run_site("--check", "--diff")
 
 
-def test_check_mode_finds_nothing_to_do(checked: Run) -> None:
+def test_check_mode_reports_no_change(checked: Run) -> None:
     assert checked.changed == {}
     assert {host for _name, hosts in checked.plays for host in hosts} == {
         *hosts_in("firehose"),
@@ -57,7 +57,7 @@ def test_check_mode_finds_nothing_to_do(checked: Run) -> None:
     }
 
 
-def test_all_tasks_are_the_sites_or_the_installed_collections(checked: Run) -> None:
+def test_all_tasks_are_of_the_site_or_the_installed_collection(checked: Run) -> None:
     def belongs(path: pathlib.Path) -> bool:
         return path.is_relative_to(SCENARIO) or path.is_relative_to(INSTALLED)
 
@@ -67,13 +67,13 @@ def test_all_tasks_are_the_sites_or_the_installed_collections(checked: Run) -> N
     assert (INSTALLED / "MANIFEST.json").is_file(), "this is no tarball's"
 
 
-def test_one_firehose_comes_after_the_other(checked: Run) -> None:
+def test_the_firehoses_are_set_up_in_sequence(checked: Run) -> None:
     batches = [hosts for name, hosts in checked.plays if name == "Set up the firehoses, one after the other"]
     assert batches == [{name} for name in hosts_in("firehose")]
 
 
-def test_a_handler_of_the_site_runs_for_its_own_task_alone(sensors: Broker) -> None:
-    """It has the name of a task of the collection."""
+def test_a_handler_of_the_site_runs_only_for_its_own_task(sensors: Broker) -> None:
+    """The handler has the name of a task of the collection."""
 
     def times() -> int:
         return sensors.host.file("/var/log/site-handlers").content_string.split().count("base")
@@ -87,8 +87,8 @@ def test_a_handler_of_the_site_runs_for_its_own_task_alone(sensors: Broker) -> N
     assert times() == before + 2
 
 
-def test_the_firehoses_own_part_keeps_what_other_roles_added(brokers: list[Broker]) -> None:
-    """Unless it prunes. Then their own parts add it again."""
+def test_the_firehose_role_keeps_accounts_of_other_roles(brokers: list[Broker]) -> None:
+    """Unless it prunes. Then their roles add them again."""
     changed = {"name": "zuul", "password": "new", "topics": ["zuul/#", "internal/#"]}
     run = run_site("--tags", "firehose", firehose_publishers=[changed])
     assert run.changed == at_all(hosts_in("firehose"), PASSWORD_AND_RELOAD)
@@ -107,8 +107,8 @@ def test_the_firehoses_own_part_keeps_what_other_roles_added(brokers: list[Broke
     assert [working(broker) for broker in brokers] == [{"blog", "wiki", "zuul"}] * 2
 
 
-def test_a_service_manages_its_publisher_by_its_own_part(brokers: list[Broker]) -> None:
-    """It changes that at both firehoses, tells its own handler once, and nothing else happens."""
+def test_the_role_of_a_service_manages_its_publisher(brokers: list[Broker]) -> None:
+    """The role changes it at both firehoses, notifies its own handler once, and changes nothing else."""
     [wiki] = hosts_in("wiki")
     restart = "site_wiki : Restart the wiki"
     run = run_site("--tags", "wiki", site_wiki_password="new")
@@ -126,7 +126,7 @@ def test_a_service_manages_its_publisher_by_its_own_part(brokers: list[Broker]) 
     assert [working(broker) for broker in brokers] == [{"blog", "wiki", "zuul"}] * 2
 
 
-def test_an_absent_account_at_the_broker(sensors: Broker) -> None:
+def test_an_absent_account_is_removed_from_the_broker(sensors: Broker) -> None:
     sensor = Account("sensor", "only-for-tests-sensor")
     changes = {sensors.name: RIGHTS_AND_RELOAD}
     run = run_site("--tags", "sensors", site_sensors_account={"name": "sensor", "state": "absent"})
@@ -137,8 +137,8 @@ def test_an_absent_account_at_the_broker(sensors: Broker) -> None:
     assert sensors.reached(sensor, "sensors/a", "a") == {"sensors/a"}
 
 
-def test_ansible_warns_of_the_replaced_variable_alone() -> None:
-    """In all runs of the scenario: in check mode on bare hosts, when they were set up, and later."""
+def test_ansible_warns_only_about_the_replaced_variable() -> None:
+    """In all runs of the scenario: in check mode on bare hosts, at the installation, and later."""
     log = (EPHEMERAL / "ansible.log").read_text(encoding="utf-8")
     assert log.count("PLAY [Set up the wiki]") >= 2
     warnings = [line for line in log.splitlines() if "WARNING]" in line or "DEPRECAT" in line]

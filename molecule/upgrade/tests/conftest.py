@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have pytest import the plugin behind the fixtures that it imports."""
+"""Make pytest load the plugin that defines the imported fixtures."""
 
 from __future__ import annotations
 

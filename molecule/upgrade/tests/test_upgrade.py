@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An upgrade from an earlier version: what clients see of it, and what is left. The order of the tests is that of the runs."""
+"""An upgrade from an earlier version: its effects on clients, and leftovers. The order of the tests is the order of the runs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from firehose_testing.runs import Run
 from firehose_testing.upgrade import ACCOUNT, EARLIER_FILES, KEPT, Earlier, Gaps, Upgrade, has_session
 from firehose_testing.waiting import wait_until
 
-# In seconds. At a core host that has public brokers, the ports pass from one of them to HAProxy.
+# In seconds. At a core host with public brokers, the ports move from a public broker to HAProxy.
 LONGEST_GAP = 5
-# Elsewhere the brokers restart without the public ports, or HAProxy's former brokers have other ones, before HAProxy starts.
+# Elsewhere the brokers restart without the public ports, or HAProxy's former brokers get other ports, before HAProxy
+# starts.
 LONGEST_GAP_ELSEWHERE = 10
-# Of a host where nothing changes
+# For a host where nothing changes
 NO_GAP = 2
 
 
 def check_events(core: Firehose, host: Firehose, way: Way) -> None:
-    """A new subscriber gets the retained message of before, and an event of now."""
+    """A new subscriber gets the retained message from before the upgrade, and a new event."""
     payload = str(uuid.uuid4())
     with PahoSubscriber(host.address, way) as subscriber:
         subscriber.wait_for(topic=KEPT, payload="kept")
@@ -52,11 +53,13 @@ def test_the_broken_host_serves_with_its_earlier_broker(
 
 
 def too_long(gaps: Gaps, longest: t.Callable[[str], float]) -> Gaps:
-    """Those gaps that are longer than what a host may have."""
+    """The gaps that are longer than the host's limit."""
     return {(name, port): seconds for (name, port), seconds in gaps.items() if seconds > longest(name)}
 
 
-def test_the_ports_are_closed_for_a_short_time(first: Upgrade[t.Any], firehoses: Firehoses, broken: Firehose) -> None:
+def test_the_ports_are_closed_only_for_a_short_time(
+    first: Upgrade[t.Any], firehoses: Firehoses, broken: Firehose
+) -> None:
     cores = {*names_of("from_778a966")} & {*firehoses}
     gaps = {key: seconds for key, seconds in first.gaps.items() if key[0] != broken.name}
     assert too_long(gaps, lambda name: LONGEST_GAP if name in cores else LONGEST_GAP_ELSEWHERE) == {}
@@ -71,7 +74,7 @@ def test_the_second_run_closes_ports_only_at_the_broken_host(second: Upgrade[Run
 
 
 @pytest.mark.usefixtures("second")
-def test_nothing_of_the_earlier_versions_is_left(everywhere: Firehoses, earlier: Earlier) -> None:
+def test_no_files_or_units_of_earlier_versions_are_left(everywhere: Firehoses, earlier: Earlier) -> None:
     assert {name for name, files in earlier.files.items() if files} == {*names_of("from_778a966")}
     assert everywhere.each(lambda host: host.host.check_output(EARLIER_FILES)) == dict.fromkeys(everywhere, "")
     units = "systemctl list-units --all --plain --no-legend mosquitto@public.service firehose-edge.service"
@@ -96,7 +99,7 @@ def test_new_subscribers_get_retained_messages_and_events(
 
 @pytest.mark.usefixtures("second")
 def test_a_reader_gets_all_acknowledged_events(earlier: Earlier, name: str) -> None:
-    """Those of before the upgrade, and of its time."""
+    """Events from before and during the upgrade."""
     reader = earlier.readers[name]
     numbers = {str(number) for number in earlier.acknowledged[name]}
     with reader.connected(ACCOUNT):

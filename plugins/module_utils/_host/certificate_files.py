@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a broker can serve TLS with a certificate and its key, and how long the certificate lasts."""
+"""Check whether a broker can serve TLS with a certificate and its key, and how long the certificate lasts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import typing as t
 
 DAY = 86400
 BLOCK_END = "-----END CERTIFICATE-----"
-# What OpenSSL calls X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
+# OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
 NOT_YET_VALID, EXPIRED = 9, 10
 # X509_V_FLAG_PARTIAL_CHAIN, for which the ssl module has a name from Python 3.10 on
 PARTIAL_CHAIN = ssl.VerifyFlags(0x80000)
 
 
 class Unusable(Exception):
-    """What is wrong with a certificate or its key, and the remedy."""
+    """A problem of a certificate or its key, with the remedy."""
 
 
 def _name(parts: t.Iterable[t.Iterable[tuple[str, str]]]) -> str:
@@ -30,7 +30,7 @@ def _name(parts: t.Iterable[t.Iterable[tuple[str, str]]]) -> str:
 
 
 def describe(certificate: t.Mapping[str, t.Any], now: float) -> dict[str, t.Any]:
-    """What the modules return of a certificate, given the time in seconds since 1970."""
+    """The modules' return value for a certificate, given the time in seconds since 1970."""
     end = ssl.cert_time_to_seconds(certificate["notAfter"])
     return {
         "not_after": datetime.datetime.fromtimestamp(end, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -41,7 +41,7 @@ def describe(certificate: t.Mapping[str, t.Any], now: float) -> dict[str, t.Any]
 
 
 def lasts(described: t.Mapping[str, t.Any]) -> str:
-    """The same in words."""
+    """The remaining time of a described certificate in words."""
     days = described["days_left"]
     return f"{days} day{'' if days == 1 else 's'} left, until {described['not_after']}"
 
@@ -67,7 +67,7 @@ def _server(certificate: str, key: str) -> ssl.SSLContext:
 
 
 def known_ciphers(ciphers: str) -> bool:
-    """Whether OpenSSL knows one of these ciphers at least. It ignores others."""
+    """Return whether OpenSSL knows at least one of these ciphers. It ignores unknown ones."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
     except ssl.SSLError:
@@ -76,7 +76,7 @@ def known_ciphers(ciphers: str) -> bool:
 
 
 def _seen(server: ssl.SSLContext, trusted: str) -> dict[str, t.Any]:
-    """What a client sees of the certificate that trusts this one of the chain, without a connection."""
+    """The certificate that a client sees if it trusts this one of the chain. Makes no network connection."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= PARTIAL_CHAIN
@@ -106,7 +106,7 @@ def check_pair(certificate: str, key: str, now: float) -> dict[str, t.Any]:
     if not certificates:
         raise Unusable("there is no line -----BEGIN CERTIFICATE-----; set the certificate in PEM format")
     try:
-        # The server's own certificate first: what is wrong with it is not a fault of the chain.
+        # The server's own certificate first: its problems are not those of the chain.
         found = _seen(server, certificates[0])
         _seen(server, certificates[-1])
     except ssl.SSLCertVerificationError as exc:

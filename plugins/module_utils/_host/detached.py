@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Work that goes on when a module has returned: in a process of its own, without a file, known by its name."""
+"""Work that continues after a module has returned: in its own process, without a file, identified by its name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import signal
 import typing as t
 
 READY = "ready"
-# What the kernel keeps of a name
+# The kernel keeps so many characters of a name
 LONGEST_NAME = 15
 
 Tell = t.Callable[[str], None]
 
 
 def start(name: str, work: t.Callable[[Tell], None], timeout: float) -> str:
-    """Start the work, and return the first line that it tells, which has to come within so many seconds."""
+    """Start the work, and return the first line that it tells, or that none came within the timeout (seconds)."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -35,7 +35,7 @@ def start(name: str, work: t.Callable[[Tell], None], timeout: float) -> str:
 
 
 def _become(name: str, work: t.Callable[[Tell], None], writer: int) -> t.NoReturn:
-    """Leave the module's process, its session and whoever reads its output; do the work, and end."""
+    """Detach from the module's process, its session and its output; do the work, and end."""
     told: list[str] = []
 
     def tell(line: str) -> None:
@@ -56,7 +56,7 @@ def _become(name: str, work: t.Callable[[Tell], None], writer: int) -> t.NoRetur
     except Exception as exc:
         tell(f"{type(exc).__name__}: {exc}")
     finally:
-        # Nothing that the module does in the end is for this process to do.
+        # This process must not run the module's exit handlers.
         os._exit(0)
 
 
@@ -67,7 +67,7 @@ def _users(process: pathlib.Path) -> set[str]:
 
 
 def running(prefix: str) -> t.Iterator[tuple[int, str]]:
-    """The process id and the name of each work whose name begins so."""
+    """The process id and the name of each detached process whose name has this prefix."""
     for comm in pathlib.Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):
             name = comm.read_text(encoding="utf-8", errors="replace").rstrip("\n")
@@ -77,7 +77,7 @@ def running(prefix: str) -> t.Iterator[tuple[int, str]]:
 
 
 def end(name: str) -> int:
-    """End the work of that name; return how many processes that were."""
+    """End the processes of that name; return their number."""
     found = 0
     for pid, other in running(name):
         if other == name:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a host has the address of a listener, and whether its port is free."""
+"""Check whether a host has the address of a listener, and whether its port is free."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import re
 import socket
 import typing as t
 
-# Where a listener is, as options of a module
+# The address and port of a listener, as options of a module
 LISTENER: dict[str, t.Any] = {"port": {"type": "int", "required": True}, "bind_address": {"type": "str", "default": ""}}
 
 
@@ -26,7 +26,7 @@ def holders(said: str) -> dict[int, str]:
 
 
 def problem(address: str, port: int, holders_of: t.Callable[[int], dict[int, str]]) -> str | None:
-    """Say what is in the way of a listener at a port, or at any port of its address if that is 0. Empty, an address is every one."""
+    """Say why a listener cannot use a port, or any port of its address if that is 0, or None. An empty address means all addresses."""
     families = 0
     for family, kind, protocol, _name, place in socket.getaddrinfo(
         address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -34,7 +34,7 @@ def problem(address: str, port: int, holders_of: t.Callable[[int], dict[int, str
         try:
             listener = socket.socket(family, kind, protocol)
         except OSError:
-            # A kernel without IPv6. Mosquitto and systemd pass over the family, too.
+            # A kernel without IPv6. Mosquitto and systemd skip the family, too.
             continue
         families += 1
         with listener:
@@ -42,7 +42,7 @@ def problem(address: str, port: int, holders_of: t.Callable[[int], dict[int, str
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
-                # Fails where another socket listens, and disturbs none that is about to.
+                # Fails if another socket listens there, and does not disturb one that is about to listen.
                 listener.bind(place)
             except OSError as exc:
                 if exc.errno == errno.EADDRINUSE:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The login at Gerrit's SSH server: the command that tries it, and what its failure means for the role's variables."""
+"""The login at Gerrit's SSH server: the command that tries it, and the message for a failure, with the role's variable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typing as t
 if t.TYPE_CHECKING:  # pragma: no cover
     Process = subprocess.Popen[bytes]
 
-LINES = 3  # of ssh's own words in a message
+LINES = 3  # of ssh's output in a message
 # As in germqtt's unit
 SANDBOX = (
     "CapabilityBoundingSet=",
@@ -47,7 +47,7 @@ SANDBOX = (
 
 @dataclasses.dataclass(frozen=True)
 class Login:
-    """Where the login is tried, and with what."""
+    """The server and the account of a login."""
 
     host: str
     port: int
@@ -55,14 +55,14 @@ class Login:
 
     @property
     def alias(self) -> str:
-        """The name that stands in known_hosts, as germqtt looks it up."""
+        """The host's name in known_hosts, as germqtt looks it up."""
         return f"[{self.host}]:{self.port}"
 
     def known_hosts(self, keys: t.Iterable[str]) -> str:
         return "".join(f"{self.alias} {' '.join(key.split()[:2])}\n" for key in keys)
 
     def command(self, folder: str) -> list[str]:
-        """What germqtt runs, with the files `key` and `known_hosts` of a folder. It writes an empty line after the login."""
+        """The command that germqtt runs, with the files `key` and `known_hosts` of a folder. It writes an empty line after the login."""
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": "15",
@@ -83,7 +83,7 @@ class Login:
         return ["ssh", "-F", "none", "-T", *arguments, *target, "gerrit", "stream-events"]
 
     def problem(self, words: str, logged_in: bool) -> str:
-        """What a failed login means, from ssh's error output: the variable, the cause and the remedy."""
+        """The message for a failed login, from ssh's error output: the variable, the cause and the remedy."""
         where = f"{self.host} port {self.port}"
         if logged_in:
             return (
@@ -115,7 +115,7 @@ def last_lines(words: str, most: int) -> str:
 
 
 def key_problem(words: str) -> str:
-    """What a private key that ssh-keygen cannot read means, from its error output."""
+    """The message for a private key that ssh-keygen cannot read, from its error output."""
     return (
         f"germqtt_ssh_private_key: OpenSSH cannot use this key: {last_lines(words, 1)}\n"
         "Test the file that the variable is from: ssh-keygen -y -P '' -f FILE"
@@ -123,10 +123,10 @@ def key_problem(words: str) -> str:
 
 
 def confined(command: list[str], account: str, unit: str, timeout: float) -> list[str]:
-    """The command as a unit with the sandbox of germqtt's unit: a taken-over germqtt gains nothing from this process."""
+    """The command as a unit with the sandbox of germqtt's unit: a compromised germqtt gains nothing from this process."""
     return [
         *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={unit}", f"--uid={account}"),
-        # The unit ends also if nobody is left who would stop it.
+        # The unit also ends if no process is left to stop it.
         *(f"--property={line}" for line in (*SANDBOX, "TimeoutStopSec=5", f"RuntimeMaxSec={timeout + 5:.0f}")),
         # ssh needs a shell for LocalCommand, and the account's own may be nologin.
         *("--setenv=SHELL=/bin/sh", "--setenv=LC_ALL=C.UTF-8"),
@@ -135,7 +135,7 @@ def confined(command: list[str], account: str, unit: str, timeout: float) -> lis
 
 
 def start(command: list[str], errors: t.IO[bytes]) -> Process:
-    """Start a command whose output is read while it runs, which run_command cannot."""
+    """Start a command whose output is read while it runs, which run_command cannot do."""
     return subprocess.Popen(  # pylint: disable=ansible-bad-function
         command,
         bufsize=0,
@@ -148,7 +148,7 @@ def start(command: list[str], errors: t.IO[bytes]) -> Process:
 
 
 def stop(process: Process, unit: str | None) -> None:
-    """End a command, and with its unit all that it has started."""
+    """Stop a command, and with its unit all processes that it has started."""
     if unit:
         # pylint: disable-next=ansible-bad-function
         subprocess.call(["systemctl", "stop", unit], stderr=subprocess.DEVNULL)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A small text file that modules bring up to date: one of them at a time, and always as a whole."""
+"""A small text file that modules update: one module at a time, and always as a whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOCK_PAUSE = 0.1
 
 
 def missing_owner(options: t.Mapping[str, t.Any]) -> str:
-    """Say which owner or group among the options is not there, in one sentence, which is empty if both are."""
+    """Say in one sentence which owner or group of the options does not exist; empty if both exist."""
     for option, look_up in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
         name = options.get(option)
         if name and not name.isdigit():
@@ -35,9 +35,9 @@ def missing_owner(options: t.Mapping[str, t.Any]) -> str:
 
 
 def set_attributes(module: AnsibleModule, options: t.Mapping[str, t.Any], path: str, diff: dict[str, t.Any]) -> bool:
-    """Have a path with the owner, group and mode of the options. Say whether that changes it, and which attributes."""
+    """Set the owner, group and mode of the options on a path. Return whether that changes it; diff gets the attributes."""
     if module.check_mode and missing_owner(options):
-        # An earlier task of the same run would have made them.
+        # Outside check mode an earlier task of the same run would have created them.
         diff["before"] = {}
         diff["after"] = {option: options[option] for option in ("owner", "group") if options.get(option)}
         return True
@@ -46,10 +46,10 @@ def set_attributes(module: AnsibleModule, options: t.Mapping[str, t.Any], path: 
 
 
 class TextFile:
-    """A UTF-8 file at the ``path`` among a module's options, or in others that are given: its content, or None if there is none.
+    """A UTF-8 file at the ``path`` of a module's options, or of other given options: its content, or None if there is no file.
 
-    Entering it reads. Whoever means to write holds a lock from then until it leaves, so that no other module's change is
-    lost in between. Anything that is no plain readable file in an existing directory fails the module.
+    Entering the context reads the file. A module that writes holds a lock on the directory until it leaves the context, so
+    that no other module's change is lost. The module fails if the path exists and is no regular, readable file.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class TextFile:
         self._held.close()
 
     def fail(self, problem: str) -> t.NoReturn:
-        """Fail the module, naming the file and what is wrong with it."""
+        """Fail the module with the path of the file and the problem."""
         self.module.fail_json(msg=f"{self.path}{'' if problem.startswith(',') else ' '}{problem}")
 
     def _locked_directory(self) -> int:
@@ -104,7 +104,7 @@ class TextFile:
             return None
         except OSError as exc:
             self.fail(f"cannot be read: {exc.strerror}")
-        if not stat.S_ISREG(status.st_mode):  # a FIFO would be waited for
+        if not stat.S_ISREG(status.st_mode):  # reading a FIFO would block
             self.fail("is not a regular file")
         return status.st_ino, status.st_mtime_ns, status.st_size
 
@@ -123,10 +123,10 @@ class TextFile:
             self.fail(f", line {line}: not UTF-8")
 
     def put(self, content: str) -> tuple[bool, dict[str, t.Any]]:
-        """Have the file hold this text, with the owner, group and mode of the options. Say whether that changed it, and which attributes.
+        """Write this text, with the owner, group and mode of the options. Return whether that changed the file, and the changed attributes.
 
-        In check mode nothing is changed. Nobody can read the new text whom the attributes do not let, at any moment: a new
-        file is its owner's alone until it has them, and another has them before it has the text.
+        Check mode changes nothing. No user can ever read the new text against the attributes: a new file is readable only by
+        its owner until they are set, and an existing file gets them before the text.
         """
         changed = content != self.content
         diff: dict[str, t.Any] = {}
@@ -135,7 +135,7 @@ class TextFile:
             if changed:
                 self._replace(content, diff)
         if self._status is None:
-            # What a new file has before it has the wanted attributes is nothing that was there before.
+            # A new file's attributes before the wanted ones do not belong into the diff.
             if not self.module.check_mode:
                 self._set_attributes({})
             return changed, {}
@@ -145,13 +145,13 @@ class TextFile:
         return set_attributes(self.module, {**self.options, **instead}, self.path, diff)
 
     def _check_owners(self) -> None:
-        """Fail for an owner or a group that is not there before the file is touched."""
+        """Fail for an owner or a group that does not exist, before the file is changed."""
         missing = missing_owner(self.options)
         if missing:
             self.fail(f"was not changed: {missing}")
 
     def candidate(self, content: str) -> str:
-        """Write a text beside the file, for nobody but this module's user, and return the path."""
+        """Write a text beside the file, readable only by this module's user, and return the path."""
         os.umask(0o077)
         try:
             # In the same directory, so that the file is replaced by one rename.
@@ -166,7 +166,7 @@ class TextFile:
         return temporary
 
     def put_back(self) -> None:
-        """Have the file as it was when it was entered: its text, or none."""
+        """Restore the file as it was on entry: its text, or no file."""
         if self.module.check_mode or self._stat() == self._status:
             return
         if self.content is None:
@@ -182,6 +182,6 @@ class TextFile:
         if self._stat() != self._status:
             self.fail("was changed by another program in the meantime, and not by this module; run it again")
         if self._status is not None:
-            # A file that is replaced hands its owner and mode down. What chattr does could keep it from being replaced.
+            # The new file inherits owner and mode of the old one. The attributes of chattr could prevent the replacement.
             self._set_attributes(diff, attributes=None)
         self._move(temporary)

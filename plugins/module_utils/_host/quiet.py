@@ -11,8 +11,8 @@ from ansible.module_utils.basic import AnsibleModule
 class QuietModule(AnsibleModule):
     """A module that does not write its options to the host's log.
 
-    Ansible logs a list of dictionaries as Python writes it, with escapes, and looks for secrets as they are. So it does
-    not find, and logs, a password that has a backslash or both kinds of quotes.
+    Ansible logs a list of dictionaries in Python's notation, with escapes, and looks for secrets without escapes. So it
+    does not find, and logs, a password that has a backslash or both kinds of quotes.
     """
 
     def _log_invocation(self) -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Words that programs of one host share and that nobody has to know: each in a file of its own, made where it is missing."""
+"""Secrets that programs of one host share and that no person needs: each in its own file, created if it is missing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MODE = 0o600
 
 
 class WordError(ValueError):
-    """A file that does not hold a word."""
+    """A file that does not hold one secret, or that cannot be read or written."""
 
 
 def new() -> str:
-    """A word that nobody guesses."""
+    """A random secret."""
     return secrets.token_hex(16)
 
 
 def read(path: str) -> str | None:
-    """The word that a file holds, None if there is no such file."""
+    """The secret in a file, None if there is no such file."""
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -36,7 +36,7 @@ def read(path: str) -> str | None:
 
 
 def make(path: str) -> str:
-    """Have a new word in a new file, which is its owner's alone."""
+    """Write a new secret to a new file that only its owner can read."""
     word = new()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Decide what a systemd service needs, from what ``systemctl show`` says of it, its unit's files and its process."""
+"""Find the action that a systemd service needs, from ``systemctl show``, its unit's files and its process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import re
 import shlex
 import typing as t
 
-# Of what systemd has read of a unit, these are compared with its files.
+# The properties of a loaded unit that are compared with its files.
 COMPARED = ("ExecStart", "ExecReload", "User", "Group")
 PROPERTIES = (
     "LoadState",
@@ -28,19 +28,19 @@ PROPERTIES = (
     "FragmentPath",
     *COMPARED,
 )
-# The directory that is there where systemd runs, as sd_booted(3) has it.
+# The directory that exists where systemd runs, by sd_booted(3).
 BOOTED = "/run/systemd/system"
-# Where systemd looks for units and drop-ins, the first place first.
+# The command that shows systemd's directories of units and drop-ins, in order of precedence.
 SHOW_UNIT_PATH = ("systemctl", "show", "--property=UnitPath")
 
 # LXC and Incus images generate this drop-in at each boot for all services of a container. It cannot be removed.
 OF_THE_CONTAINER = pathlib.Path("/run/systemd/system/service.d/zzz-lxc-service.conf")
 
-# A service that tells systemd itself when it has read its files again is "reloading" until then.
+# A service that notifies systemd when its reload is complete is "reloading" until then.
 UP = ("active", "reloading")
 
-# Settings of [Service] that decide what a service runs, with which files, as which user and with which privileges.
-# Of those with one value the last counts, the others add up. To what runs beside the program a drop-in may add.
+# Settings of [Service] that decide on a service's program, files, user and privileges. Of a single value the last counts, lists
+# add up. A drop-in may add to extensible settings, which run other programs beside the main one.
 SINGLE = (
     "DynamicUser",
     "Group",
@@ -64,10 +64,10 @@ LISTS = (
 )
 EXTENSIBLE = ("ExecStartPost", "ExecStartPre")
 
-# Where programs and libraries are installed. Files elsewhere, as in /tmp, may be deleted on purpose.
+# The directories of installed programs and libraries. Files elsewhere, as in /tmp, may be deleted on purpose.
 INSTALLED = ("/bin/", "/lib", "/opt/", "/sbin/", "/usr/")
 DELETED = " (deleted)"
-# What HAProxy puts before its own arguments when it executes itself anew for a reload.
+# The arguments that HAProxy puts before its own when it re-executes itself for a reload.
 REEXECUTED = re.compile(r"-sf|-st|-x|\d+|sockpair@\d+")
 
 
@@ -77,14 +77,14 @@ def show(name: str) -> list[str]:
 
 
 def journal(name: str) -> list[str]:
-    """The command that shows the last log lines of a unit, in whatever journal namespace it logs to."""
+    """The command that shows the last log lines of a unit, in any journal namespace."""
     return ["journalctl", "--namespace=*", f"--unit={name}", "--lines=15", "--output=cat", "--no-pager"]
 
 
 def parse_properties(output: str) -> dict[str, str]:
-    """Parse the lines ``name=value``. A property that comes more than once has a line for each of its values.
+    """Parse the lines ``name=value``. A repeated property has a line for each of its values.
 
-    Values can be the words of a service's own user. systemd escapes a line feed in them, and no other line break.
+    Values can come from a service's own user. systemd escapes a line feed in them, but no other line break.
     """
     found: dict[str, str] = {}
     for name, value in (line.split("=", 1) for line in output.split("\n") if "=" in line):
@@ -93,7 +93,7 @@ def parse_properties(output: str) -> dict[str, str]:
 
 
 def parse_timestamp(text: str) -> float | None:
-    """Seconds since the epoch from ``systemctl show --timestamp=us+utc``, which writes nothing for never."""
+    """Seconds since the epoch from ``systemctl show --timestamp=us+utc``, None for never."""
     if not text or text == "n/a":
         return None
     # Without the day of the week, which Python would expect in the language of the host.
@@ -102,7 +102,7 @@ def parse_timestamp(text: str) -> float | None:
 
 
 def _started(properties: t.Mapping[str, str]) -> float:
-    """When the main process started, or a socket, which has none."""
+    """The start time of the main process, or of a socket, which has no process."""
     name = "ExecMainStartTimestamp" if "ExecMainStartTimestamp" in properties else "ActiveEnterTimestamp"
     return parse_timestamp(properties.get(name, "")) or 0.0
 
@@ -114,10 +114,10 @@ def needed_action(
     reload_files_changed: float,
     last_read: float,
 ) -> str:
-    """Name what brings the service up to date with its files: start, restart, reload, or nothing (empty).
+    """Name the action that applies the service's files: start, restart, reload, or none (empty).
 
-    The times are seconds since the epoch, 0 for never: the newest change of the files that each kind of step reads, and the moment
-    when the service last read those that a reload reads.
+    The times are seconds since the epoch, 0 for never: the newest change of the files that a restart and that a reload reads, and
+    the time when the service last read the latter.
     """
     if properties.get("ActiveState") not in UP:
         return "start"
@@ -130,7 +130,7 @@ def needed_action(
 
 
 def state(action: str, reasons: t.Sequence[str], *, is_stale: bool) -> str:
-    """Say in a few words how a service was before the action that it needs."""
+    """Describe the state of a service before the action that it needs."""
     if action == "restart" and reasons:
         return f"needs a restart: {'; '.join(reasons)}"
     if action:
@@ -142,14 +142,14 @@ def state(action: str, reasons: t.Sequence[str], *, is_stale: bool) -> str:
 
 
 class Unit(t.NamedTuple):
-    """A file of a unit, or a drop-in beside it: its path, and the settings of [Service] in their order."""
+    """A unit file or a drop-in: its path, and the settings of [Service] in their order."""
 
     path: str
     settings: list[tuple[str, str]]
 
 
 def parse_unit(path: str, text: str) -> Unit:
-    """Parse a file as systemd.syntax(7) has it."""
+    """Parse a unit file or drop-in by systemd.syntax(7)."""
     section, settings, continued = "", [], ""
     for line in text.split("\n"):
         stripped = line.strip()
@@ -168,7 +168,7 @@ def parse_unit(path: str, text: str) -> Unit:
 
 
 def _values(units: t.Iterable[Unit], setting: str) -> list[str]:
-    """The values that a setting has by all these files, of which each can take back what the earlier ones say."""
+    """The values of a setting in all these files, each of which can reset those of earlier files."""
     values: list[str] = []
     for value in (value for unit in units for name, value in unit.settings if name == setting):
         values = [*values, value] if value else []
@@ -185,7 +185,7 @@ def overrides(unit: Unit, drop_ins: t.Sequence[Unit]) -> list[str]:
 
 
 def drop_in_names(names: t.Iterable[str]) -> list[str]:
-    """The directories with drop-ins of a unit, without ``.d``: its own, its template's, and all services'."""
+    """The drop-in directories of a unit, without ``.d``: its own, its template's, and that of all services."""
     found = []
     for name in names:
         prefix, at, instance = re.sub(r"\.service\Z", "", name).partition("@")
@@ -196,7 +196,7 @@ def drop_in_names(names: t.Iterable[str]) -> list[str]:
 
 
 def _found_drop_ins(names: t.Iterable[str], unit_path: t.Sequence[str]) -> list[pathlib.Path]:
-    """The drop-ins on disk, in the order in which they are read. The first of several with one name is taken."""
+    """The drop-ins on disk, in the order in which they are read. Of several with the same name the first counts."""
     found: dict[str, pathlib.Path] = {}
     for directory in (pathlib.Path(folder, f"{name}.d") for name in drop_in_names(names) for folder in unit_path):
         for path in directory.glob("*.conf"):
@@ -205,11 +205,11 @@ def _found_drop_ins(names: t.Iterable[str], unit_path: t.Sequence[str]) -> list[
     return [found[name] for name in sorted(found)]
 
 
-# ---- what systemd and the process have -------------------------------------------------------------------------------
+# ---- the state of systemd and of the process -------------------------------------------------------------------------
 
 
 def command_words(command: str) -> list[str]:
-    """The words of a command of a unit. None if it has specifiers, escapes, or a path that is not absolute."""
+    """The words of a command of a unit; empty if it has specifiers, escapes, or a path that is not absolute."""
     try:
         words = shlex.split(command.lstrip("-:+!|"))
     except ValueError:
@@ -223,7 +223,7 @@ def _unquoted(command: str) -> str:
 
 
 def is_stale(properties: t.Mapping[str, str], unit: Unit) -> bool:
-    """Whether systemd has settings that are not those of the unit's files, so that it has to read them again."""
+    """Return whether systemd's settings differ from the unit's files, so that it needs a daemon-reload."""
     if properties.get("NeedDaemonReload") == "yes" or properties.get("FragmentPath") != unit.path:
         return True
     for name in COMPARED:
@@ -239,7 +239,7 @@ def is_stale(properties: t.Mapping[str, str], unit: Unit) -> bool:
 
 
 def runs_command(running: t.Sequence[str], words: t.Sequence[str]) -> bool:
-    """Whether a command line is that of a command, maybe behind an interpreter or with arguments for a re-execution."""
+    """Return whether a process runs a command, maybe after an interpreter or with arguments for a re-execution."""
     if list(running[-len(words) :]) == list(words):
         return len(running) == len(words) or running[0] != words[0]
     between = running[1 : len(running) - len(words) + 1]
@@ -257,24 +257,24 @@ def deleted_files(maps: str) -> list[str]:
 
 
 def _replaced(properties: t.Mapping[str, str]) -> list[str]:
-    """The installed programs and libraries that the main process does not run though they are on disk."""
+    """The installed programs and libraries that were replaced since the main process started."""
     try:
         return deleted_files(pathlib.Path("/proc", properties["MainPID"], "maps").read_text(errors="replace"))
     except PermissionError:
-        # A container without CAP_SYS_PTRACE: what is known is when the program itself changed.
+        # A container without CAP_SYS_PTRACE: only the change time of the program itself is known.
         [program] = re.findall(r"\bpath=(\S+) ;", properties.get("ExecStart", ""))[:1] or [""]
         started = parse_timestamp(properties.get("ExecMainStartTimestamp", "")) or 0.0
         return [program] if program and os.stat(program).st_ctime > started else []
 
 
 class Findings(t.NamedTuple):
-    """What is not as it should be with a service, apart from the files that it reads."""
+    """The problems of a service, apart from the files that it reads."""
 
-    # Drop-ins that override what the unit promises: each a sentence. Only an administrator can decide about them.
+    # Drop-ins that override settings of the unit: each a sentence. Only an administrator can decide about them.
     conflicts: list[str]
-    # Whether systemd has to read the unit's files again.
+    # Whether systemd needs a daemon-reload.
     is_stale: bool
-    # Why the process has to be started anew: each a sentence without a subject.
+    # The reasons for a restart: each a sentence without a subject.
     reasons: list[str]
 
 
@@ -282,7 +282,7 @@ def inspect(properties: t.Mapping[str, str], unit_file: str | None) -> Findings:
     """Compare a service with its unit's files and its installed programs. Without a unit file, only with the latter."""
     conflicts, stale, reasons = [], properties.get("NeedDaemonReload") == "yes", []
     has_process = properties.get("MainPID", "0") != "0"
-    # Between the look and this one a process may end, and a drop-in may go. The next run sees what is there then.
+    # Meanwhile the process may have ended, and a drop-in may have been removed. The next run sees the new state.
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         if unit_file is not None:
             unit = parse_unit(unit_file, pathlib.Path(unit_file).read_text(errors="replace"))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Directories and text files that belong together: what is wrong with them, how they get there, and what a diff shows."""
+"""Directories and text files that belong together: their problems, how they are written, and their diffs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ansible_collections.opendev.firehose.plugins.module_utils._host import lock
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
 
-Options = t.Dict[str, t.Any]  # noqa: UP006 # it runs, and Python 3.8 has no other
-Diffs = t.List[Options]  # noqa: UP006 # it runs, and Python 3.8 has no other
+Options = t.Dict[str, t.Any]  # noqa: UP006 # evaluated at run time, where Python 3.8 needs it
+Diffs = t.List[Options]  # noqa: UP006 # evaluated at run time, where Python 3.8 needs it
 
 
 def tidy(entries: t.Iterable[Options]) -> list[Options]:
-    """The entries with their paths as these are written in only one way. What does not begin with a slash stays."""
+    """The entries with normalized paths. A path that does not begin with a slash stays unchanged."""
     return [
         {**entry, "path": re.sub("^/.*", lambda path: os.path.normpath(f"/{path[0].lstrip('/')}"), entry["path"])}
         for entry in entries
@@ -27,7 +27,7 @@ def tidy(entries: t.Iterable[Options]) -> list[Options]:
 
 
 def problems(directories: t.Sequence[Options], files: t.Sequence[Options], *, check_owners: bool) -> list[str]:
-    """What is wrong with tidy entries, or in their way on this host; each with the entry's name."""
+    """The problems of tidy entries, and obstacles to them on this host; each with the entry's name."""
     found: list[str] = []
     names: dict[str, str] = {}
     folders = {entry["path"] for entry in directories}
@@ -57,7 +57,7 @@ def _place_problem(path: str, folders: t.Container[str]) -> str:
 
 
 def _mode_problem(mode: object) -> str:
-    # A number would be one that YAML has made of what may have been octal.
+    # YAML may have converted octal digits to another number.
     if mode is None or (isinstance(mode, str) and re.fullmatch("0?[0-7]{3,4}", mode)):
         return ""
     return f"the mode {mode!r} is no octal number as text, such as '0640'"
@@ -72,14 +72,14 @@ def _is_utf8(content: str) -> bool:
 
 
 def put_directory(module: AnsibleModule, entry: Options) -> Diffs:
-    """Have a directory with owner, group and mode. Return what changes."""
+    """Create a directory, and set its owner, group and mode. Return the diffs."""
     path = entry["path"]
     is_new = not os.path.isdir(path)
     made = [_diff(path, "absent\n", "directory\n")] if is_new else []
     if is_new and module.check_mode:
         return made
     if is_new:
-        # Nobody else can enter it until it has its attributes.
+        # No other user can enter it until it has its attributes.
         os.mkdir(path, 0o700)
     attributes: Options = {}
     # A link to a directory has no mode of its own.
@@ -88,7 +88,7 @@ def put_directory(module: AnsibleModule, entry: Options) -> Diffs:
 
 
 def refusal(file: locked_file.TextFile, *, others_changed: bool) -> str:
-    """What the command that looks at a new text has against it, which is empty if it has nothing."""
+    """The error of the validate command for a new text; empty if the text is valid."""
     command, content = file.options["validate"], file.options["content"]
     if not command or file.module.check_mode or (content == file.content and not others_changed):
         return ""
@@ -99,7 +99,7 @@ def refusal(file: locked_file.TextFile, *, others_changed: bool) -> str:
 
 
 def put_file(file: locked_file.TextFile) -> Diffs:
-    """Have a file with content, owner, group and mode. Return what changes, without the text if it is secret."""
+    """Write a file with content, owner, group and mode. Return the diffs, without the text if it is secret."""
     before, after = file.content, file.options["content"]
     _changed, attributes = file.put(after)
     written: Diffs = []

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a set of access rules decides, as Mosquitto 2.0 and 2.1 do it, and which rules decide nothing."""
+"""The decisions of a set of ACL rules, as Mosquitto 2.0 and 2.1 make them, and the rules without effect."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import typing as t
 from ansible_collections.opendev.firehose.plugins.module_utils._mosquitto.acl_file import Rights, Rule
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import topic_filters
 
-# All that clients can write below $SYS, for the sake of bridges.
+# The only topics below $SYS that clients can write, for bridges.
 WRITABLE_SYS = "$SYS/broker/connection/+/state"
 PLACEHOLDER = re.compile("%[uc]")
 LITERAL = "'%u' and '%c' stand for names in patterns only; this is the topic that has them as they stand"
 
 
 def _substitute(pattern: str, username: str | None, client_id: str) -> str | None:
-    """A pattern for one client; None if it is not for this one."""
+    """The topic filter of a pattern for one client; None if the pattern does not apply to it."""
     values = {"%u": username, "%c": client_id}
     levels = pattern.split("/")
     if any(level in values and not values[level] for level in levels):
@@ -28,7 +28,7 @@ def _substitute(pattern: str, username: str | None, client_id: str) -> str | Non
 
 
 def _first(rules: t.Iterable[tuple[str | None, str]], topic: str, access: str) -> bool | None:
-    """What a list of rules says of a topic, None if nothing. Denials come first, wherever they stand."""
+    """The decision of a list of rules on a topic, None if there is none. Deny rules come first, in any order."""
     matching = {
         rule_access
         for topic_filter, rule_access in rules
@@ -40,11 +40,11 @@ def _first(rules: t.Iterable[tuple[str | None, str]], topic: str, access: str) -
 
 
 def decide(rights: Rights, topic: str, access: str, username: str | None = None, client_id: str = "id") -> bool:
-    """Whether the broker lets a client V(read) or V(write) a topic. A username of None is a client without a name.
+    """Return whether the broker allows a client to V(read) or V(write) a topic. A username of None is an anonymous client.
 
-    The releases differ, so that this is not meant for it, where patterns meet names or client ids that have a slash or start
-    with a dollar sign: 2.0 puts them in as they are, 2.1 matches no such one. So do they with a placeholder within a level,
-    for which only 2.0 puts something in.
+    Not for cases in which the releases differ. One is patterns with usernames or client ids that have a slash or start with a
+    dollar sign: 2.0 inserts them unchanged, 2.1 does not match them. The other is a placeholder within a level: only 2.0
+    replaces it.
     """
     if topic.startswith("$share"):
         return False
@@ -62,7 +62,7 @@ def decide(rights: Rights, topic: str, access: str, username: str | None = None,
 
 
 def _widest(pattern: str) -> str:
-    """A filter for all that a pattern matches for any client: a name may have slashes. The empty one is for every topic."""
+    """A filter for all topics that a pattern matches for any client: a name can have slashes. An empty filter means every topic."""
     levels = pattern.split("/")
     for index, level in enumerate(levels):
         if PLACEHOLDER.search(level):
@@ -71,14 +71,14 @@ def _widest(pattern: str) -> str:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether there may be a topic that both match. Each is a filter, or the widest of a pattern."""
+    """Return whether there may be a topic that both match. Each is a filter, or the widest filter of a pattern."""
     return not one or not other or topic_filters.overlap(one, other)
 
 
 def _covers(pattern: str, other: str) -> bool:
-    """Whether a pattern matches for each client all that another one does.
+    """Return whether a pattern matches, for each client, all topics that another one matches.
 
-    A placeholder may stand for several levels, which '+' does not match, and the first one for what starts with a dollar
+    A placeholder may stand for several levels, which '+' does not match. In the first level it may start with a dollar
     sign, which '#' does not match either.
     """
     levels = enumerate(zip(pattern.split("/"), other.split("/")))
@@ -88,7 +88,7 @@ def _covers(pattern: str, other: str) -> bool:
 
 
 def _never(rule: Rule, widest: str) -> str | None:
-    """Why no message is ever matched by a rule, or None."""
+    """Say why a rule never matches a message, or None."""
     if rule.topic.startswith("$share"):
         return "no message has a topic that starts with '$share'; rules are about what is shared"
     if rule.access == "write" and rule.topic.startswith("$SYS") and not _overlap(widest, WRITABLE_SYS):
@@ -97,7 +97,7 @@ def _never(rule: Rule, widest: str) -> str | None:
 
 
 def _said_by(wider: t.Sequence[Rule], rule: Rule, widest: str) -> str | None:
-    """Which of the rules that match all that one does leave it nothing to decide, or None."""
+    """Say which of the wider rules leave a rule without effect, or None."""
     for other in wider:
         if other.access == "deny":
             return f"'{other}' denies all of it"
@@ -113,7 +113,7 @@ def _said_by(wider: t.Sequence[Rule], rule: Rule, widest: str) -> str | None:
 
 
 def _prefixes(topic_filter: str) -> list[str]:
-    """What a filter starts with: nothing, its first level, its first two, and so on up to the first wildcard."""
+    """The prefixes of a filter: empty, its first level, its first two levels, and so on up to the first wildcard."""
     prefixes = [""]
     for level in topic_filter.split("/"):
         if level in ("+", "#"):
@@ -125,18 +125,18 @@ def _prefixes(topic_filter: str) -> list[str]:
 def _pointless_in(
     rules: t.Sequence[Rule], allowed: t.Sequence[str], *, patterns: bool = False
 ) -> t.Iterator[tuple[Rule, str]]:
-    """The rules of a list that could go, each with the reason. A denial is for what filters allow otherwise.
+    """The rules of a list that could be removed, each with the reason. A deny rule needs an allowed filter that it restricts.
 
-    Not all of them are found: no rule is compared with what several others match together.
+    Not all of them are found: no rule is compared with several others together.
     """
     covers, widest_of = (_covers, _widest) if patterns else (topic_filters.covers, str)
-    # Only rules that start alike are compared, so that long lists take no long time.
+    # Only rules with a common prefix are compared, so that long lists do not take long.
     starting: dict[str, list[int]] = collections.defaultdict(list)
     for index, rule in enumerate(rules):
         starting[_prefixes(rule.topic)[-1]].append(index)
 
     def stays(number: int, index: int) -> bool:
-        """Whether a wider rule is not itself the one to go, where both match the same."""
+        """Return whether a wider rule is not itself the one to remove, if both match the same topics."""
         other, rule = rules[number], rules[index]
         if not covers(rule.topic, other.topic):
             return True
@@ -162,9 +162,9 @@ def _allowed(rules: t.Iterable[Rule], filter_of: t.Callable[[str], str] = str) -
 
 
 def pointless(rights: Rights) -> list[str]:
-    """Name the rules that never match, or that others make pointless. Without them everything would be decided alike.
+    """Name the rules that never match, or that other rules make pointless. Without them every decision is the same.
 
-    And those that match another topic than they seem to, since a placeholder stands for something in patterns only.
+    Also name the rules with a placeholder that are not patterns: they match the literal topic.
     """
     patterns = _allowed(rights.patterns, _widest)
     found = []

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Mosquitto's access rules as data: the file's lines, and how wanted rules are brought into them.
+"""Mosquitto's ACL rules as data: the file's lines, and how wanted rules are merged into them.
 
 The format is that of C(acl_file) in ``mosquitto.conf(5)``, read as the broker's own parser does.
 """
@@ -19,13 +19,13 @@ ACCESS = ("read", "write", "readwrite", "deny")
 
 
 class Rule(t.NamedTuple):
-    """What a rule says of the topics that a filter matches."""
+    """An ACL rule: a topic filter, and the access to the topics that it matches."""
 
     topic: str
     access: str
 
     def allows(self, access: str) -> bool:
-        """Whether it allows to read, or to write."""
+        """Return whether the rule allows this access: read or write."""
         return self.access in (access, "readwrite")
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class Rule(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of the file. The keyword is empty for comments and empty lines, the user None before the first one."""
+    """A line of the file. The keyword is empty for comments and empty lines, the user is None before the first user line."""
 
     text: str
     keyword: str = ""
@@ -44,7 +44,7 @@ class Line:
 
 @dataclasses.dataclass
 class Rights:
-    """All rules by whom they are for. Clients without a name have the anonymous rules, and everybody has the patterns."""
+    """All ACL rules by client. Anonymous clients have the anonymous rules, and all clients have the patterns."""
 
     anonymous: list[Rule] = dataclasses.field(default_factory=list)
     users: dict[str, list[Rule]] = dataclasses.field(default_factory=dict)
@@ -53,7 +53,7 @@ class Rights:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """The rules that a file should have. None leaves the file's own; a user without rules loses them."""
+    """The rules that a file should have. None keeps the file's rules; a user with an empty list loses its rules."""
 
     anonymous: list[Rule] | None
     users: dict[str, list[Rule]]
@@ -74,9 +74,9 @@ def _parse_rule(number: int, fields: str) -> Rule:
 
 
 def parse(content: str) -> list[Line]:
-    """Take a file apart. A line that the broker would reject is an error that names it.
+    """Parse a file. A line that the broker would reject raises an error with its number.
 
-    And does not quote it: what looks like no rules may be another file, with secrets.
+    The error does not quote the line: a file without ACL rules may be another file, with secrets.
     """
     lines: list[Line] = []
     user: str | None = None
@@ -99,12 +99,12 @@ def parse(content: str) -> list[Line]:
 
 
 def render(lines: t.Iterable[Line]) -> str:
-    """Write a file's text."""
+    """Return a file's text."""
     return line_file.join(line.text for line in lines)
 
 
 def collect(lines: t.Iterable[Line]) -> Rights:
-    """All rules of a file by whom they are for."""
+    """All ACL rules of a file by client."""
     rights = Rights()
     for line in lines:
         if line.keyword == "user" and line.user is not None:
@@ -120,8 +120,8 @@ def collect(lines: t.Iterable[Line]) -> Rights:
     return rights
 
 
-# Whose rules a line is one of: everybody's patterns, a user's, or those of clients without a name (a user of None).
-Owner = t.Tuple[str, t.Optional[str]]  # noqa: UP006 # it runs, and Python 3.8 has no other
+# The list that a line belongs to: the patterns, a user's rules, or the rules of anonymous clients (a user of None).
+Owner = t.Tuple[str, t.Optional[str]]  # noqa: UP006 # evaluated at run time, where Python 3.8 needs it
 ANONYMOUS: Owner = ("topic", None)
 PATTERNS: Owner = ("pattern", None)
 
@@ -133,9 +133,9 @@ def _owner(line: Line) -> Owner | None:
 
 
 def _targets(lines: t.Sequence[Line], wanted: Wanted, prune: bool) -> dict[Owner, collections.Counter[Rule]]:
-    """The rules that each owner should have. Owners that are not in it keep what they have."""
+    """The rules that each owner should have. Owners that are not in the result keep their rules."""
     targets: dict[Owner, collections.Counter[Rule]] = {}
-    # In the order in which new lines may stand at the end of a file: behind a user's line every rule is that user's.
+    # In the order of new lines at the end of a file: after a user line every rule is that user's.
     for owner, rules in ((ANONYMOUS, wanted.anonymous), (PATTERNS, wanted.patterns)):
         if rules is not None or prune:
             targets[owner] = collections.Counter(rules or [])
@@ -147,7 +147,7 @@ def _targets(lines: t.Sequence[Line], wanted: Wanted, prune: bool) -> dict[Owner
 
 
 def _keep(lines: t.Sequence[Line], targets: dict[Owner, collections.Counter[Rule]]) -> list[Line]:
-    """The lines that stay. What of the targets is there already is taken out of them."""
+    """The lines that stay. Rules that the file has already are removed from the targets."""
     named = {owner for owner, rules in targets.items() if rules}
     kept = []
     for line in lines:
@@ -155,7 +155,7 @@ def _keep(lines: t.Sequence[Line], targets: dict[Owner, collections.Counter[Rule
         if owner is None or owner not in targets:
             kept.append(line)
         elif line.rule is None:
-            # A user's own line goes with the last of the user's rules, and so does the empty one above it.
+            # The user line is removed with the last of the user's rules, and so is the empty line above it.
             if owner in named:
                 kept.append(line)
             elif kept and not kept[-1].text:
@@ -167,7 +167,7 @@ def _keep(lines: t.Sequence[Line], targets: dict[Owner, collections.Counter[Rule
 
 
 def _insertion_points(lines: t.Sequence[Line]) -> dict[Owner, int]:
-    """Before which line further rules of each owner go: behind the last one that there is."""
+    """The line before which further rules of each owner are inserted: after the owner's last line."""
     points = {owner: index for index, owner in enumerate(map(_owner, lines), 1) if owner}
     if ANONYMOUS not in points:
         # Before the first user, and before the comments right above it.
@@ -179,16 +179,16 @@ def _insertion_points(lines: t.Sequence[Line]) -> dict[Owner, int]:
 
 
 def merge(lines: t.Sequence[Line], wanted: Wanted, *, prune: bool = False) -> list[Line]:
-    """Bring the wanted rules into a file's lines. What is right stays where it is; nobody else's rules change.
+    """Merge the wanted rules into a file's lines. Correct lines stay where they are; other clients' rules do not change.
 
-    Pruning removes the rules of everybody who is not mentioned. The order of the rules within a list decides nothing,
-    so that it is left alone too.
+    Pruning removes the rules of all owners that are not mentioned. The order of the rules within a list has no effect,
+    so it is kept too.
     """
     targets = _targets(lines, wanted, prune)
     kept = _keep(lines, targets)
     points = _insertion_points(kept)
     added: dict[int, list[Line]] = collections.defaultdict(list)
-    # Who is in the file already comes first: behind a new user's line, at the end of the file, a rule would be the new user's.
+    # Owners that are in the file already come first: after a new user line at the end of the file, a rule would be the new user's.
     for owner, rules in sorted(targets.items(), key=lambda item: item[0] not in points):
         keyword, user = owner
         new = [Line(f"{keyword} {rule}", keyword, user, rule) for rule in rules.elements()]
@@ -200,7 +200,7 @@ def merge(lines: t.Sequence[Line], wanted: Wanted, *, prune: bool = False) -> li
 
 
 def lets_anonymous_publish(line: Line) -> bool:
-    """Whether a line is a rule that lets clients without a name write. They choose their client ids, but have no %u."""
+    """Return whether a line is a rule that allows anonymous clients to publish. They choose their client ids, but have no %u."""
     if line.rule is None or not line.rule.allows("write"):
         return False
     if line.keyword == "pattern":
@@ -221,9 +221,9 @@ def _rule_problem(keyword: str, user: str | None, rule: Rule, allowed_by: str) -
 
 
 def problems(acl: t.Mapping[str, t.Any], path: str = "", *, allowed_by: str = "") -> list[str]:
-    """List what is wrong with wanted rules, each by its place in the variable that the path names.
+    """List the problems of wanted rules, each with its place in the variable that the path names.
 
-    Rules that let clients without a name publish are wrong if the name of what would allow them is given.
+    Rules that allow anonymous clients to publish are a problem if allowed_by names the variable that would allow them.
     """
     users = acl.get("users") or []
     lists = [
@@ -255,7 +255,7 @@ def _rules(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[Rule]:
 
 
 def wanted(acl: t.Mapping[str, t.Any]) -> Wanted:
-    """Rules as variables and module options have them."""
+    """The wanted rules from variables or module options."""
     anonymous, patterns = acl.get("anonymous"), acl.get("patterns")
     return Wanted(
         None if anonymous is None else _rules(anonymous),

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Mosquitto's password files and access rules have in common: one entry a line."""
+"""The common format of Mosquitto's password files and ACL files: one entry a line."""
 
 from __future__ import annotations
 
 import typing as t
 
-# What the broker takes for blanks around what stands in a line. Python knows more, which are characters like others there.
+# The whitespace that the broker strips in a line. Other whitespace of Python is ordinary characters for the broker.
 BLANKS = " \t\n\v\f\r"
 
 
@@ -16,19 +16,19 @@ SEPARATORS = (0x2028, 0x2029)
 
 
 def has_control_characters(text: str) -> bool:
-    """Whether a text has a line break of any kind, or another control character."""
+    """Return whether a text has a line break of any kind, or another control character."""
     return any(code < 0x20 or 0x7F <= code < 0xA0 or code in SEPARATORS for code in map(ord, text))
 
 
 def has_unfit_characters(text: str) -> bool:
-    """Whether a text has control characters, or surrogates and noncharacters, which MQTT forbids too."""
+    """Return whether a text has control characters, or surrogates and noncharacters, which MQTT forbids too."""
     return has_control_characters(text) or any(
         0xD800 <= code < 0xE000 or 0xFDD0 <= code < 0xFDF0 or code & 0xFFFE == 0xFFFE for code in map(ord, text)
     )
 
 
 class FileError(ValueError):
-    """A file that the broker would reject or understand in another way; ``line`` counts from 1."""
+    """A file that the broker would reject or misread; ``line`` counts from 1."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line}: {problem}")
@@ -36,7 +36,7 @@ class FileError(ValueError):
 
 
 def split(content: str) -> t.Iterator[tuple[int, str]]:
-    """Give each line of a file with its number. The last one may lack its end."""
+    """Yield each line of a file with its number. The last one may lack its line feed."""
     if content.startswith("\ufeff"):
         raise FileError(1, "it starts with a byte order mark, which the broker takes for a part of the first word")
     lines = content.split("\n")
@@ -51,5 +51,5 @@ def split(content: str) -> t.Iterator[tuple[int, str]]:
 
 
 def join(lines: t.Iterable[str]) -> str:
-    """Write a file's text."""
+    """Return a file's text."""
     return "".join(f"{line}\n" for line in lines)

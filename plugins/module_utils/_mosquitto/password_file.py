@@ -31,7 +31,7 @@ MAX_NAME_BYTES = 65535
 ARGON2 = re.compile(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 
 
-# The ways to say an account's password.
+# The keys for an account's password.
 PASSWORDS = ("password", "password_hash", "password_file")
 
 
@@ -41,7 +41,7 @@ class HashError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Parameters:
-    """How new hashes are made."""
+    """The parameters of new hashes."""
 
     iterations: int = DEFAULT_ITERATIONS
     salt_bytes: int = SALT_BYTES[0]
@@ -49,7 +49,7 @@ class Parameters:
 
 @dataclasses.dataclass(frozen=True)
 class PasswordHash:
-    """A stored hash: one of the formats above, taken apart."""
+    """A stored hash in one of the formats above, parsed."""
 
     text: str
     algorithm: str
@@ -58,13 +58,13 @@ class PasswordHash:
     digest: bytes = b""
 
     def matches(self, password: str) -> bool:
-        """Recompute the hash of a password with this one's salt and iterations. Argon2 is never said to match."""
+        """Compare a password with this hash, by its salt and iterations. False for Argon2."""
         if self.algorithm == "argon2id":
             return False
         return hmac.compare_digest(self.digest, _digest(self.algorithm, password, self.salt, self.iterations))
 
     def was_made_with(self, parameters: Parameters) -> bool:
-        """Whether a new hash would differ in nothing but its salt."""
+        """Return whether a new hash would differ only in its salt."""
         return self.algorithm == "sha512-pbkdf2" and parameters == Parameters(self.iterations, len(self.salt))
 
 
@@ -82,7 +82,7 @@ def _base64(text: str, what: str) -> bytes:
 
 
 def parse_hash(text: str) -> PasswordHash:
-    """Take a stored hash apart, as strictly as the broker does."""
+    """Parse a stored hash, as strictly as the broker does."""
     if text.startswith("$argon2id$"):
         if not ARGON2.fullmatch(text):
             raise HashError("it is not a complete $argon2id$ hash")
@@ -113,7 +113,7 @@ def hash_password(password: str, parameters: Parameters = Parameters(), salt: by
 
 
 def name_problem(name: str) -> str | None:
-    """Say why the broker could not have an account of this name, or None."""
+    """Say why the broker cannot have an account with this username, or None."""
     if not name:
         return "a name cannot be empty"
     if ":" in name:
@@ -140,7 +140,7 @@ def _password_problem(password: str) -> str | None:
 
 
 def duplicates(names: t.Iterable[str]) -> list[tuple[str, int, int]]:
-    """List each name that comes again, with the indexes of its first and of its later place."""
+    """List each repeated name, with the indexes of its first and of its later place."""
     first: dict[str, int] = {}
     found = []
     for index, name in enumerate(names):
@@ -174,9 +174,9 @@ def _user_problem(user: t.Mapping[str, t.Any], passwords: t.Sequence[str]) -> st
 def user_problems(
     users: t.Sequence[t.Mapping[str, t.Any]], variable: str, passwords: t.Sequence[str] = PASSWORDS
 ) -> list[str]:
-    """List what is wrong with wanted accounts, each by its place in the variable and its name. Quotes no secret.
+    """List the problems of wanted accounts, each with its place in the variable and its name. Quotes no secret.
 
-    The passwords are the keys that the variable has for one.
+    The passwords are the variable's keys for a password.
     """
     problems = []
     for index, user in enumerate(users):
@@ -198,7 +198,7 @@ class Line:
 
 
 def parse(content: str) -> list[Line]:
-    """Take a password file apart. A line that the broker would reject or drop is an error that names it."""
+    """Parse a password file. A line that the broker would reject or drop raises an error with its number."""
     lines: list[Line] = []
     seen: dict[str, int] = {}
     for number, text in line_file.split(content):
@@ -223,13 +223,13 @@ def parse(content: str) -> list[Line]:
 
 
 def render(lines: t.Iterable[Line]) -> str:
-    """Write a password file's text."""
+    """Return a password file's text."""
     return line_file.join(line.text for line in lines)
 
 
 @dataclasses.dataclass
 class Changes:
-    """The names of the accounts that a merge adds, gives another password or only another hash, and removes."""
+    """The names of the accounts that a merge adds, updates with another password, gives only another hash, or removes."""
 
     added: list[str] = dataclasses.field(default_factory=list)
     updated: list[str] = dataclasses.field(default_factory=list)
@@ -239,15 +239,15 @@ class Changes:
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What a merge does with accounts that are in the file already."""
+    """The options of a merge for accounts that are in the file already."""
 
-    prune: bool = False  # remove those that nobody asked for
-    on_create: bool = False  # leave the password of those that exist
-    rehash: bool = False  # hash a right password anew if its parameters are not those of new hashes
+    prune: bool = False  # remove accounts that are not wanted
+    on_create: bool = False  # keep the password of existing accounts
+    rehash: bool = False  # hash a correct password again if its parameters are not those of new hashes
 
 
 def _outdated(stored: PasswordHash, user: t.Mapping[str, t.Any], parameters: Parameters, policy: Policy) -> str | None:
-    """Which list of Changes an existing account goes to, if any."""
+    """The list of Changes for an existing account, or None."""
     if policy.on_create:
         return None
     if user.get("password_hash") is not None:
@@ -263,7 +263,7 @@ def merge(
     parameters: Parameters = Parameters(),
     policy: Policy = Policy(),
 ) -> tuple[list[Line], Changes]:
-    """Bring the wanted accounts into a file's lines. What is right stays as it is, and where it is."""
+    """Merge the wanted accounts into a file's lines. Correct lines stay unchanged, and where they are."""
     wanted = {str(user["name"]): user for user in users}
     present = {name: user for name, user in wanted.items() if user.get("state", "present") == "present"}
     changes = Changes()

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A client of an MQTT broker, 3.1.1 or 5, in the calling thread. Every step ends in time, or raises a Failure.
+"""An MQTT client, 3.1.1 or 5, in the calling thread. Every step ends within its timeout, or raises a Failure.
 
-It needs no library: paho-mqtt 1.6, Debian 12's, connects to no unix socket and keeps reason codes to itself.
+It needs no library: paho-mqtt 1.6 of Debian 12 cannot connect to unix sockets, and does not return reason codes.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import pack
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.packets import Message
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.reasons import Failure
 
-# Mosquitto may reject clients that want more than its max_keepalive, and that is at least 10.
+# Mosquitto may reject clients with a keepalive above its max_keepalive, which is at least 10.
 KEEPALIVE = 10
 ACKNOWLEDGEMENTS = (packets.PUBACK, packets.PUBREC, packets.PUBCOMP, packets.SUBACK, packets.UNSUBACK)
-# The first byte of what a listener with TLS says to a client without
+# The first byte of the answer of a listener with TLS to a client without
 TLS_ALERT = 0x15
 
 
 class Client:
-    """One connection of a client. A session that it had before ends with the login."""
+    """One connection of a client. Its login ends an earlier session."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class Client:
         version: str = "3.1.1",
         keepalive: int = KEEPALIVE,
     ) -> None:
-        """Each answer has to come within the timeout; that to the login before its deadline, if there is one."""
+        """Set the timeout for each answer. The answer to the login has its own deadline, if there is one."""
         self.messages: collections.deque[Message] = collections.deque()
-        # What the broker takes, as far as it says so
+        # The limits of the broker, as far as it tells them
         self.max_qos, self.retain_available, self.max_size = 2, True, packets.LONGEST_PACKET
         self.connection = connection
         self._timeout, self._login_deadline = timeout, login_deadline
@@ -68,7 +68,7 @@ class Client:
     def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int | None:
         """Publish; return the reason code of PUBACK or PUBREC, which MQTT 5 has with QoS 1 and 2.
 
-        With MQTT 3.1.1 the broker acknowledges also what it drops. With QoS 0 it answers a ping behind the message.
+        With MQTT 3.1.1 the broker also acknowledges messages that it drops. With QoS 0 it answers a ping after the message.
         """
         number = self._next() if qos else 0
         packet = packets.publish(self._level, Message(topic, payload, qos, retain), number)
@@ -97,26 +97,26 @@ class Client:
             raise Failure("subscription", f"the broker rejected the subscription to {', '.join(refused)}")
 
     def unsubscribe(self, filters: t.Sequence[str]) -> None:
-        """Unsubscribe; return when the broker has confirmed it, behind all that it had sent before."""
+        """Unsubscribe; return when the broker has confirmed it, after all that it had sent before."""
         number = self._next()
         self._send(packets.unsubscribe(self._level, number, filters))
         self._answer(packets.UNSUBACK, number, "the broker did not confirm the end of the subscription")
 
     def ping(self) -> None:
-        """Return when the broker has dealt with what was sent, and all is here that it sent before."""
+        """Return when the broker has processed all sent packets, and all that it sent before has arrived."""
         self._ping()
         self._wait(lambda: not self._pings, "the broker did not answer")
 
     def leave(self) -> None:
-        """Say goodbye."""
+        """Send DISCONNECT."""
         self._send(packets.packet(packets.DISCONNECT))
 
     def listen(self, deadline: float) -> None:
-        """Take the messages that come until then."""
+        """Receive messages until the deadline."""
         self.run(lambda: False, deadline)
 
     def run(self, done: t.Callable[[], bool], deadline: float) -> bool:
-        """Receive until something is the case; return False if it is not in time."""
+        """Receive until done returns true; return False if the deadline comes first."""
         while not done():
             if self._end:
                 raise self._end
@@ -156,21 +156,21 @@ class Client:
         self._send(packets.packet(packets.PINGREQ))
 
     def _keep_alive(self) -> None:
-        """Have the broker see that the client is there, and see that the broker is."""
+        """Send a ping, or end the connection if the broker has been silent since the last one."""
         if self._pings and self._heard < self._sent:
             self._end = Failure("lost", "the connection was lost")
         else:
             self._ping()
 
     def _take(self, received: bytes) -> None:
-        """Deal with what has come."""
+        """Process received bytes."""
         self._heard = time.monotonic()
         self._data += received
         first = self._data[:1]
         try:
             if self._code is None and self._data[0] != packets.CONNACK << 4:
                 raise packets.Malformed("the first packet is another one")
-            # Malformed is only what comes first, so that all before it has been dealt with.
+            # Only a malformed packet at the start raises, so that all packets before it have been processed.
             while found := packets.split(self._data):
                 for packet in found:
                     self._handle(packet)
@@ -213,7 +213,7 @@ class Client:
             self._send(packets.acknowledge(packets.PUBREC if message.qos == 2 else packets.PUBACK, number))
 
     def _not_mqtt(self, answer: bytearray) -> Failure:
-        """Why the login failed: instead of a CONNACK the listener sent this, or nothing."""
+        """The reason for a failed login: instead of a CONNACK the listener sent this, or nothing."""
         if answer[:1] == bytes([TLS_ALERT]):
             return Failure("not_mqtt", "it speaks TLS; set tls: true")
         if answer:
@@ -229,16 +229,16 @@ class Client:
 
 @contextlib.contextmanager
 def connected(listener: t.Mapping[str, t.Any], timeout: float) -> t.Iterator[Client]:
-    """A client at a listener, as the roles describe it. It is not logged in yet."""
+    """A client that is connected to a listener in the roles' format. It is not logged in yet."""
     deadline = time.monotonic() + timeout
     with transport.opened(transport.endpoint(listener), deadline) as connection:
         yield Client(connection, timeout, login_deadline=deadline)
 
 
 def ask(listener: t.Mapping[str, t.Any], timeout: float) -> bytes | None:
-    """Return if the listener answers a login, in whatever way, within the timeout (seconds), else raise a Failure.
+    """Check that the listener gives any answer to a login within the timeout (seconds), else raise a Failure.
 
-    What is returned is the certificate (DER) of a listener with TLS, and else None.
+    Returns the certificate (DER) of a listener with TLS, else None.
     """
     certificate = None
     with contextlib.suppress(transport.WantsCertificate), connected(listener, timeout) as client:

@@ -13,12 +13,12 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import topi
 DEFAULT_PORTS = {("tcp", False): 1883, ("tcp", True): 8883, ("websockets", False): 80, ("websockets", True): 443}
 MAX_BYTES = 65535
 MAX_PORT = 65535
-# The longest time that is waited for, which is 31 years. Python's sockets take less than ten times that.
+# The longest timeout, which is 31 years. Python's sockets accept less than ten times that.
 MAX_SECONDS = 10**9
 
 
 def argument_spec() -> dict[str, t.Any]:
-    """The options of a connection, as the doc fragment _mqtt has them."""
+    """The options of a connection, as in the doc fragment _mqtt."""
     return {
         "host": {"type": "str", "default": "localhost"},
         "port": {"type": "int"},
@@ -40,7 +40,7 @@ def argument_spec() -> dict[str, t.Any]:
 
 
 def text_problem(text: str) -> str | None:
-    """Say why MQTT could not transport a text, or None. Does not quote it: it may be a password."""
+    """Say why MQTT cannot transport a text, or None. Does not quote it: it may be a password."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -53,13 +53,13 @@ def text_problem(text: str) -> str | None:
 
 
 def text_problems(texts: t.Mapping[str, str | None]) -> list[str]:
-    """List what is wrong with texts that have names and may be left out or empty. Quotes none of them."""
+    """List the problems of named texts, which may be missing or empty. Quotes none of them."""
     problems = {name: text_problem(text) for name, text in texts.items() if text}
     return [f"{name}: {problem}" for name, problem in problems.items() if problem]
 
 
 def _where_problems(options: t.Mapping[str, t.Any]) -> t.Iterator[str]:
-    """What is wrong with the options that say where the broker is."""
+    """The problems of the options for the broker's address."""
     if options["transport"] == "unix":
         if options["socket"] is None:
             yield "transport=unix needs socket"
@@ -80,7 +80,7 @@ def _where_problems(options: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 
 
 def option_problems(options: t.Mapping[str, t.Any]) -> list[str]:
-    """List what is wrong with the options of a connection. Quotes no secret."""
+    """List the problems of the options of a connection. Quotes no secret."""
     problems = list(_where_problems(options))
     problems += [
         f"{name} needs tls=true"
@@ -102,12 +102,12 @@ def option_problems(options: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def port_problem(name: str, value: int) -> str | None:
-    """Say why something is no port, or None."""
+    """Say why a number is not a port, or None."""
     return None if 1 <= value <= MAX_PORT else f"{name}: {value} is not between 1 and {MAX_PORT}"
 
 
 def seconds_problem(name: str, value: float) -> str | None:
-    """Say why something cannot be waited for that long, or None."""
+    """Say why a number is not a timeout, or None."""
     return (
         None
         if 0 < value <= MAX_SECONDS
@@ -116,7 +116,7 @@ def seconds_problem(name: str, value: float) -> str | None:
 
 
 def topic_problem(topic: str) -> str | None:
-    """Say what is wrong with a topic name that is to be published on, or None."""
+    """Say why a client cannot publish on a topic, or None."""
     if not topic:
         return "a topic cannot be empty"
     wildcards = sorted({"+", "#"} & set(topic))
@@ -126,12 +126,12 @@ def topic_problem(topic: str) -> str | None:
 
 
 def port(options: t.Mapping[str, t.Any]) -> int:
-    """The port that the options mean. Not for unix sockets."""
+    """The port, or the default port of transport and TLS. Not for unix sockets."""
     return options["port"] or DEFAULT_PORTS[options["transport"], options["tls"]]
 
 
 def place(options: t.Mapping[str, t.Any]) -> str:
-    """Where the broker is, in words."""
+    """The broker's address in words."""
     if options["transport"] == "unix":
         return f"the socket {options['socket']}"
     ways = ["websockets"] * (options["transport"] == "websockets") + ["TLS"] * options["tls"]

@@ -15,7 +15,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import pack
 CONTINUATION, BINARY, CLOSE, PING, PONG = 0, 2, 8, 9, 10
 FINAL, MASKED = 0x80, 0x80
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-# Whatever else answers may end its lines in LF alone.
+# Other servers may end their lines in LF alone.
 END_OF_HEAD = re.compile(rb"\n\r?\n")
 
 
@@ -27,7 +27,7 @@ class Frame(t.NamedTuple):
 
 
 def upgrade(host: str, path: str, key: str) -> bytes:
-    """The request that turns HTTP into websockets."""
+    """The request to upgrade from HTTP to websockets."""
     return (
         f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
@@ -35,12 +35,12 @@ def upgrade(host: str, path: str, key: str) -> bytes:
 
 
 def accept(key: str) -> str:
-    """What a server has to answer to a key."""
+    """The answer that a server has to give to a key."""
     return base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
 
 
 def upgrade_problem(head: bytes, key: str) -> str | None:
-    """Say why an answer's head is none to the upgrade with this key, or None."""
+    """Say why the head of an answer does not accept the upgrade with this key, or None."""
     status = head.split(b"\r\n", 1)[0][:100].decode("latin-1")
     if " 101 " not in f"{status} ":
         return f"it answered {status!r} to a websocket upgrade"
@@ -48,7 +48,7 @@ def upgrade_problem(head: bytes, key: str) -> str | None:
 
 
 def frame(content: bytes, kind: int = BINARY, *, masked: bool = True, final: bool = True) -> bytes:
-    """A frame: of a client's, which masks, or of a server's. The mask is zero: it hides nothing from anyone here."""
+    """A frame: of a client, which masks, or of a server. The mask is zero: there is nothing to hide here."""
     length, mask = len(content), MASKED if masked else 0
     if length < 126:
         size = bytes([mask | length])
@@ -60,9 +60,9 @@ def frame(content: bytes, kind: int = BINARY, *, masked: bool = True, final: boo
 
 
 def split(data: bytearray) -> list[Frame]:
-    """Take all whole frames from the start of what was received. A mask is taken to be zero.
+    """Take all complete frames from the start of the received bytes. Masks are assumed to be zero.
 
-    A frame that is longer than any packet is malformed. With whole frames in front of it, the next call says so.
+    A frame that is longer than any packet is malformed. After complete frames it raises in the next call.
     """
     found: list[Frame] = []
     start = 0
@@ -78,7 +78,7 @@ def split(data: bytearray) -> list[Frame]:
         if too_long and not found:
             raise packets.Malformed(f"a frame has more than {packets.LONGEST_PACKET} bytes")
         if too_long or len(data) < place + length:
-            # Once, for all that is behind it moves.
+            # Only once, since it moves all bytes after it.
             del data[:start]
             return found
         found.append(Frame(data[start] & 0x0F, bytes(data[place : place + length])))

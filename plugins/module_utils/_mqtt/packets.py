@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Packets of MQTT 3.1.1 and 5 as bytes, for clients and for what tests have in place of a broker. Pure functions."""
+"""Packets of MQTT 3.1.1 and 5 as bytes, for clients and for the fake brokers of tests. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import typing as t
 (SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT, AUTH) = range(8, 16)
 # The kinds whose flags are not 0. Those of PUBLISH depend on the message.
 FLAGS = {PUBREL: 2, SUBSCRIBE: 2, UNSUBSCRIBE: 2}
-# The number of the protocol in CONNECT, by what options call it.
+# The protocol level in CONNECT, by the version in options.
 LEVELS = {"3.1.1": 4, "5": 5}
 V5 = LEVELS["5"]
 HAS_USERNAME, HAS_PASSWORD, WILL_RETAIN, HAS_WILL, CLEAN_SESSION = 0x80, 0x40, 0x20, 0x04, 0x02
 LONGEST_NUMBER = 4
-# The first byte, the length, and as many bytes as the length can say
+# The first byte, the length field, and the largest length
 LONGEST_PACKET = 1 + LONGEST_NUMBER + 128**LONGEST_NUMBER - 1
 
 # The types of the properties of MQTT 5 by their numbers (section 2.2.2.2)
@@ -34,11 +34,11 @@ SESSION_EXPIRY_INTERVAL, SERVER_KEEP_ALIVE, RECEIVE_MAXIMUM = 17, 19, 33
 MAXIMUM_QOS, RETAIN_AVAILABLE, MAXIMUM_PACKET_SIZE = 36, 37, 39
 SIZES = {"byte": 1, "int16": 2, "int32": 4}
 
-Property = t.Tuple[int, t.Any]  # noqa: UP006 # it runs, and Python 3.8 has no other
+Property = t.Tuple[int, t.Any]  # noqa: UP006 # evaluated at run time, where Python 3.8 needs it
 
 
 class Malformed(ValueError):
-    """Bytes that are not as MQTT has them."""
+    """Bytes that are not valid MQTT."""
 
 
 class Packet(t.NamedTuple):
@@ -50,7 +50,7 @@ class Packet(t.NamedTuple):
 
 
 class Message(t.NamedTuple):
-    """What is published."""
+    """A published message."""
 
     topic: str
     payload: bytes
@@ -69,7 +69,7 @@ def number(value: int) -> bytes:
 
 
 def read_number(data: bytes | bytearray, place: int = 0) -> tuple[int, int] | None:
-    """A variable byte integer and where it ends. None if the end is not there yet."""
+    """A variable byte integer and the index of its end. None if it is not complete yet."""
     value = 0
     for index, byte in enumerate(data[place : place + LONGEST_NUMBER]):
         value |= (byte & 0x7F) << 7 * index
@@ -87,7 +87,7 @@ def text(value: str | bytes) -> bytes:
 
 
 class Fields:
-    """Takes apart what is inside a packet."""
+    """Reads the fields of a packet."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._place = data, 0
@@ -96,7 +96,7 @@ class Fields:
         return self._place < len(self._data)
 
     def take(self, count: int) -> bytes:
-        """So many bytes."""
+        """The next bytes."""
         taken = self._data[self._place : self._place + count]
         if len(taken) < count:
             raise Malformed("a field is cut short")
@@ -127,11 +127,11 @@ class Fields:
             raise Malformed("a string is not UTF-8") from None
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """All remaining bytes."""
         return self.take(len(self._data) - self._place)
 
     def properties(self, level: int = V5) -> dict[int, t.Any]:
-        """The properties, with their length before them. No version but 5 has any."""
+        """The properties, after their length. Only MQTT 5 has any."""
         return dict(read_properties(self.take(self.number()))) if level == V5 else {}
 
     def value(self, kind: str) -> t.Any:
@@ -174,7 +174,7 @@ def packet(kind: int, body: bytes = b"", flags: int | None = None) -> bytes:
 
 
 def split(data: bytearray) -> list[Packet]:
-    """Take all whole packets from the start of what was received. What is malformed behind them is for the next call."""
+    """Take all complete packets from the start of the received bytes. Malformed bytes after them raise in the next call."""
     found: list[Packet] = []
     start = 0
     while True:
@@ -185,7 +185,7 @@ def split(data: bytearray) -> list[Packet]:
                 raise
             length = None
         if length is None or len(data) < sum(length):
-            # Once, for all that is behind it moves.
+            # Only once, since it moves all bytes after it.
             del data[:start]
             return found
         size, place = length
@@ -210,7 +210,7 @@ def connect(
     clean: bool = True,
     properties: t.Iterable[Property] = (),
 ) -> bytes:
-    """CONNECT. A session that the client had is gone then, if it is clean. Properties are MQTT 5's."""
+    """CONNECT. If it is clean, it ends the client's earlier session. Only MQTT 5 has properties."""
     flags, payload = CLEAN_SESSION if clean else 0, text(client_id)
     if will:
         flags |= HAS_WILL | will.qos << 3 | (WILL_RETAIN if will.retain else 0)
@@ -252,12 +252,12 @@ def unsubscribe(level: int, identifier: int, filters: t.Iterable[str]) -> bytes:
 
 
 def acknowledge(kind: int, identifier: int, code: int = 0) -> bytes:
-    """PUBACK, PUBREC, PUBREL or PUBCOMP. The code is MQTT 5's, and 0 is left out."""
+    """PUBACK, PUBREC, PUBREL or PUBCOMP. Only MQTT 5 has a code, and 0 is left out."""
     return packet(kind, struct.pack("!H", identifier) + (bytes([code]) if code else b""))
 
 
 def read_connack(level: int, got: Packet) -> tuple[int, dict[int, t.Any]]:
-    """The code of a CONNACK, and its properties. A broker that refuses may know older versions only, which have none."""
+    """The code of a CONNACK, and its properties. A broker that rejects may know older versions only, which have none."""
     fields = Fields(got.body)
     fields.take(1)
     code = fields.integer(1)

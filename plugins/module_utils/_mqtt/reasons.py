@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-# From here on the reason codes of MQTT 5 are refusals. In a SUBACK that is so with 3.1.1 too.
+# From here on the reason codes of MQTT 5 are rejections, and so are those in a SUBACK of 3.1.1.
 FIRST_REFUSAL = 0x80
 
 # MQTT 3.1.1, table 3.1
@@ -16,7 +16,7 @@ CONNECT_RETURN_CODES = {
     4: "bad user name or password",
     5: "not authorized",
 }
-# MQTT 5.0, section 2.4: those that a broker sends to a client like this one
+# MQTT 5.0, section 2.4: the codes that a broker sends to a client like this one
 REASON_CODES = {
     0x00: "success",
     0x10: "no matching subscribers",
@@ -60,7 +60,7 @@ NOT_LET_IN = {4, 5, 0x86, 0x87, 0x8A, 0x8C}
 
 
 class Failure(Exception):
-    """Why there is no session, or no longer one; ``cause`` is what the modules return by that name."""
+    """The reason why a session fails or has ended; ``cause`` is the modules' return value of that name."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -78,12 +78,12 @@ def return_code(code: int) -> str:
 
 
 def connack(code: int) -> str:
-    """The code of a CONNACK in words. Those below 0x80 are MQTT 3.1.1's, whatever the client speaks."""
+    """The code of a CONNACK in words. Codes below 0x80 are those of MQTT 3.1.1, with any version of the client."""
     return return_code(code) if code < FIRST_REFUSAL else reason(code)
 
 
 def connect_refusal(code: int, protocol_version: str) -> Failure:
-    """What a CONNACK with anything but 0 says."""
+    """The failure for a CONNACK with a code other than 0."""
     words = connack(code)
     if code in NOT_LET_IN:
         return Failure("login", f"the broker does not let this client in: {words}")
@@ -96,7 +96,7 @@ def connect_refusal(code: int, protocol_version: str) -> Failure:
 
 
 def acceptance(protocol_version: str, qos: int, code: int | None) -> tuple[str, str]:
-    """Whether a message was accepted, and why that is known or not. The code is that of PUBACK or PUBREC."""
+    """Return whether a message was accepted, and why that is known or not. The code is that of PUBACK or PUBREC."""
     if qos == 0:
         return "unknown", "Messages of QoS 0 are not acknowledged."
     if protocol_version != "5":

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Messages that came: which of them count, and how they are returned. Conditions are JMESPath expressions on JSON payloads."""
+"""Received messages: the matching ones, and their form in results. Conditions are JMESPath expressions on JSON payloads."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def as_result(message: Message) -> dict[str, t.Any]:
 
 
 class ConditionError(ValueError):
-    """An expression that nothing can be asked with; the message quotes it."""
+    """An invalid expression; the message quotes it."""
 
 
 def is_true(value: t.Any) -> bool:
-    """JMESPath's truth: false are null, false, and what is empty. 0 is true."""
+    """JMESPath's truth: null, false and empty values are false. 0 is true."""
     return not (value is None or value is False or (isinstance(value, (str, list, dict)) and not value))
 
 
@@ -56,7 +56,7 @@ class Condition:
             self._compiled = jmespath.compile(expression)
         except JMESPathError as exc:
             raise self._error(exc) from None
-        self._value(None)  # names unknown functions, for example, before there is a payload
+        self._value(None)  # reports unknown functions, for example, before there is a payload
 
     def _error(self, exc: Exception) -> ConditionError:
         # jmespath repeats the expression in a second line, and points into it with a third.
@@ -66,12 +66,12 @@ class Condition:
         try:
             return self._compiled.search(document)
         except JMESPathTypeError:
-            return None  # the document has something else there than the expression's functions take
+            return None  # a value of the document has a type that the expression's functions do not accept
         except JMESPathError as exc:
             raise self._error(exc) from None
 
     def holds(self, payload: bytes) -> bool:
-        """Whether a payload is JSON for which the expression is true."""
+        """Return whether a payload is JSON for which the expression is true."""
         try:
             document = json.loads(payload)
         except (ValueError, RecursionError):

@@ -27,7 +27,7 @@ def check_options(module: AnsibleModule, problems: t.Sequence[str] = ()) -> None
 
 
 def _tls_context(options: t.Mapping[str, t.Any]) -> ssl.SSLContext:
-    """The certificates, and what is asked of the broker's."""
+    """The TLS context: the certificates, and the validation of the broker's certificate."""
     try:
         context = ssl.create_default_context(cafile=options["ca_path"])
     except OSError as exc:
@@ -57,7 +57,7 @@ def _endpoint(options: t.Mapping[str, t.Any]) -> transport.Endpoint:
 
 
 class Session:
-    """What happens between CONNECT and DISCONNECT. Every method ends in time, or raises a Failure."""
+    """A session from CONNECT to DISCONNECT. Every method ends within its timeout, or raises a Failure."""
 
     def __init__(self, options: t.Mapping[str, t.Any], *, will: tuple[str, str, int, bool] | None = None) -> None:
         """The will is a topic, a payload, a QoS, and whether it is retained."""
@@ -66,7 +66,7 @@ class Session:
 
     @contextlib.contextmanager
     def _named(self) -> t.Iterator[None]:
-        """Have failures say where the broker is, and how long it was waited for."""
+        """Add the broker's address and the timeout to failures."""
         try:
             yield
         except Failure as exc:
@@ -78,7 +78,7 @@ class Session:
         with contextlib.ExitStack() as stack, self._named():
             self._client = client = self._log_in(place, stack)
             self._stack = stack.pop_all()
-        # With MQTT 3.1.1 a broker cannot say what it takes.
+        # With MQTT 3.1.1 a broker cannot tell its limits.
         self.max_qos, self.retain_available = client.max_qos, client.retain_available
         self.messages = client.messages
         return self
@@ -101,11 +101,11 @@ class Session:
         return client
 
     def __exit__(self, *exc_info: object) -> None:
-        with contextlib.suppress(Failure):  # the broker was faster
+        with contextlib.suppress(Failure):  # the broker closed the connection first
             self._stack.close()
 
     def run(self, done: t.Callable[[], bool], deadline: float) -> bool:
-        """Receive until something is the case; return False if it is not in time."""
+        """Receive until done returns true; return False if the deadline comes first."""
         with self._named():
             return self._client.run(done, deadline)
 
@@ -120,16 +120,16 @@ class Session:
             self._client.subscribe(filters, qos)
 
     def unsubscribe(self, filters: t.Sequence[str]) -> None:
-        """Unsubscribe; return when the broker has confirmed it, behind all that it had sent before."""
+        """Unsubscribe; return when the broker has confirmed it, after all that it had sent before."""
         with self._named():
             self._client.unsubscribe(filters)
 
     def certificate(self) -> dict[str, t.Any] | None:
-        """How long the broker's certificate lasts. None without TLS, and where it was not asked whether it is valid."""
+        """Describe the broker's certificate. None without TLS, and if it was not verified."""
         found = self._client.connection.certificate()
         return certificate_files.describe(found, time.time()) if found else None
 
     def vanish(self) -> None:
-        """Cut the connection without DISCONNECT, which would take the will back."""
+        """Cut the connection without DISCONNECT, which would discard the will."""
         with self._named():
             self._client.connection.cut()

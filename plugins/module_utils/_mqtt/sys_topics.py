@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a broker tells of itself below $SYS/broker, as data."""
+"""The statistics of a broker below $SYS/broker, as data."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ROOT = "$SYS/broker/"
 FILTER = f"{ROOT}#"
 INTERVALS = ("1min", "5min", "15min")
 
-# From a place in the result to a topic with a number, and for some to the one with its averages over INTERVALS.
-# Mosquitto counts control packets of any kind as messages, and those that carry an application's message as publish.
+# The topic of each number in the result and, for counters, the topic with its averages over INTERVALS.
+# Mosquitto counts all control packets as messages, and those with an application's message as publish.
 COUNTERS = {
     ("packets", "received"): ("messages/received", "load/messages/received"),
     ("packets", "sent"): ("messages/sent", "load/messages/sent"),
@@ -36,9 +36,9 @@ FORGETFUL = re.compile(r"mosquitto version (1\..*|2\.0\.(\d|1[0-7]))")
 
 
 def may_end(topics: t.Mapping[str, str]) -> bool:
-    """Whether a broker that is silent for now has told everything.
+    """Return whether a broker that is silent now has sent all its topics.
 
-    A forgetful one has not before its next update. That one has the number of bytes, since whoever asks changes it.
+    A forgetful one has not before its next update. That update has the number of bytes, since each subscriber changes it.
     """
     return f"{ROOT}bytes/received" in topics or not FORGETFUL.fullmatch(topics.get(f"{ROOT}version", ""))
 
@@ -53,7 +53,7 @@ def _rate(text: str | None) -> float | None:
 
 
 def parse(topics: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """Sort the payloads by their topics below $SYS/broker. What is not there, or is no number, is None."""
+    """Sort the payloads by their topics below $SYS/broker. A value that is missing, or is no number, is None."""
 
     def text(leaf: str) -> str | None:
         return topics.get(ROOT + leaf)

@@ -14,7 +14,7 @@ MAX_SLASHES = 200
 
 
 def filter_problem(topic_filter: str, *, quote: bool = True) -> str | None:
-    """Say what is wrong with a topic filter, or None. Unless it is to be quoted, it may as well be a secret."""
+    """Say what is wrong with a topic filter, or None. Without quote it may be a secret."""
     what = repr(topic_filter) if quote else "a topic filter"
     if not topic_filter:
         return "a topic filter cannot be empty"
@@ -32,7 +32,7 @@ def filter_problem(topic_filter: str, *, quote: bool = True) -> str | None:
 
 
 def rule_problem(topic_filter: str, *, quote: bool = True) -> str | None:
-    """Say what is wrong with a topic filter in an ACL file or a bridge, where blanks at the ends are lost, or None."""
+    """Say what is wrong with a topic filter in an ACL file or a bridge, where whitespace at the ends is lost, or None."""
     if topic_filter != topic_filter.strip(line_file.BLANKS):
         what = repr(topic_filter) if quote else "a topic filter"
         return f"{what}: Mosquitto's files cannot hold blanks at either end of a topic filter"
@@ -42,7 +42,7 @@ def rule_problem(topic_filter: str, *, quote: bool = True) -> str | None:
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Whether a filter matches a topic. Wildcards in the first level match no topic that starts with '$'."""
+    """Return whether a filter matches a topic. Wildcards in the first level match no topic that starts with '$'."""
     if topic.startswith("$") != topic_filter.startswith("$"):
         return False
     for wanted, level in itertools.zip_longest(topic_filter.split("/"), topic.split("/")):
@@ -54,7 +54,7 @@ def matches(topic_filter: str, topic: str) -> bool:
 
 
 def covers(topic_filter: str, other: str) -> bool:
-    """Whether a filter matches every topic that another one matches."""
+    """Return whether a filter matches every topic that another one matches."""
     if topic_filter.startswith("$") != other.startswith("$"):
         return False
     if topic_filter == "+/#":
@@ -68,7 +68,7 @@ def covers(topic_filter: str, other: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether there is a topic that both filters match."""
+    """Return whether there is a topic that both filters match."""
     if one.startswith("$") != other.startswith("$"):
         return False
     for mine, theirs in itertools.zip_longest(one.split("/"), other.split("/")):

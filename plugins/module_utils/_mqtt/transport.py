@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What carries MQTT to a broker: TCP or a unix socket, TLS, and websockets. Every step ends at a deadline."""
+"""The transport of MQTT: TCP or a unix socket, TLS, and websockets. Every step has a deadline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import typing as t
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import frames, packets
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.reasons import Failure
 
-# What a listener is bound to that takes every address.
+# The bind addresses of a listener on every address.
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 CHUNK = 65536
 LONGEST_HEAD = 8192
@@ -36,25 +36,25 @@ class WantsCertificate(Failure):
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """Where a broker listens, and what carries MQTT there."""
+    """The address of a listener, and its transport."""
 
     host: str = "localhost"
     port: int = 0
     unix_socket: str | None = None
-    # Of the URL of websockets
+    # The path of a websockets URL
     path: str | None = None
     tls: ssl.SSLContext | None = None
 
 
 def own_address(bound_to: str) -> str:
-    """Where the host itself reaches a listener that is bound to an address, or to every one."""
+    """The address at which the host itself reaches a listener with this bind address."""
     if bound_to in ANY_ADDRESS:
         return "::1" if bound_to == "::" else "127.0.0.1"
     return bound_to
 
 
 def endpoint(listener: t.Mapping[str, t.Any]) -> Endpoint:
-    """A listener as the roles describe it. Its certificate is verified only where there is a ca_file."""
+    """The endpoint of a listener in the roles' format. Its certificate is verified only if there is a ca_file."""
     path = "/mqtt" if listener.get("protocol") == "websockets" else None
     if listener.get("socket"):
         return Endpoint(unix_socket=listener["socket"], path=path)
@@ -95,14 +95,14 @@ def _connect(place: Endpoint, deadline: float) -> socket.socket:
         addresses = [(family, address) for family, _kind, _protocol, _name, address in found]
     *others, last = addresses
     for index, one in enumerate(others):
-        # An address that does not answer leaves time for the next one. A host may know nothing of a family.
+        # An address that does not answer leaves time for the next one. A host may not support a family.
         with contextlib.suppress(OSError):
             return _reach(*one, _left(deadline) / (len(addresses) - index))
     return _reach(*last, _left(deadline))
 
 
 def _dial(place: Endpoint, deadline: float) -> socket.socket:
-    """Connect, or say why that is not possible."""
+    """Connect, or raise a Failure with the reason."""
     try:
         return _connect(place, deadline)
     except socket.gaierror as exc:
@@ -118,7 +118,7 @@ def _dial(place: Endpoint, deadline: float) -> socket.socket:
 
 
 def _tls_failure(exc: OSError) -> Failure:
-    """What the ssl module says, without the place in its source."""
+    """The error of the ssl module, without the place in its source."""
     reason = getattr(exc, "reason", None) or ""
     words = getattr(exc, "verify_message", None) or reason or exc.strerror or str(exc)
     if isinstance(exc, ssl.SSLCertVerificationError):
@@ -129,7 +129,7 @@ def _tls_failure(exc: OSError) -> Failure:
 
 
 def _encrypted(wire: socket.socket, place: Endpoint, deadline: float) -> t.ContextManager[socket.socket]:
-    """The same connection with TLS, if there is to be any."""
+    """The same connection, with TLS if the endpoint has TLS."""
     if place.tls is None:
         return contextlib.nullcontext(wire)
     try:
@@ -151,7 +151,7 @@ class Connection:
         self._ended = False
 
     def upgrade(self, deadline: float) -> None:
-        """Turn HTTP into websockets."""
+        """Upgrade from HTTP to websockets."""
         place, key, head = self.place, base64.b64encode(os.urandom(16)).decode(), bytearray()
         host = f"[{place.host}]" if ":" in place.host else place.host
         self._send(frames.upgrade(f"{host}:{place.port}", place.path or "", key), deadline)
@@ -174,7 +174,7 @@ class Connection:
         self._send(data if self.place.path is None else frames.frame(data), deadline)
 
     def receive(self, deadline: float) -> bytes | None:
-        """What comes next, in pieces of any length. None if nothing comes in time, and nothing at the end."""
+        """The next bytes, in pieces of any length. None if nothing comes before the deadline, empty at the end."""
         if self.place.path is None:
             return self._read(deadline)
         is_late = False
@@ -182,7 +182,7 @@ class Connection:
             data = self._unpack(deadline)
             if data or self._ended:
                 return data
-            # Behind the deadline it reads once: the other side may always have more.
+            # After the deadline it reads only once: the other side may always send more.
             received = None if is_late else self._read(deadline)
             is_late = time.monotonic() >= deadline
             if received is None:
@@ -192,7 +192,7 @@ class Connection:
         return b""
 
     def _unpack(self, deadline: float) -> bytes:
-        """The part of MQTT in the frames that have come."""
+        """The MQTT bytes in the received frames."""
         data = b""
         try:
             found = frames.split(self._frames)
@@ -200,7 +200,7 @@ class Connection:
             raise Failure("not_mqtt", f"it does not speak MQTT over websockets: {exc}") from None
         for kind, content in found:
             if kind == frames.CLOSE:
-                # What came before it may be the answer.
+                # The bytes before it may be the answer.
                 self._ended = True
             elif kind == frames.PING:
                 self._send(frames.frame(content, frames.PONG), deadline)
@@ -215,10 +215,10 @@ class Connection:
         except socket.timeout:
             raise Failure("no_answer", "it takes no more data") from None
         except OSError:
-            pass  # Why the other side is gone may still be there to be read, which comes next.
+            pass  # The next read may still give the reason why the other side closed.
 
     def _read(self, deadline: float) -> bytes | None:
-        """What comes before the deadline, or is there at once behind it."""
+        """The bytes that arrive before the deadline, or that are already there after it."""
         try:
             self._wire.settimeout(_left(deadline))
             return self._wire.recv(CHUNK)
@@ -230,11 +230,11 @@ class Connection:
             return b""
 
     def certificate(self, *, der: bool = False) -> t.Any:
-        """What the broker showed, in DER or, if it was asked whether it is valid, as ssl describes it; else None."""
+        """The broker's certificate, in DER or, if it was verified, as the ssl module describes it; else None."""
         return (self._wire.getpeercert(der) or None) if isinstance(self._wire, ssl.SSLSocket) else None
 
     def cut(self) -> None:
-        """End it without DISCONNECT."""
+        """End the connection without DISCONNECT."""
         try:
             self._wire.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -243,7 +243,7 @@ class Connection:
 
 @contextlib.contextmanager
 def opened(place: Endpoint, deadline: float) -> t.Iterator[Connection]:
-    """A connection on which MQTT can be spoken."""
+    """A connection that is ready for MQTT."""
     with _dial(place, deadline) as plain, _encrypted(plain, place, deadline) as wire:
         connection = Connection(wire, place)
         if place.path is not None:

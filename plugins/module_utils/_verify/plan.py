@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is tried on a firehose to see that it keeps its promises, as data. Nothing here talks to a broker."""
+"""The attempts and checks of a verification, as data. Nothing here connects to a broker."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import topi
 
 PASSED, WARNING, FAILED, NOT_CHECKED = "passed", "warning", "failed", "not checked"
 VERSIONS = ("3.1.1", "5")
-# Beside no password at all: what somebody might try who knows a publisher's name
+# Passwords that a client might try with a publisher's username
 GUESSES = {"no password": None, "an empty password": "", "a wrong password": "not the password"}
 TYPE = "firehose-verify"
 WILDCARDS = {"+", "#"}
-# How many seconds pass until a publisher publishes again: who watches may have come late.
+# The level of a pattern of ACL rules that stands for the client id
+CLIENT_ID = "%c"
+# Seconds between two messages of a publisher: a subscriber may have connected after the first one.
 ROUND = 5.0
 BEACON, ANONYMOUS, CLAIM = "beacon", "anonymous", "claim"
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """A line of the table."""
+    """One line of the table of results."""
 
     check: str
     result: str
@@ -37,7 +39,7 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """A listener as the public reaches it, a version of the protocol, and what the listener takes at all."""
+    """A listener as anonymous clients reach it, an MQTT version, and the QoS and retain that the listener supports."""
 
     port: int
     protocol: str
@@ -52,7 +54,7 @@ class Way:
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
-    """How a message is published: in a PUBLISH packet, or as the will of a client that vanishes."""
+    """How a message is published: in a PUBLISH packet, or as the will of a client that drops its connection."""
 
     qos: int = 0
     retain: bool = False
@@ -74,7 +76,7 @@ MODES = (
 
 @dataclasses.dataclass(frozen=True)
 class Publisher:
-    """An account and what it may write. Whether it publishes depends on whether its password is known."""
+    """An account and the topics that it can write. It publishes only if its password is known."""
 
     name: str
     topics: tuple[str, ...] = ()
@@ -82,13 +84,13 @@ class Publisher:
 
     @classmethod
     def from_option(cls, option: t.Mapping[str, t.Any]) -> Publisher:
-        """As a module's option has it."""
+        """Convert a module's option."""
         return cls(option["name"], tuple(option["topics"]), option["publishes"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Beacon:
-    """A message from the firehose's host, and what had come to an account there: the numbers of attempts, and of publishers' messages."""
+    """A message of the reference publisher: the numbers of the attempts and of the publishers' messages that it received until then."""
 
     number: int
     payload: bytes
@@ -98,7 +100,7 @@ class Beacon:
 
     @classmethod
     def read(cls, payload: bytes, mark: str) -> Beacon | None:
-        """As it came, None if it is something else. Nobody else can write its topic who has not been found out already."""
+        """Parse a payload; None if it is no beacon. If other clients could write its topic, another check would have found that."""
         found = said(payload, mark)
         try:
             return cls(
@@ -114,7 +116,7 @@ class Beacon:
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """A message that may not reach anybody, or that has to."""
+    """A message that must not reach a subscriber."""
 
     number: int
     way: Way
@@ -124,15 +126,16 @@ class Attempt:
     who: str = "an anonymous client"
     username: str | None = None
     password: str | None = dataclasses.field(default=None, repr=False)
+    client_id: str = ""
 
     @property
     def is_impossible(self) -> bool:
-        """Whether the listener takes no such message from anyone."""
+        """Return whether the listener rejects such a message from every client."""
         return self.mode.qos > self.way.max_qos or (self.mode.retain and not self.way.retain)
 
     @property
     def payload(self) -> str:
-        """JSON, as consumers expect it, that says what it is."""
+        """JSON, as subscribers expect it, with the number of the attempt."""
         return payload(self.mark, attempt=self.number)
 
     def __str__(self) -> str:
@@ -141,7 +144,7 @@ class Attempt:
 
 @dataclasses.dataclass
 class Made:
-    """Attempts that should come to nothing, and what became of them, by their numbers."""
+    """Attempts that should fail, and their outcomes by number."""
 
     attempts: list[Attempt]
     untried: dict[int, str] = dataclasses.field(default_factory=dict)
@@ -149,12 +152,12 @@ class Made:
 
 
 def payload(mark: str, **content: t.Any) -> str:
-    """What is published, so that everybody sees what it is."""
+    """A payload with its type and its run, so that subscribers can identify it."""
     return json.dumps({"type": TYPE, "run": mark, **content})
 
 
 def said(published: bytes, mark: str) -> dict[str, t.Any]:
-    """What a message of a run says, nothing if it is none."""
+    """The content of a message of this run; empty for other messages."""
     try:
         found = json.loads(published)
     except ValueError:
@@ -164,25 +167,32 @@ def said(published: bytes, mark: str) -> dict[str, t.Any]:
 
 
 def may_read(public_topics: t.Iterable[str], topic: str) -> bool:
-    """Whether the public may read a topic."""
+    """Return whether anonymous clients can read a topic."""
     return any(topic_filters.matches(public, topic) for public in public_topics)
 
 
+def own_level(mark: str) -> str:
+    """A topic level that no other client uses, and the client id of attempts on topics with it."""
+    return f"firehose-verify-{mark}"
+
+
 def concrete(topic_filter: str, mark: str) -> str:
-    """A topic that a filter matches; one that nobody else uses, if the filter has a wildcard."""
-    return "/".join(f"firehose-verify-{mark}" if level in WILDCARDS else level for level in topic_filter.split("/"))
+    """A topic that a filter, or a pattern of ACL rules, matches. If it has a wildcard or the client id, no other client uses this topic."""
+    return "/".join(
+        own_level(mark) if level in WILDCARDS or level == CLIENT_ID else level for level in topic_filter.split("/")
+    )
 
 
 def own_topic(publisher: Publisher, mark: str) -> str | None:
-    """A topic that a publisher may write: of its filters the first with a wildcard, so that no real topic is used, else the first."""
-    # Below $ is the broker's own, where no filter of a subscriber's would find it.
+    """A topic that a publisher can write: from its first filter with a wildcard, to use no real topic, else from its first filter."""
+    # Topics that start with $ belong to the broker. No filter of a subscriber would match them.
     topics = [topic for topic in publisher.topics if not topic.startswith("$")]
     with_wildcard = [topic for topic in topics if WILDCARDS & set(topic)]
     return next((concrete(topic, mark) for topic in (*with_wildcard, *topics)), None)
 
 
 def place(public_topics: t.Iterable[str], mark: str, what: str) -> str:
-    """A topic for something of a run: one that the public may read, if there is one that nobody else uses."""
+    """A topic for messages of a run: one that anonymous clients can read, if there is one that no other client uses."""
     usual = f"firehose/verify/{mark}/{what}"
     free = [topic for topic in public_topics if WILDCARDS & set(topic)]
     if may_read(free, usual):
@@ -193,14 +203,14 @@ def place(public_topics: t.Iterable[str], mark: str, what: str) -> str:
 def watched(
     publishers: t.Iterable[Publisher], anonymous_topics: t.Iterable[str], public_topics: t.Sequence[str], mark: str
 ) -> list[str]:
-    """All topics on which something of a run may be published."""
+    """All topics on which messages of a run may be published."""
     writers = [*publishers, *(Publisher("", (topic_filter,)) for topic_filter in anonymous_topics)]
     own = [topic for writer in writers for topic in [own_topic(writer, mark)] if topic]
     return [*dict.fromkeys([*own, *(place(public_topics, mark, what) for what in (BEACON, ANONYMOUS, CLAIM))])]
 
 
 def filters(topics: t.Iterable[str], mark: str) -> list[str]:
-    """Topic filters for topics of a run. A firehose limits the filters and topic levels of a client: one filter stands for all topics of a form."""
+    """Topic filters for topics of a run. One covers all topics of a form, since a firehose limits a client's filters and topic levels."""
 
     def pattern(topic: str) -> str:
         if mark not in topic or topic.startswith("$"):
@@ -211,12 +221,12 @@ def filters(topics: t.Iterable[str], mark: str) -> list[str]:
 
 
 def single(way: Way) -> Mode:
-    """The mode where one has to do: acknowledged, if the listener can."""
+    """The mode where only one is tried: QoS 1, if the listener supports it."""
     return Mode(min(1, way.max_qos))
 
 
 def ways(listeners: t.Iterable[t.Mapping[str, t.Any]]) -> list[Way]:
-    """All listeners with all versions."""
+    """All listeners, each with all MQTT versions."""
     return [
         Way(listener["port"], listener["protocol"], version, tls=listener.get("tls", False))
         for listener in listeners
@@ -227,20 +237,25 @@ def ways(listeners: t.Iterable[t.Mapping[str, t.Any]]) -> list[Way]:
 def anonymous_attempts(
     all_ways: t.Sequence[Way], publishers: t.Sequence[Publisher], filters: t.Iterable[str], topic: str, mark: str
 ) -> list[Attempt]:
-    """What an anonymous client tries: every way on one topic; in one way every publisher's topic, and one of each filter."""
+    """The attempts of an anonymous client: every way on one topic; in one way every publisher's topic, and one topic of each filter."""
     found = [Attempt(0, way, mode, topic, mark) for way in all_ways for mode in MODES]
     own = [own_topic(publisher, mark) for publisher in publishers]
     own += [own_topic(Publisher("", (topic_filter,)), mark) for topic_filter in filters]
-    found += [Attempt(0, way, single(way), other, mark) for way in all_ways[-1:] for other in own if other]
+    found += [
+        Attempt(0, way, single(way), other, mark, client_id=own_level(mark))
+        for way in all_ways[-1:]
+        for other in own
+        if other
+    ]
     return found
 
 
 def claiming_attempts(
     all_ways: t.Sequence[Way], publishers: t.Sequence[Publisher], topic: str, mark: str
 ) -> list[Attempt]:
-    """What clients try that claim a name and guess its password: every way for one name, one way for all.
+    """The attempts of clients that use a publisher's name and guess its password: every way for one name, one way for all.
 
-    They publish where the name may, or else on the topic.
+    They publish on a topic of that publisher or, if it has none, on the given topic.
     """
     claims = [(publisher.name, own_topic(publisher, mark) or topic) for publisher in publishers]
     return [
@@ -253,18 +268,18 @@ def claiming_attempts(
 
 
 def numbered(attempts: t.Iterable[Attempt], start: int) -> list[Attempt]:
-    """The same, each with a number of its own."""
+    """The same attempts, numbered from start on."""
     return [dataclasses.replace(attempt, number=number) for number, attempt in enumerate(attempts, start)]
 
 
 def unchecked(listener: t.Mapping[str, t.Any], why: str) -> Check:
-    """The line of a listener that is not tried."""
+    """The check of a listener that is not tried."""
     return Check(f"port {listener['port']} ({listener['protocol']}) accepts anonymous clients", NOT_CHECKED, why)
 
 
 def certificate_check(way: Way, certificate: t.Mapping[str, t.Any] | None, problem: str | None, days: int) -> Check:
-    """The line of a certificate: what is known of a valid one, or why it is not valid. Neither is known if nobody answered."""
-    name = f"port {way.port} ({way.protocol}, TLS) has a certificate that lasts"
+    """The check of a certificate: how long a valid one lasts, or why it is not valid. Neither is known without an answer."""
+    name = f"port {way.port} ({way.protocol}, TLS) has a valid certificate"
     if problem:
         return Check(name, FAILED, problem)
     if certificate is None:
@@ -274,16 +289,16 @@ def certificate_check(way: Way, certificate: t.Mapping[str, t.Any] | None, probl
 
 
 def is_turned_away(attempt: Attempt, cause: str) -> bool:
-    """Whether a failure of an attempt says that nobody gets in that way.
+    """Return whether the failure of an attempt proves that the broker rejects such clients.
 
-    A broker that is busy, or a connection that is lost, says nothing of what it would do another time. With MQTT 3.1.1 it can only
-    hang up on a message that it takes from no one, which Mosquitto 2.1.2 does over websockets with TLS in a way that is no TLS.
+    A busy broker or a lost connection proves nothing about the next attempt. With MQTT 3.1.1 a broker can only close the connection
+    for a message that it rejects from every client. Over websockets with TLS, Mosquitto 2.1.2 does that in a way that is not TLS.
     """
     return cause == "login" or (attempt.is_impossible and cause in ("refused", "lost", "not_mqtt", "tls"))
 
 
 def outcome(check: str, made: Made, reached: t.Container[int], left: t.Mapping[int, str]) -> Check:
-    """What the attempts came to that nobody may have got anything from. Left is what could not be taken back, and why."""
+    """The check of attempts that must not reach a subscriber. Left says why retained messages could not be removed."""
     numbers = [attempt.number for attempt in made.attempts]
     words = {attempt.number: str(attempt) for attempt in made.attempts}
     through = [words[number] for number in numbers if number in reached]
@@ -296,9 +311,7 @@ def outcome(check: str, made: Made, reached: t.Container[int], left: t.Mapping[i
     ):
         if found:
             cause = f"{len(found)} of {len(numbers)} attempts {what}, the first by {found[0]}"
-            stays = [
-                f"; could not be taken back: {words[number]}: {left[number]}" for number in numbers if number in left
-            ]
+            stays = [f"; could not be removed: {words[number]}: {left[number]}" for number in numbers if number in left]
             return Check(check, FAILED, cause + "".join(stays[:1]))
     return (
         Check(check, PASSED, f"{len(numbers)} attempts")
@@ -308,7 +321,7 @@ def outcome(check: str, made: Made, reached: t.Container[int], left: t.Mapping[i
 
 
 def feed_problem(published: bytes, now: float, max_age: float) -> str | None:
-    """Say why an event of Gerrit is not a fresh one, or None."""
+    """Say why a payload is not a fresh Gerrit event, or None."""
     try:
         event = json.loads(published)
     except ValueError:

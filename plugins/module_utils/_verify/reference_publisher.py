@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a verification has on the firehose's host: an account that publishes numbers, and in each message what came to it until then."""
+"""The reference publisher (beacon) on the firehose's host: it publishes numbers, each with a list of the messages received until then."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ansible_collections.opendev.firehose.plugins.module_utils._verify import pl
 
 VERSION = "3.1.1"
 INTERVAL = 0.25
-# The first that got through say enough, and the message has to stay within what a broker takes.
+# The first received numbers are enough, and the message has to stay within a broker's size limit.
 HEARD_AT_MOST = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Publisher:
-    """Somebody else whose password is known."""
+    """Another publisher whose password is known."""
 
     number: int
     name: str
@@ -32,16 +32,16 @@ class Publisher:
 
 
 def place(endpoint: t.Mapping[str, t.Any]) -> str:
-    """Where the broker is, in words."""
+    """The broker's address in words."""
     return endpoint.get("socket") or f"{endpoint['host']} port {endpoint['port']}"
 
 
 def let_in(endpoint: dict[str, t.Any], names: t.Iterable[str], timeout: float) -> list[str]:
-    """With which names one gets in without knowing their passwords, and how."""
+    """The usernames that the broker accepts with a guessed password, each with the guess."""
     found = []
     for name in names:
         for guess, password in plan.GUESSES.items():
-            # One that does not answer lets nobody in.
+            # A broker that does not answer accepts no login.
             with contextlib.suppress(reasons.Failure), mqtt.connected(endpoint, timeout) as client:
                 if client.log_in(name, password) == 0:
                     found.append(f"{name!r} with {guess}")
@@ -49,7 +49,7 @@ def let_in(endpoint: dict[str, t.Any], names: t.Iterable[str], timeout: float) -
 
 
 class Beacon:
-    """Works at one endpoint until its time is over or the broker ends its session."""
+    """The reference publisher at one endpoint. It runs until its time limit, or until the broker ends its session."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Beacon:
         self._failed: dict[int, str] = {}
 
     def work(self, tell: detached.Tell) -> None:
-        """Do it. What is told first is that it works, or why it does not."""
+        """Publish until the time limit. Tell first that this works, or why it does not."""
         end = time.monotonic() + self._time_limit
         try:
             with mqtt.connected(self._endpoint, self._timeout) as client:
@@ -128,7 +128,7 @@ class Beacon:
             self._delivered |= {said["publisher"]} if isinstance(said.get("publisher"), int) else set()
 
     def _publish(self, publisher: Publisher) -> str:
-        """Publish as somebody else; return why that was not possible. That it arrives is for others to see."""
+        """Publish with another account; return why that failed. Subscribers check that the message arrives."""
         try:
             with mqtt.connected(self._endpoint, self._timeout) as client:
                 self._log_in(client, publisher.name, publisher.password)

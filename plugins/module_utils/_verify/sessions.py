@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The clients of a verification: who connects to a firehose, in which way, and what failures prove."""
+"""The clients of a verification: how they connect to a firehose, and what their failures prove."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import clie
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.session import Session
 from ansible_collections.opendev.firehose.plugins.module_utils._verify import plan
 
-# Mosquitto may reject clients with MQTT 3.1.1 that want more than its max_keepalive, and that is at least 10. With MQTT 5 it names
-# its own; a watcher is better off with a long one, since nobody looks after it while another client waits.
+# Mosquitto may reject MQTT 3.1.1 clients with a keepalive above its max_keepalive, which is at least 10. With MQTT 5 it sends its own
+# keepalive. A watcher needs a long one, since it is not served while another client waits.
 KEEPALIVE = {"3.1.1": 10, "5": 60}
-# Failures that take their time, and that the next attempt would only repeat
+# Slow failures that the next attempt would only repeat
 TEDIOUS = ("no_answer", "unreachable", "time")
 ENOUGH = 3
 
@@ -27,18 +27,18 @@ def _addresses(host: str) -> set[str]:
 
 
 def why_not_checked(host: str, listener: t.Mapping[str, t.Any]) -> str | None:
-    """Why the public does not get to a listener by the host's name, or cannot be expected to, or None."""
+    """Say why anonymous clients do not, or cannot be expected to, reach a listener by the host's name, or None."""
     if listener["not_checked"] or not listener["address"]:
         return listener["not_checked"]
     try:
         leads_there = _addresses(host) & _addresses(listener["address"])
     except (OSError, ValueError):
-        return None  # trying it says why
+        return None  # the attempt to connect says why
     return None if leads_there else f"it is bound to {listener['address']}, which is no address of {host}"
 
 
 class Clients:
-    """Opens sessions with one host, until the time for all of them is over."""
+    """Opens sessions with one host, until the common time limit."""
 
     def __init__(self, host: str, timeout: float, time_limit: float, ca_file: str | None = None) -> None:
         self.timeout = timeout
@@ -46,11 +46,11 @@ class Clients:
         self._end = time.monotonic() + time_limit
 
     def deadline(self, seconds: float) -> float:
-        """When something ends that may take so long, and no longer than all may take."""
+        """The deadline after so many seconds, but no later than the common time limit."""
         return min(time.monotonic() + seconds, self._end)
 
     def late(self) -> str | None:
-        """Say so if the time is over."""
+        """Say that the common time limit is over, or None."""
         is_late = time.monotonic() >= self._end
         return f"the {self._time_limit:g} seconds that all of it may take are over" if is_late else None
 
@@ -59,8 +59,9 @@ class Clients:
         way: plan.Way,
         login: tuple[str | None, str | None] = (None, None),
         will: tuple[str, str, int, bool] | None = None,
+        client_id: str = "",
     ) -> Session:
-        """A session that is not open yet. The login is a name and a password."""
+        """A session that is not open yet. The login is a username and a password."""
         late = self.late()
         if late:
             raise reasons.Failure("time", late)
@@ -68,21 +69,21 @@ class Clients:
         place = {"host": self._host, "port": way.port, "transport": {"mqtt": "tcp"}.get(way.protocol, way.protocol)}
         tls = {"tls": True, "ca_path": self._ca_file} if way.tls else {}
         limits = {"protocol_version": way.version, "connect_timeout": self.timeout, "keepalive": KEEPALIVE[way.version]}
-        who = {"username": login[0], "password": login[1]}
+        who = {"username": login[0], "password": login[1], "client_id": client_id}
         return Session({**spec, **place, **tls, **limits, **who}, will=will)
 
     def make(self, attempt: plan.Attempt, payload: str) -> int:
         """Make an attempt; return the broker's reason code, 0 if it gives none."""
         mode = attempt.mode
         will = (attempt.topic, payload, mode.qos, mode.retain) if mode.will else None
-        with self.session(attempt.way, (attempt.username, attempt.password), will) as session:
+        with self.session(attempt.way, (attempt.username, attempt.password), will, attempt.client_id) as session:
             if not mode.will:
                 return session.publish(attempt.topic, payload, mode.qos, mode.retain) or 0
             session.vanish()
         return 0
 
     def make_all(self, attempts: t.Iterable[plan.Attempt], between: t.Callable[[], None]) -> plan.Made:
-        """Make attempts that should come to nothing, and do something after each."""
+        """Make attempts that should fail, and call between after each."""
         made = plan.Made([*attempts])
         tedious: collections.Counter[plan.Way] = collections.Counter()
         for attempt in made.attempts:
@@ -104,7 +105,7 @@ class Clients:
         return made
 
     def take_back(self, attempt: plan.Attempt) -> str | None:
-        """Publish the end of what a retained message left; say why that could not be done, or None."""
+        """Remove a retained message with an empty one; say why that failed, or None."""
         try:
             code = self.make(attempt, "")
         except reasons.Failure as exc:

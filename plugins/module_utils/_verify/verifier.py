@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Trying out on a live firehose what the plan says: with real clients, as the public has them."""
+"""Run the checks of the plan on a live firehose, with real clients that connect as anonymous clients do."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ansible_collections.opendev.firehose.plugins.module_utils._verify import pl
 from ansible_collections.opendev.firehose.plugins.module_utils._verify.plan import FAILED, NOT_CHECKED, PASSED, Check
 
 SAME = "all listeners deliver the same message"
-ANONYMOUS = "anonymous clients publish nothing"
-WORTHLESS = "a publisher's name is worth nothing without its password"
+ANONYMOUS = "anonymous clients cannot publish"
+WORTHLESS = "publishers need their password"
 UNKNOWN = "what would reach subscribers is not known"
 SYS = "$SYS/#"
-# A broker that finds the end of one connection and a message of another at once may take the message first, so that a will
-# comes after the first message that was sent later. And what comes to the beacon is in its next message.
+# A broker may process a message before the earlier end of another connection, so that a will comes after the first message
+# that was sent later. And the beacon reports a received message only in its next message.
 FENCES = 2
 
 
@@ -38,9 +38,9 @@ class Verification:
         problem: str | None,
         certificate_days: int = 14,
     ) -> None:
-        """The problem is why there is no beacon that the others' silence could be measured by, or None.
+        """Set up a run. The problem says why there is no beacon to measure the other clients' silence by, or is None.
 
-        Certificates that last fewer days are warned of.
+        Certificates that last fewer days give a warning.
         """
         self.checks: list[Check] = []
         self._clients, self._ways, self._public_topics = clients, [*ways], public_topics
@@ -71,7 +71,7 @@ class Verification:
         feed_timeout: float,
         feed_max_age: float,
     ) -> list[Check]:
-        """Do all of it. What takes publishing is left out if nothing may be published."""
+        """Run all checks. Without publish, leave out the checks that need publishing."""
         try:
             self.watch(publishers, anonymous_topics, feed)
             if not self._watchers:
@@ -87,7 +87,7 @@ class Verification:
                 self.publishing(publishers, anonymous_topics)
             else:
                 self.checks.append(
-                    Check("nobody publishes without a password", NOT_CHECKED, "there is no account to compare with")
+                    Check("publishing needs a password", NOT_CHECKED, "there is no account to compare with")
                 )
             if publish and check_publishers:
                 self.publishers(publishers)
@@ -99,7 +99,7 @@ class Verification:
         return self.checks
 
     def publishing(self, publishers: t.Sequence[plan.Publisher], anonymous_topics: t.Sequence[str]) -> None:
-        """Have those publish who may not, then wait for the beacon; what the first sent would have come before."""
+        """Try to publish with clients that must be rejected, then wait for the beacon: their messages would have arrived before it."""
         ways, mark = self._ways, self._mark
         anonymous = plan.anonymous_attempts(ways, publishers, anonymous_topics, self._place(plan.ANONYMOUS), mark)
         claims = plan.claiming_attempts(ways, publishers, self._place(plan.CLAIM), mark)
@@ -122,7 +122,7 @@ class Verification:
     def watch(
         self, publishers: t.Sequence[plan.Publisher], anonymous_topics: t.Sequence[str], feed: str | None
     ) -> None:
-        """Subscribe at every listener to what will be tried, to $SYS, and to the feed. What does not serve is left alone from then on."""
+        """Subscribe at every listener to the topics of the attempts and to $SYS, and at one to the feed. Then skip ways that failed."""
         topics = plan.watched(publishers, anonymous_topics, self._public_topics, self._mark)
         filters = plan.filters(topics, self._mark)
         served = []
@@ -142,7 +142,7 @@ class Verification:
                 self.checks.append(Check(name, FAILED, str(exc)))
             if way.tls and way.version == plan.VERSIONS[-1]:
                 self._certificate(way, watchers.get(way), problem)
-        # A listener says what it takes with MQTT 5 only.
+        # Only with MQTT 5 a listener tells its limits.
         limits = {way.port: {"max_qos": one.max_qos, "retain": one.retain_available} for way, one in watchers.items()}
         self._ways = [dataclasses.replace(way, **limits.get(way.port, {})) for way in served]
         self._watchers = {dataclasses.replace(way, **limits[way.port]): session for way, session in watchers.items()}
@@ -150,10 +150,10 @@ class Verification:
             self._feed = self._watcher(next(iter(self._watchers)), [f"{feed}/#"])
 
     def closed(self, ways: t.Iterable[plan.Way]) -> list[Check]:
-        """Knock at listeners that are for accounts. One that the public does not get to at all keeps it out, too."""
+        """Try anonymous logins at the listeners for accounts. A listener that cannot be reached is not checked."""
         checks = []
         for way in ways:
-            name = f"{way} turns away who has no account"
+            name = f"{way} rejects clients without an account"
             try:
                 with self._clients.session(way):
                     pass
@@ -173,20 +173,20 @@ class Verification:
         return session
 
     def _stay(self) -> None:
-        """Have the watchers take what came, and say that they are there."""
+        """Let the watchers receive pending messages, and keep their connections alive."""
         for session in [*self._watchers.values(), *([self._feed] if self._feed else [])]:
             session.run(lambda: False, time.monotonic() + 0.001)
 
     def _beacons(self, session: Session) -> dict[int, plan.Beacon]:
-        """What a watcher has of the beacon, by number."""
+        """The messages of the beacon that a watcher received, by number."""
         topic = self._place(plan.BEACON)
         read = [plan.Beacon.read(one.payload, self._mark) for one in session.messages if one.topic == topic]
         return {beacon.number: beacon for beacon in read if beacon}
 
     def fence(self) -> plan.Beacon | Check:
-        """Wait until every listener has delivered the same message of the beacon, and all that came before.
+        """Wait until every listener has delivered the same message of the beacon, and all messages before it.
 
-        Return it, or what is wrong.
+        Return it, or a check with the problem.
         """
         if self._blind:
             return self._blind
@@ -195,7 +195,7 @@ class Verification:
             return Check(SAME, FAILED, late)
         topic = self._place(plan.BEACON)
         for session in self._watchers.values():
-            session.subscribe([topic], 1)  # which is answered behind all that the broker has sent until then
+            session.subscribe([topic], 1)  # the answer comes after all that the broker has sent before
         wanted = max(max(self._beacons(session), default=0) for session in self._watchers.values()) + FENCES
         deadline = self._clients.deadline(self._clients.timeout)
         missing = [
@@ -215,14 +215,14 @@ class Verification:
         return number in self._beacons(session)
 
     def reached(self, attempts: t.Sequence[plan.Attempt], heard: t.Collection[int]) -> tuple[set[int], dict[int, str]]:
-        """The numbers of the attempts that reached a subscriber, or would reach one that comes later.
+        """The numbers of the attempts that reached a subscriber, or would reach a later one.
 
-        Those that were heard on the firehose's host have too. Takes back what is retained, and says of which attempts it could not, and why.
+        Attempts that were heard on the firehose's host count too. Removes their retained messages, and returns by number why that failed.
         """
         topics = sorted({attempt.topic for attempt in attempts if attempt.mode.retain})
         if topics:
             watcher = next(iter(self._watchers.values()))
-            # Whoever subscribes again gets what is retained, right behind the confirmation.
+            # A repeated subscription gets the retained messages, right after the confirmation.
             watcher.subscribe(plan.filters(topics, self._mark), 1)
             watcher.run(lambda: False, time.monotonic() + 1)
         got = {message.payload for session in self._watchers.values() for message in session.messages}
@@ -232,11 +232,11 @@ class Verification:
         return found, {number: problem for number, problem in problems.items() if problem}
 
     def sys_topics(self) -> None:
-        """$SYS was subscribed to all the time, and its leaves are retained."""
+        """Check that $SYS is closed: the watchers were subscribed to it all the time, and its topics are retained."""
         name = "$SYS is closed"
         for session in self._watchers.values():
             session.run(lambda: False, time.monotonic() + 1)
-            session.unsubscribe([SYS])  # which tells a silent broker from a dead connection
+            session.unsubscribe([SYS])  # the answer tells a silent broker from a dead connection
         seen = {
             message.topic: way
             for way, session in self._watchers.items()
@@ -266,10 +266,10 @@ class Verification:
         return any(topic_filters.overlap(public, f"{feed}/#") for public in self._public_topics)
 
     def feed(self, topic: str | None, timeout: float, max_age: float) -> None:
-        """Wait for an event of Gerrit that is not older than it may be."""
+        """Wait for a Gerrit event that is not older than max_age (seconds)."""
         name = f"events arrive below {topic!r}" if topic else "events arrive"
         if not topic or not self._feed:
-            why = f"the public may not read {topic + '/#'!r}" if topic else "there is no feed to wait for"
+            why = f"anonymous clients cannot read {topic + '/#'!r}" if topic else "there is no feed to wait for"
             self.checks.append(Check(name, NOT_CHECKED, why))
             return
         session, problem = self._feed, f"none came within {timeout:g} seconds"
@@ -286,13 +286,13 @@ class Verification:
         self.checks.append(Check(name, FAILED, problem))
 
     def publishers(self, publishers: t.Sequence[plan.Publisher]) -> None:
-        """See that what each publisher sends whose password is known arrives everywhere."""
+        """Check that a message of each publisher with a known password arrives at every listener."""
         patience = self._clients.timeout + plan.ROUND
         deadline = self._clients.deadline(patience)
         for number, publisher in enumerate(publishers):
             topic = plan.own_topic(publisher, self._mark)
             if topic is None:
-                continue  # it may not publish
+                continue  # it has no topic to publish on
             name = f"publisher {publisher.name!r} delivers"
             if self._blind or not publisher.publishes:
                 why = "its password is not known" if not self._blind else UNKNOWN
@@ -304,13 +304,13 @@ class Verification:
                 why = why or f"it did not come through {', '.join(missing)} within {patience:g} seconds"
                 self.checks.append(Check(name, FAILED, why))
             else:
-                secret = "" if public else ", which the public may not read"
+                secret = "" if public else ", which anonymous clients cannot read"
                 self.checks.append(Check(name, PASSED, f"on {topic!r}{secret}"))
 
     def _missing(self, number: int, topic: str | None, deadline: float) -> tuple[list[str], str]:
-        """Where a publisher's message does not arrive, and why it was not published, if that is known.
+        """The listeners at which a publisher's message does not arrive, and why it was not published, if that is known.
 
-        Without a topic that the public may read it has to arrive at the beacon.
+        Without a topic that anonymous clients can read, it has to arrive at the beacon.
         """
         missing, why = [], ""
         for way, session in self._watchers.items():

@@ -1,12 +1,12 @@
 -- SPDX-FileCopyrightText: the opendev.firehose authors
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
--- Keeps one account from taking what others need. The accounts broker holds events for all public brokers in queues that publishers share.
--- This filter follows the packets that a client sends. An account that goes beyond its limits waits: its packets are read later.
+-- Limits accounts, so that none uses up the capacity of others: the accounts broker holds events for all public brokers in shared queues.
+-- This filter follows the packets that a client sends. An account that exceeds its limits waits: its packets are read later.
 -- Usage in haproxy.cfg: filter lua.account-limits mqtt|websockets MESSAGES BYTES [USERNAME=MESSAGES:BYTES ...]
---   MESSAGES, BYTES  a second, for each account. 0 is no limit, and an account where both are has none at all. An account can use those of BURST
---                    seconds at once.
---   USERNAME         as in URLs, of an account with other limits
+--   MESSAGES, BYTES  per second, for each account. 0 is no limit, and an account where both are 0 has no limits at all. An account can use the
+--                    messages and bytes of BURST seconds at once.
+--   USERNAME         URL-encoded, of an account with other limits
 
 local haproxy = require("haproxy")
 local mqtt = require("mqtt")
@@ -14,21 +14,21 @@ local stream = require("mqtt-stream")
 local bytes, seconds, wake = haproxy.bytes, haproxy.seconds, haproxy.wake
 
 local BURST = 50
--- What packets cost, in messages: others than these cost 1. For each subscription the broker sends retained messages.
+-- Cost of packets by kind, in messages. Other kinds cost 1. For each subscription the broker sends retained messages.
 local COSTS = {[1] = 20, [4] = 1 / 16, [5] = 1 / 16, [6] = 1 / 16, [7] = 1 / 16, [8] = 0}
 local SUBSCRIPTION, FRAME = 100, 1 / 16
--- Topic filters of a SUBSCRIBE
+-- Maximum topic filters of a SUBSCRIBE
 local FILTERS = 100
--- Bytes of a CONNECT, and of all that comes before its end. Whoever sends it has not logged in yet.
+-- Maximum bytes of a CONNECT, and of all data up to its end. The client has not logged in yet.
 local LARGEST_CONNECT, LARGEST_LOGIN = 4096, 16384
--- Topic levels that an account can add to the subscriptions of its sessions in a day. A level takes up to 0.7 KiB of the broker's memory.
--- Those of a session that ends with its connection do not count any more then.
+-- Topic levels that an account can add to the subscriptions of its sessions per day. A level takes up to 0.7 KiB of the broker's memory.
+-- Levels of a session that ends with its connection no longer count after that.
 local LEVELS, DAY, HOUR = 65536, 86400, 3600
--- For so many bytes of topic filters, another one
+-- Each FILTER_BYTES bytes of topic filters count as another level.
 local FILTER_BYTES = 8
--- Sessions of an account that outlive their connections. For each, the broker holds messages.
+-- Maximum sessions of an account that outlive their connections. The broker holds messages for each.
 local SESSIONS = 16
--- Milliseconds until a client that waits is looked at again, for its limits or for the broker's answer to its CONNECT
+-- Milliseconds until a waiting client is checked again: for its limits, and for the broker's answer to its CONNECT
 local PAUSE, ANSWER = 100, 20
 
 local NAMES = {messages = "messages", bytes = "bytes", levels = "topic levels"}
@@ -39,7 +39,7 @@ local DISCONNECT = "\xe0\x00"
 
 local Account = {}
 Account.__index = Account
--- All that have logged in since HAProxy was started or reloaded, by username
+-- All accounts that have logged in since HAProxy was started or reloaded, by username
 local accounts = {}
 
 function Account.named(username, limits)
@@ -55,7 +55,7 @@ function Account.named(username, limits)
     return account
 end
 
--- Take off what was used, and name a limit that is exceeded.
+-- Subtracts the used amounts, and returns the name of an exceeded limit, if any.
 function Account:pay(used)
     local now, exceeded = seconds(), nil
     for name, most in pairs(self.most) do
@@ -69,7 +69,7 @@ function Account:pay(used)
     return exceeded
 end
 
--- Whether a session of this client id can outlive its connection
+-- Whether a session with this client ID can outlive its connection
 function Account:has_room(client_id)
     local now, count = seconds(), 0
     for id, last in pairs(self.sessions) do
@@ -129,7 +129,7 @@ function Client:on_packet(kind, size, read, skip)
         end
         local login = mqtt.login(read(size))
         self.version, self.username, self.client_id, self.is_kept = login.version, login.username or "", login.client_id, login.is_kept
-        -- Without a client id, each connection has a session of its own.
+        -- Without a client ID, each connection has a session of its own.
         self.session = login.client_id ~= "" and login.client_id or {}
         if self.is_kept and accounts[self.username] then
             self:find_room(accounts[self.username])
@@ -161,8 +161,8 @@ function Client:on_answer(kind, size, read, skip)
     skip(math.maxinteger)
 end
 
--- Follow what has come, from a place on. Where it has got to: it stops behind a packet that may exceed a limit by far, and HAProxy may have no
--- room for a while.
+-- Follows the received data from a position on, and returns the position that it has reached. It stops after a packet that may exceed a limit by
+-- far, or if HAProxy has no room for a while.
 function Client:follow(channel, direction, place)
     local size = channel:input()
     self.is_to_pay = false
@@ -189,7 +189,7 @@ function Client:follow(channel, direction, place)
     return place
 end
 
--- The line at the end of the session has it, and one line an hour for each account.
+-- Notes the limit for the line at the end of the session, and logs it once an hour for each account.
 function Client:log(txn, what, limit)
     txn:set_var("sess.limit", limit)
     local account = accounts[self.username]
@@ -199,7 +199,7 @@ function Client:log(txn, what, limit)
     end
 end
 
--- The milliseconds that the client has to wait, if it has to.
+-- The milliseconds that the client has to wait, nil if it need not.
 function Client:has_to_wait(txn)
     if not self.username then
         return nil
@@ -208,7 +208,7 @@ function Client:has_to_wait(txn)
     elseif not self.account then
         self.account = Account.named(self.username, self:own_limits())
         if self.is_kept then
-            -- Others may have been accepted at the same time.
+            -- Other sessions may have been accepted at the same time.
             self:find_room(self.account)
             self.account.sessions[self.session] = seconds()
         end
@@ -231,7 +231,7 @@ function Client:is_unlimited()
     return self.is_accepted and limits.messages == 0 and limits.bytes == 0
 end
 
--- How much of what the client has sent is for the broker now
+-- The number of bytes from the client that are for the broker now
 function Client:process(txn, channel)
     local size, place, before = channel:input(), 0, -1
     while place > before do
@@ -250,7 +250,7 @@ function Client:process(txn, channel)
     return place
 end
 
--- The broker gets what ends the connection.
+-- Sends the broker a packet or line that ends the connection.
 function Client:reject(txn, channel, reason)
     self.is_over = true
     wake(self, nil)
@@ -263,7 +263,7 @@ function Client:reject(txn, channel, reason)
     return #said
 end
 
--- What comes after the end, as slowly as it comes from a client that waits.
+-- Drops data after the end, as slowly as it is read from a waiting client.
 function Client:drop(channel)
     local now = seconds()
     if now >= (self.drops_at or 0) then
@@ -280,7 +280,7 @@ function Client:tcp_payload(txn, channel)
         self.answers.has_forwarded = true
         if self.is_answered then
             if self.is_new then
-                -- Nothing waited for this client. If it had a session before, it has lost that.
+                -- No message waited for this client. If it had a session before, that is lost.
                 txn:Warning("account " .. self.username .. " at " .. txn.f:src() .. " has a new session")
             end
             filter.unregister_data_filter(self, channel)

@@ -1,6 +1,6 @@
 -- SPDX-FileCopyrightText: the opendev.firehose authors
 -- SPDX-License-Identifier: GPL-3.0-or-later
--- The log line at the beginning of a session. HAProxy itself writes one line per session only, which is the one at its end.
+-- Logs the beginning of a session. HAProxy itself writes only one line per session, at its end.
 core.register_action("log_connect", { "tcp-req" }, function(txn)
     txn:Info(txn.f:src() .. ":" .. txn.f:src_port() .. " connected to port " .. txn.f:dst_port())
 end)

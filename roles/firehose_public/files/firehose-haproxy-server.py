@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drain a broker at HAProxy before the broker stops, and take it back when it has started.
+"""Drain a broker at HAProxy before the broker stops, and enable it again when it has started.
 
 Usage: python3 firehose-haproxy-server.py leave|join NUMBER
 """
@@ -17,15 +17,15 @@ ORDERS = {
     "leave": ["set server {}/{} state drain"],
     "join": ["set server {}/{} state ready", "set server {}/{} health up"],
 }
-# Seconds for the last new clients to be accepted. Websockets take Mosquitto 2.0 up to 200 milliseconds each.
+# Seconds for the last new clients to be accepted. Mosquitto 2.0 takes up to 200 milliseconds for each websocket.
 GRACE = 3
 
 
 def main() -> None:
-    """Tell HAProxy."""
+    """Send the commands to HAProxy."""
     action, number = sys.argv[1:]
     if not number.isdigit():
-        # An instance of the site's own.
+        # The instance belongs to the site, not to this collection.
         return
     for order in (one.format(backend, f"mosquitto-{number}") for one in ORDERS[action] for backend in BACKENDS):
         with socket.socket(socket.AF_UNIX) as master:
@@ -35,7 +35,7 @@ def main() -> None:
             except (FileNotFoundError, ConnectionRefusedError):
                 # HAProxy does not run. When it starts, its health checks find the brokers.
                 return
-            # The newest worker: the older ones only serve the clients that are connected to them.
+            # @1 is the newest worker: older ones only serve the clients that are connected to them.
             master.sendall(f"@1 {order}\n".encode())
             master.shutdown(socket.SHUT_WR)
             while master.recv(4096):

@@ -1,7 +1,7 @@
 -- SPDX-FileCopyrightText: the opendev.firehose authors
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
--- What filters need of HAProxy: the time, a call at a later time, and the bytes that they have not forwarded yet.
+-- HAProxy's functions for filters: the time, a call at a later time, and the bytes that are not forwarded yet.
 
 -- ---- time ----
 
@@ -10,11 +10,11 @@ local function seconds()
     return now.sec + now.usec / 1000000
 end
 
--- Milliseconds, for a client that does not wait any more
+-- Milliseconds, for a client that no longer waits
 local DAYS = 1 << 30
 
--- Have HAProxy call a filter again after so many milliseconds, if its client has to wait. Once a client has waited, a call that lets it pass or
--- ends it has to come here too: HAProxy would go on without a pause when the moment has passed, until its watchdog ends it.
+-- Makes HAProxy call a filter again after a pause in milliseconds, if its client has to wait. Once a client has waited, calls that let it pass or
+-- end it also need this: HAProxy would otherwise loop without a pause after that time, until its watchdog kills it.
 local function wake(client, pause)
     if pause or client.has_waited then
         filter.wake_time(pause or DAYS)
@@ -24,20 +24,20 @@ end
 
 -- ---- bytes ----
 
--- Where HAProxy has forwarded something and something is left, channel:data() gives old bytes in place of the last ones
--- (_hlua_channel_dup in hlua.c of HAProxy 2.6 to 3.2). Of bytes that are read one by one, one is wrong, and another one if there is more data.
--- So each byte is read three times, with up to two bytes more behind it, and what two of them say is right. That takes a microsecond for each.
--- All at once is right if the last bytes that are read are some that were put there, which nobody can guess. Beyond the end of its memory HAProxy
--- would read nothing then but where data can go on at the beginning of the buffer.
+-- If HAProxy has forwarded some data and other data is left, channel:data() returns old bytes in place of the last ones
+-- (_hlua_channel_dup in hlua.c of HAProxy 2.6 to 3.2). If bytes are read one by one, one is wrong, and another one if there is more data.
+-- So each byte is read three times, with up to two more bytes after it, and the value of two reads is right. That takes a microsecond per byte.
+-- A read of all bytes at once is right if it ends with a random mark that was inserted after them. HAProxy would then read beyond the end of its
+-- memory only where data can continue at the beginning of the buffer.
 
 -- tune.bufsize
 local BUFFER = 32768
 
--- Lua 5.3 of Debian 12 does not do it by itself.
+-- Lua 5.3 of Debian 12 does not seed the generator by itself.
 math.randomseed((string.unpack("i4", io.open("/dev/urandom", "rb"):read(4))))
 
 local function all_at_once(channel, place, size)
-    -- Another one each time: HAProxy's memory may still have those before.
+    -- A new mark each time: HAProxy's memory may still have earlier ones.
     local mark = string.pack("I4I4", math.random(0, 0x7fffffff), math.random(0, 0x7fffffff))
     if channel:insert(mark, size) < #mark then
         return nil
@@ -47,8 +47,8 @@ local function all_at_once(channel, place, size)
     return found:sub(-#mark) == mark and found:sub(1, -#mark - 1) or nil
 end
 
--- The bytes from a place to one before another. The places count from 0. Nothing if the buffer has no room. At most so many bytes were forwarded
--- before, if that is known.
+-- The bytes from the position place to the last one before behind, counted from 0. Nil if the buffer has no room. At most forwarded bytes were
+-- forwarded before, if that is known.
 local function bytes(channel, place, behind, forwarded)
     local size, found, reads = channel:input(), {}, {{}, {}, {}}
     if forwarded and behind == size and forwarded + channel:output() + size + 8 <= BUFFER then

@@ -1,47 +1,47 @@
 -- SPDX-FileCopyrightText: the opendev.firehose authors
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
--- Limits what an anonymous client can cost a public broker. Mosquitto limits neither the topic filters nor the packets of a client, and keeps
+-- Limits the load of an anonymous client on a public broker. Mosquitto limits neither the topic filters nor the packets of a client, and keeps
 -- a session for an hour or longer. This filter reads the packets that a client sends. It does not see those that a client receives.
 -- Usage in haproxy.cfg: filter lua.mqtt-limits mqtt|websockets LEVELS SUBSCRIPTIONS NETWORK_SUBSCRIPTIONS
---   LEVELS                 of all topic filters that a client has at a time. What filters have in common at their beginning counts once, as it
---                          takes memory of the broker once.
---   SUBSCRIPTIONS          of an address in a minute. sc0 tracks it, in a table that stores gpc0 and gpc0_rate(1m), and gpc1 and
---                          gpc1_rate(1h) to count how often a client of the address was held back.
---   NETWORK_SUBSCRIPTIONS  of its network in a minute, which sc1 tracks.
--- A client that goes beyond a limit of its own is disconnected. One whose address has subscribed too often waits, and so does one while others
--- subscribe. With the variable sess.unlimited it is not limited.
+--   LEVELS                 topic levels of all filters that a client has at a time. A common beginning of filters counts once, as it uses
+--                          the broker's memory once.
+--   SUBSCRIPTIONS          subscriptions of an address per minute. sc0 tracks the address, in a table that stores gpc0 and gpc0_rate(1m), and gpc1
+--                          and gpc1_rate(1h) to count how often a client of the address was held back.
+--   NETWORK_SUBSCRIPTIONS  subscriptions of its network per minute. sc1 tracks the network.
+-- A client that exceeds a limit of its own is disconnected. A client waits if its address has subscribed too often, or while other clients
+-- subscribe. A client with the variable sess.unlimited has no limits.
 
 local haproxy = require("haproxy")
 local mqtt = require("mqtt")
 local bytes, seconds, wake = haproxy.bytes, haproxy.seconds, haproxy.wake
 local ends, frame = mqtt.ends, mqtt.frame
 
--- Bytes of all topic filters of a client
+-- Maximum bytes of all topic filters of a client
 local LARGEST_FILTERS = 8192
--- A packet costs 1, and 1 more for each UNIT of bytes. A client can spend BURST at once, and PER_SECOND for ever.
+-- A packet costs 1, and 1 more for each UNIT bytes. A client can spend BURST at once, and PER_SECOND continuously.
 local UNIT, BURST, PER_SECOND = 128, 256, 4
--- Of its address, so many subscriptions in a minute pass at once. Others, of all addresses together, take turns of so many seconds: for each, a
+-- AT_ONCE subscriptions of an address per minute pass at once. All others, of all addresses together, take turns of TURN seconds: for each, a
 -- broker can be busy for some milliseconds with retained messages.
 local AT_ONCE, TURN = 2, 0.04
--- Milliseconds until a client that waits is looked at again, for the limit of its address or for its turn
+-- Milliseconds until a waiting client is checked again: for the limit of its address, and for its turn
 local PAUSE, TURN_PAUSE = 500, 200
 
 local CONNECT, SUBSCRIBE, UNSUBSCRIBE = 1, 8, 10
--- PUBLISH and what acknowledges it, PINGREQ, DISCONNECT, AUTH
+-- PUBLISH and its acknowledgements, PINGREQ, DISCONNECT, AUTH
 local OTHERS = {[3] = true, [4] = true, [5] = true, [6] = true, [7] = true, [12] = true, [14] = true, [15] = true}
 local PINGREQ, DISCONNECT = "\xc0\x00", "\xe0\x00"
 
 local Client = {id = "mqtt-limits"}
 Client.__index = Client
--- When the next turn is
+-- Time of the next turn
 local next_turn = 0
 
 function Client:new()
     local client = {most_levels = self.most_levels, most_subscriptions = self.most_subscriptions, framed = self.framed}
     client.left, client.forwarded = "", 0
     client.filters, client.bytes = {}, 0
-    -- A tree of levels, each with the number of filters that go through it, and how many levels it has
+    -- A tree of levels, each with the number of filters that contain it, and the number of levels in the tree
     client.tree, client.levels = {}, 0
     client.credit, client.since = BURST, seconds()
     return setmetatable(client, Client)
@@ -103,13 +103,13 @@ function Client:unsubscribe(found)
     end
 end
 
--- Whether the address of the client may subscribe at this moment. Each topic filter counts: for each, the broker sends all retained messages.
+-- Whether the address of the client can subscribe now. Each topic filter counts: for each, the broker sends all retained messages.
 function Client:may_subscribe(txn, count)
     if self.unlimited then
         return true
     end
     for counter, most in ipairs(self.most_subscriptions) do
-        -- An address that no table has room for is not counted.
+        -- An address without room in the table is not counted.
         if (txn.f:sc_gpc0_rate(counter - 1) or 0) >= most then
             self.pause = PAUSE
             return false
@@ -130,7 +130,7 @@ function Client:may_subscribe(txn, count)
     return true
 end
 
--- The packet as the broker gets it, or nothing if the client has to wait.
+-- The packet for the broker, or nil if the client has to wait.
 function Client:take(txn, packet, body)
     local kind = packet:byte() >> 4
     if not self.version then
@@ -153,7 +153,7 @@ function Client:take(txn, packet, body)
     return packet
 end
 
--- What the broker gets of packets that came, what is left of them, and whether that waits, or else is incomplete.
+-- The packets for the broker, the data that is left, and whether that waits; otherwise it is incomplete.
 function Client:take_packets(txn, data)
     local out, place, waits = {}, 1, false
     while not waits do
@@ -177,7 +177,7 @@ function Client:take_packets(txn, data)
     return table.concat(out), left, waits
 end
 
--- A client that waits stays alive: its PINGREQ pass other packets. Returns the others.
+-- Keeps a waiting client alive: its PINGREQ pass other packets. Returns the other packets.
 function Client:take_pings(data, out)
     local left, place = {}, 1
     while true do
@@ -198,7 +198,7 @@ function Client:take_pings(data, out)
     return table.concat(left)
 end
 
--- Of frames that came: control frames for the broker, the payload of others, and what is left.
+-- The control frames for the broker, the payload of other frames, and the data that is left.
 function Client:take_frames(data)
     local control, payloads, place = {}, {}, 1
     while true do
@@ -219,7 +219,7 @@ function Client:take_frames(data)
     return table.concat(control), table.concat(payloads), data:sub(place)
 end
 
--- What the broker gets of data that came, what is left of it, and whether that waits.
+-- The data for the broker, the data that is left, and whether that waits.
 function Client:forward(txn, data)
     if not self.framed then
         return self:take_packets(txn, data)
@@ -234,7 +234,7 @@ function Client:forward(txn, data)
             return "", data, false
         end
         head = data:sub(1, last)
-        -- Brokers also take a line that ends without \r: they would take a part of what is a header here for frames.
+        -- Brokers also accept a line that ends without \r: they would read a part of this header as frames.
         if not head:find("^GET ") or head:find("[^\r]\n") then
             ends("HTTP header")
         end
@@ -249,7 +249,7 @@ function Client:forward(txn, data)
     return head .. framed(out) .. control, framed(left) .. raw, waits
 end
 
--- Count that a client was held back, and log it once for each address and hour. The line at the end of the session has it, too.
+-- Counts that a client was held back, and logs it once per address and hour. The line at the end of the session has the reason, too.
 function Client:held_back(txn, reason)
     txn:set_var("sess.limit", reason)
     if (txn.f:sc_gpc1_rate(0) or 0) == 0 then
@@ -261,11 +261,11 @@ end
 function Client:ended(txn, reason)
     self.over = true
     self:held_back(txn, reason)
-    -- Which ends the connection at the broker
+    -- This ends the connection at the broker.
     return self.framed and (self.upgraded and frame(2, DISCONNECT) or "\r\n\r\n") or DISCONNECT
 end
 
--- What has come
+-- The received data
 function Client:read(channel)
     local size, known = channel:input(), self.left
     if size == #known then
@@ -280,7 +280,7 @@ function Client:read(channel)
     return known .. (bytes(channel, #known, size, self.forwarded) or ends("no room"))
 end
 
--- What the broker gets, what is left, whether that waits, and whether the buffer has other data.
+-- The data for the broker, the data that is left, whether that waits, and whether the data in the buffer changes.
 function Client:process(txn, channel)
     local data = self:read(channel)
     if #data == 0 then
@@ -288,13 +288,13 @@ function Client:process(txn, channel)
     end
     local out, left, waits = self:forward(txn, data)
     if #out == 0 and #data > #self.left then
-        -- Packets and frames that come in many pieces
+        -- Packets and frames in many pieces cost credit, too.
         self:spend(0)
     end
     return out, left, waits, out .. left ~= data
 end
 
--- HAProxy keeps what is left, and reads no more when its buffer is full.
+-- HAProxy keeps the data that is left, and stops reading when its buffer is full.
 function Client:tcp_payload(txn, channel)
     if self.over then
         channel:remove()

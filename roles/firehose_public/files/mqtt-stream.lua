@@ -1,14 +1,14 @@
 -- SPDX-FileCopyrightText: the opendev.firehose authors
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
--- Follows the packets of one direction of a connection, in whatever pieces they come. Pure functions, for account-limits.lua.
+-- Follows the packets of one direction of a connection, in pieces of any size. Pure functions, for account-limits.lua.
 
 local mqtt = require("mqtt")
 
--- Bytes of a packet that is read as a whole
+-- Maximum bytes of a packet that is read as a whole
 local LARGEST = 16384
 
--- The byte that comes next, in a coroutine of follow()
+-- The next byte, in a coroutine of follow()
 local function byte()
     return coroutine.yield(0)
 end
@@ -19,12 +19,12 @@ local function skip(count)
     end
 end
 
--- Of websockets: what follows the HTTP header, without the heads of frames and without control frames. on_frame is nil for those of a broker.
+-- For websockets: reads the data after the HTTP header, without frame headers and control frames. on_frame is nil for frames of a broker.
 local function payload(on_frame)
     local last = ""
     repeat
         last = (last .. string.char(byte())):sub(-4)
-        -- Brokers also take a line that ends without \r: they would take a part of what is a header here for frames.
+        -- Brokers also accept a line that ends without \r: they would read a part of this header as frames.
         if last:find("[^\r]\n$") then
             mqtt.ends("HTTP header")
         end
@@ -79,8 +79,8 @@ local function payload(on_frame)
     return payload_byte, payload_skip
 end
 
--- A coroutine. Each time it yields 0 it is resumed with the byte that comes next, and each time it yields another number it skips so many bytes.
--- For each packet, on_packet gets the kind, the size of its body, a function that reads the body and one that skips so many bytes of it.
+-- A coroutine. After it yields 0, it is resumed with the next byte. After it yields another number, that many bytes are skipped.
+-- For each packet, on_packet gets the kind, the size of its body, a function that reads the body and one that skips a number of its bytes.
 local function follow(framed, on_packet, on_frame)
     return coroutine.wrap(function()
         local next_byte, next_skip = byte, skip

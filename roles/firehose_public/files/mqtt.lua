@@ -1,10 +1,10 @@
 -- SPDX-FileCopyrightText: the opendev.firehose authors
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
--- What clients send: packets of MQTT 3.1, 3.1.1 and 5, and websocket frames. Pure functions, for the filters.
--- Each fails with a table whose field reason says what is wrong, or with an error of Lua.
+-- Reads the data of clients: packets of MQTT 3.1, 3.1.1 and 5, and websocket frames. Pure functions, for the filters.
+-- Each function fails with a table whose field reason names the problem, or with an error of Lua.
 
--- Bytes of a packet
+-- Maximum bytes of the body of a packet
 local LARGEST = 16384
 
 local function ends(reason)
@@ -13,7 +13,7 @@ end
 
 -- ---- packets ----
 
--- A variable byte integer, and where the byte behind it is. Nothing if it is not complete.
+-- A variable byte integer, and the position after it. Nil if it is not complete.
 local function variable(data, place)
     local value = 0
     for shift = 0, 21, 7 do
@@ -29,7 +29,7 @@ local function variable(data, place)
     ends("malformed packet")
 end
 
--- Where the body of the packet at a place begins, and where it ends. Nothing if it is not complete.
+-- The first and last position of the body of the packet at a position. Nil or false if it is not complete.
 local function packet_at(data, place)
     local size, body = variable(data, place + 1)
     if not size then
@@ -42,13 +42,13 @@ local function packet_at(data, place)
     return last <= #data and body, last
 end
 
--- How long the value of each property of a CONNECT and of its will is. Other properties have text, or a number of texts.
+-- Bytes of the value of each property of a CONNECT and of its will. Below, the number of texts of other properties.
 local NUMBERS = {[0x01] = 1, [0x02] = 4, [0x11] = 4, [0x17] = 1, [0x18] = 4, [0x19] = 1, [0x21] = 2, [0x22] = 2, [0x27] = 4}
 local TEXTS = {[0x03] = 1, [0x08] = 1, [0x09] = 1, [0x15] = 1, [0x16] = 1, [0x26] = 2}
--- With either, a broker keeps the session of a client that has gone. Both are numbers of four bytes.
+-- With either, a broker keeps the session of a disconnected client. Both are numbers of four bytes.
 local SESSION_EXPIRY, WILL_DELAY = 0x11, 0x18
 
--- The packet with the value of a property set to zero, and where the byte behind the properties is.
+-- The packet with the value of a property set to zero, and the position after the properties.
 local function without(packet, place, unwanted)
     local size, property = variable(packet, place)
     local last = property + size - 1
@@ -75,7 +75,7 @@ end
 local function without_session(packet, body)
     local _, place = string.unpack(">s2", packet, body)
     local version, flags = packet:byte(place, place + 1)
-    -- Brokers take it for version 5, but for properties of the CONNECT, which they do not look for.
+    -- Brokers treat it as version 5, but do not look for properties of the CONNECT.
     if version == 0x85 then
         ends("malformed packet")
     end
@@ -90,11 +90,11 @@ local function without_session(packet, body)
     return packet, version & 0x7f
 end
 
--- Of the body of a CONNECT: the client id, the username if there is one, and whether its session can outlive the connection.
+-- From the body of a CONNECT: the version, the client ID, the username if there is one, and whether its session can outlive the connection.
 local function login(body)
     local _, place = string.unpack(">s2", body)
     local version, flags = body:byte(place, place + 1)
-    -- Behind the keepalive
+    -- After the keepalive
     place = place + 4
     local function skip_properties()
         if version & 0x7f == 5 then
@@ -122,7 +122,7 @@ local function login(body)
     }
 end
 
--- The topic filters of a SUBSCRIBE or an UNSUBSCRIBE, behind each of which are so many bytes of options.
+-- The topic filters of a SUBSCRIBE or an UNSUBSCRIBE, each followed by this number of bytes of options.
 local function topic_filters(packet, body, version, options)
     local place, found, topic_filter = body + 2, {}, nil
     if version == 5 then
@@ -143,7 +143,7 @@ end
 -- ---- websockets ----
 
 local function unmasked(data, first, last, key)
-    -- As what is left of frames, each time that more comes
+    -- Data that is left of frames has this mask, each time that more data arrives.
     if key == "\0\0\0\0" then
         return data:sub(first, last)
     end
@@ -161,7 +161,7 @@ local function frame(kind, payload)
     return string.char(0x80 | kind) .. head .. "\0\0\0\0" .. payload
 end
 
--- The kind and the payload of the frame at a place, and where the byte behind it is. Nothing if it is not complete.
+-- The kind and the payload of the frame at a position, and the position after it. Nil if it is not complete.
 local function frame_at(data, place)
     local first, second = data:byte(place, place + 1)
     if not second then
@@ -175,7 +175,7 @@ local function frame_at(data, place)
         end
         size, key = string.unpack(format, data, key)
     end
-    -- What is left of several frames is put into one.
+    -- The data that is left of several frames is put into one.
     if size < 0 or size > 2 * LARGEST then
         ends("frame size")
     end

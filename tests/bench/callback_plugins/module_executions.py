@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write down which modules were executed on hosts."""
+"""Record the modules that were executed on hosts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ requirements:
 
 
 def write_down(execute: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
-    """Wrap the method through which every action has its modules executed."""
+    """Wrap the method with which every action executes its modules."""
 
     @functools.wraps(execute)
     def executed(self: ActionBase, module_name: str | None = None, *args: t.Any, **kwargs: t.Any) -> t.Any:
         if self._connection.transport != "local":
-            # Tasks run in processes of their own: each line is one write to the end of the file.
+            # Tasks run in separate processes: each line is one write to the end of the file.
             with pathlib.Path(os.environ["MODULE_EXECUTIONS_FILE"]).open("a", encoding="utf-8") as file:
                 file.write(f"{module_name or self._task.action}\n")
         return execute(self, module_name, *args, **kwargs)
@@ -40,7 +40,7 @@ def write_down(execute: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
 
 
 class CallbackModule(CallbackBase):
-    """Is loaded before the first task's process is forked, which is all that it has to be."""
+    """Only has to be loaded before the process of the first task is forked."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How brokers fan events out to many subscribers: stock Mosquitto, this collection's core and edges, and what is possible at all."""
+"""The fan-out of brokers to many subscribers: stock Mosquitto, this collection's core and edge hosts, and the theoretical limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["measure", "report"]
 
 
 def measure(folder: pathlib.Path, turns: int) -> Samples:
-    """Measure all contenders by turns in each case, in a case without a target only once."""
+    """Measure all contenders in turn in each case, a case without a target only once."""
     wanted = cases.selected([each.name for each in cases.ALL], "FANOUT_CASES")
     names = cases.selected([each.name for each in contenders.ALL], "FANOUT_CONTENDERS")
     field = [each for each in contenders.ALL if each.name in names]

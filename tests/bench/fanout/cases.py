@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is measured: who gets how many events of which size, over what, and how often."""
+"""The measured cases: subscribers, events, sizes, transports and repetitions."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import typing as t
 
 from measure import BenchError
 
-# Events a second, and how many of them are measured. More than so many deliveries a second are a burst to most.
+# Rates in events a second, and the number of measured events. More than MOST_PACED deliveries a second are a burst for
+# most contenders.
 PACED = {5: 15, 20: 60, 60: 120}
 MOST_PACED = 60_000
-# How long it takes until so many are out is measured everywhere.
+# The time to deliver this number of events is measured everywhere.
 BURST = 500
 # Seconds for all subscribers to connect: Mosquitto 2.0 accepts only a few a second over websockets.
 CONNECT_SECONDS = 30
-# Who may have 1024 files open has less than this many subscribers.
+# A process with at most 1024 open files has fewer subscribers than this.
 STOCK_LIMIT = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """So many subscribers, and a burst to find the highest lossless rate with. Targets are for those that are repeated."""
+    """A number of subscribers, and a burst to find the highest lossless rate. Repeated cases have targets."""
 
     name: str
     subscribers: int
@@ -31,17 +32,17 @@ class Case:
     transport: t.Literal["tcp", "websockets"] = "tcp"
     events: int = 2000
     repeated: bool = False
-    # How many slower bursts follow one that loses something
+    # The number of slower bursts after a burst with a loss
     attempts: int = 5
 
     @property
     def paced(self) -> list[int]:
-        """How many events a second it has when they are paced."""
+        """The paced rates, in events a second."""
         return [rate for rate in PACED if rate * self.subscribers <= MOST_PACED]
 
     @property
     def what(self) -> str:
-        """As it stands in the tables."""
+        """The name in the tables."""
         size = f"{self.size / 1024:.1f}".rstrip("0").rstrip(".")
         return f"{self.subscribers} x {size} KB{', websockets' if self.transport == 'websockets' else ''}"
 
@@ -60,7 +61,7 @@ ALL = [
 
 
 def selected(names: t.Sequence[str], variable: str) -> list[str]:
-    """Those of the names that an environment variable has, or all."""
+    """The names in an environment variable, or all names."""
     wanted = os.environ.get(variable, "").split() or list(names)
     if unknown := set(wanted) - set(names):
         raise BenchError(f"{variable} must have names of {' '.join(names)}, not {' '.join(sorted(unknown))}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client: a program that is many subscribers and a publisher, and does what it is told."""
+"""The client: a program with many subscribers and a publisher, which follows commands."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PROCESSES = BENCH / "fanout/processes.py"
 
 
 def processes(contender: Contender) -> dict[str, dict[str, float]]:
-    """What the contender's processes have taken, by their names: CPU, memory, and the most memory since the last time."""
+    """CPU, memory, and peak memory since the last call of the contender's processes, by name."""
     program = PROCESSES.read_text(encoding="utf-8")
     return json.loads(hosts.in_container(contender.host, "python3", "-c", program, *contender.processes))
 
 
 class Load:
-    """Subscribers that are connected, with a publisher."""
+    """Connected subscribers, with a publisher."""
 
     def __init__(self, site: Site, contender: Contender, transport: str, subscribers: int) -> None:
         self._contender = contender
@@ -56,13 +56,13 @@ class Load:
         return json.loads(line)
 
     def run(self, events: int, rate: float, size: int) -> Trial:
-        """Publish so many events a second, or all at once, and wait until they have come or are lost."""
+        """Publish events at a rate, or all at once, and wait until they have arrived or are lost."""
         before = processes(self._contender)
         orders = t.cast("t.TextIO", self._process.stdin)
-        with contextlib.suppress(BrokenPipeError):  # it has said why, and will not answer
+        with contextlib.suppress(BrokenPipeError):  # it has reported the reason, and will not answer
             print(events, rate, size, file=orders, flush=True)
         found = self._answer()
         after = processes(self._contender)
-        # After a long pause systemd may have started one anew.
+        # After a long pause systemd may have restarted a process.
         cpu = {name: max(after[name]["cpu"] - before.get(name, {}).get("cpu", 0), 0) for name in after}
         return Trial(events=events, cpu=cpu, peak=sum(process["peak"] for process in after.values()), **found)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is measured, and how subscribers and the publisher get there."""
+"""The contenders, and how subscribers and the publisher connect to them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """Somebody who fans events out: the container, its ports, and who publishes where."""
+    """A program that fans events out: the container, its ports, and where events are published."""
 
     name: str
     what: str
     host: str
     tcp: tuple[int, ...]
     websockets: tuple[int, ...] = ()
-    # Where events are published; what only hands them on from there is not counted.
+    # The place where events are published. Processes that only relay from there are not counted.
     publish_at: str = "origin"
     publish_port: int = 1884
     bursts_only: bool = False
     processes: tuple[str, ...] = ("mosquitto",)
 
     def ports(self, transport: str) -> tuple[int, ...]:
-        """Where subscribers connect: none if they cannot."""
+        """The ports for subscribers, or none if the transport is not supported."""
         return self.tcp if transport == "tcp" else self.websockets
 
     @property
     def containers(self) -> set[str]:
-        """What has to run while it is measured."""
+        """The containers that must run for the measurement."""
         return {self.host, self.publish_at}
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much of the processors and of the memory processes have: run on the host that has them, prints JSON.
+"""The CPU and memory use of processes, as JSON. Runs on the host of the processes.
 
 usage: python3 processes.py NAME...
 """
@@ -23,11 +23,11 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
         name = (process / "comm").read_text(encoding="utf-8").strip()
         if name not in sys.argv[1:]:
             continue
-        # The same as in "stat", but in nanoseconds and not in hundredths of a second.
+        # The same as in "stat", but in nanoseconds instead of hundredths of a second.
         cpu = sum(int(path.read_text(encoding="utf-8").split()[0]) for path in process.glob("task/*/schedstat")) / 1e9
         memory = number((process / "smaps_rollup").read_text(encoding="utf-8"), "Pss")
         peak = number((process / "status").read_text(encoding="utf-8"), "VmHWM")
-        # The next peak is one since now.
+        # Reset the peak, so that the next one is since now.
         (process / "clear_refs").write_text("5", encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
         continue

@@ -20,43 +20,43 @@ Row = tuple[str, ...]
 
 
 def median(samples: t.Sequence[Sample], value: t.Callable[[Sample], float | None], digits: int = 0) -> str:
-    """The median of what there is."""
+    """The median of the available values."""
     there = [number for each in samples if (number := value(each)) is not None]
     return f"{statistics.median(there):.{digits}f}" if there else "-"
 
 
 def names(samples: Samples, case: Case) -> t.Iterator[tuple[Contender, t.Sequence[Sample]]]:
-    """Who was measured in a case, with what came of it."""
+    """The contenders that were measured in a case, with their results."""
     for contender in contenders.ALL:
         if those := samples.get((contender.name, case.name)):
             yield contender, those
 
 
 def label(contender: Contender, case: Case) -> str:
-    """What a row is called, with what was set for it."""
+    """The name of a row, with its settings."""
     raised = contender.name == "stock" and case.subscribers >= cases.STOCK_LIMIT
     return f"{contender.what}{' (LimitNOFILE raised)' if raised else ''}"
 
 
 def cpu(trial: Trial | None, contender: Contender) -> str:
-    """Microseconds a delivery, of each process."""
+    """Microseconds per delivery, of each process."""
     return " + ".join(f"{trial.per_delivery(name):.1f}" for name in contender.processes) if trial else "-"
 
 
 def loss(trial: Trial | None) -> str:
-    """What part was lost."""
+    """The lost fraction."""
     return f"{1 - trial.received / trial.expected:.1%}" if trial else "-"
 
 
 def too_slow(those: t.Sequence[Sample]) -> str | None:
-    """Why there is nothing else to say, if there is not."""
+    """The reason if there are no other results."""
     if those[0].fastest:
         return None
     return f"not measured: accepts {those[0].subscribed / max(those[0].seconds, 1e-3):.0f} a second"
 
 
 def bursts(samples: Samples, case: Case) -> str:
-    """How fast it can be."""
+    """The highest rates."""
     rows: list[Row] = []
     for contender, those in names(samples, case):
         if why := too_slow(those):
@@ -81,7 +81,7 @@ def bursts(samples: Samples, case: Case) -> str:
 
 
 def paced(samples: Samples, case: Case) -> str:
-    """What an event costs that comes by itself, and how late it is."""
+    """The cost and the delay of a single event."""
     rows: list[Row] = []
     for contender, those in names(samples, case):
         if not those[0].paced:
@@ -101,7 +101,7 @@ def paced(samples: Samples, case: Case) -> str:
 
 
 def memories(samples: Samples) -> str:
-    """What subscribers take."""
+    """The memory of subscribers."""
     rows: list[Row] = []
     for case in cases.ALL:
         for contender, those in names(samples, case):
@@ -125,19 +125,19 @@ def rates(samples: Samples, name: str, case: str) -> list[float]:
 
 
 def costs(samples: Samples, name: str, case: str, rate: int) -> list[float]:
-    """Seconds of the processors for each delivery, of all processes, in all turns."""
+    """CPU seconds per delivery, of all processes, in all turns."""
     trials = [each.paced[rate] for each in samples.get((name, case), ()) if rate in each.paced]
     return [sum(trial.cpu.values()) / max(trial.received, 1) for trial in trials]
 
 
-# What is measured against stock Mosquitto: lossless deliveries by subscribers with 2 CPUs, and CPU for each delivery.
+# Compared with stock Mosquitto: lossless deliveries by number of subscribers with 2 CPUs, and CPU per delivery.
 TIERS = {"core": "core host", "edge": "edge host"}
 LEAST_RATES = {"100": 2.5, "1000": 2.2}
 MOST_CPU = 1.9
 
 
 def targets(samples: Samples) -> list[Row]:
-    """What has to be reached, of what was measured."""
+    """The targets of the measured values."""
     rows: list[Row] = []
     for name, what in TIERS.items():
         for case, least in LEAST_RATES.items():

@@ -15,36 +15,36 @@ from fanout.contenders import Contender
 from fanout.search import Trial, highest_lossless
 from fanout.site import Site
 
-# Enough that each of an edge's brokers has one.
+# Enough that each broker of an edge host has one.
 EACH = 8
 
 
 @dataclasses.dataclass
 class Sample:
-    """What came of it. Without subscribers there is nothing but why."""
+    """The results of a sample. Without subscribers it has only the reason."""
 
     subscribed: int = 0
-    # How long it took them to connect, in seconds
+    # The time to connect them, in seconds
     seconds: float = 0.0
     # Bytes, without subscribers and with them, and the most in a burst
     before: float = 0.0
     connected: float = 0.0
     peak: float = 0.0
-    # By events a second
+    # By rate in events a second
     paced: dict[int, Trial] = dataclasses.field(default_factory=dict)
     burst: Trial | None = None
-    # As fast as possible, and the best one without a loss
+    # At full speed, and the best one without a loss
     fastest: Trial | None = None
     lossless: Trial | None = None
 
 
 def memory(contender: Contender) -> float:
-    """What all of its processes have, in bytes."""
+    """The memory of all its processes, in bytes."""
     return sum(process["memory"] for process in processes(contender).values())
 
 
 def settle(load: Load, size: int) -> None:
-    """Wait until an event arrives at once: an edge that was paused gets what it missed first."""
+    """Wait until an event arrives at once: an edge host that was paused first gets the events that it missed."""
     for _attempt in range(60):
         trial = load.run(1, 0, size)
         if trial.lossless and trial.last < 1:
@@ -53,7 +53,7 @@ def settle(load: Load, size: int) -> None:
 
 
 def sample(site: Site, contender: Contender, case: Case) -> Sample:
-    """Measure it once."""
+    """Measure once."""
     site.wake(contender.containers)
     if contender.name == "stock":
         site.raise_stock_limit(case.subscribers)
@@ -72,7 +72,7 @@ def sample(site: Site, contender: Contender, case: Case) -> Sample:
         found.fastest = found.burst if case.events == BURST else load.run(case.events, 0, case.size)
 
     def attempt(rate: float) -> Trial:
-        # Who has been cut off in the last one is there again in the next one.
+        # Clients that were disconnected in the last trial are connected again for the next one.
         with Load(site, contender, case.transport, case.subscribers) as load:
             settle(load, case.size)
             return load.run(case.events, rate, case.size)
@@ -83,7 +83,7 @@ def sample(site: Site, contender: Contender, case: Case) -> Sample:
 
 
 def in_short(found: Sample) -> str:
-    """For who waits."""
+    """A summary for the progress output."""
     if not found.fastest:
         return f"{found.subscribed} connected in {found.seconds:.0f} s"
     got = found.fastest.received / found.fastest.expected

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The highest rate at which nothing is lost."""
+"""The highest rate without a loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What came of events that were published at some rate, in seconds since the first of them was due."""
+    """The results of events that were published at a rate, in seconds since the first of them was due."""
 
     events: int
     expected: int
@@ -24,31 +24,31 @@ class Trial:
     # Milliseconds
     p50: float
     p99: float
-    # Seconds of the processors, by the name of the process, and the client's own
+    # CPU seconds, by the name of the process, and of the client
     cpu: t.Mapping[str, float]
     client_cpu: float
-    # The most memory that all processes had, in bytes
+    # The peak memory of all processes together, in bytes
     peak: float
 
     @property
     def lossless(self) -> bool:
-        """Whether each subscriber got each event, in its order."""
+        """Whether each subscriber received each event, in order."""
         return self.received == self.expected and not (self.disordered or self.cut)
 
     @property
     def rate(self) -> float:
-        """Deliveries a second, from the first to the last of them."""
+        """Deliveries a second, from the first to the last."""
         return self.received / max(self.last - self.first, 1e-6)
 
     def per_delivery(self, name: str) -> float:
-        """Microseconds of the processors that a process took for each delivery."""
+        """CPU microseconds of a process per delivery."""
         return self.cpu.get(name, 0.0) * 1e6 / max(self.received, 1)
 
 
 def highest_lossless(first: Trial, attempt: t.Callable[[float], Trial], attempts: int) -> Trial | None:
-    """The best of some attempts without a loss. The first was as fast as possible; after a loss slower ones follow.
+    """The best of several attempts without a loss. The first was at full speed; after a loss slower ones follow.
 
-    What got through then says about how many events a second there can be: that many is tried, and then halves of what is left.
+    The delivered events are an estimate of the highest rate: that rate is tried, and then the remaining interval is halved.
     """
     if first.lossless:
         return first

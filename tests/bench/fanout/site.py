@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hosts of all contenders, as the collection's own playbook makes them, and the one that subscribers come from."""
+"""The hosts of all contenders, as set up by the collection's playbook, and the host of the subscribers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from measure import BENCH, CHECKOUT, play, run, say
 from fanout.cases import STOCK_LIMIT
 from fanout.contenders import Contender
 
-# Where subscribers come from, an address each: networks that are for benchmarks.
+# Networks for benchmarks, in which each subscriber has its own address.
 SOURCES, FIRST_SOURCE = "198.18.0.0/15", "198.18.1.0"
 STOCK = """listener 1883
 allow_anonymous true
@@ -27,7 +27,7 @@ ORIGIN = "origin"
 
 
 class Site:
-    """All hosts. Those that are not measured are paused."""
+    """All hosts. Hosts that are not measured are paused."""
 
     def __init__(self, folder: pathlib.Path, contenders: t.Sequence[Contender]) -> None:
         self._folder = folder
@@ -68,7 +68,8 @@ class Site:
         hosts.in_container(cores[0], "openssl", "req", "-x509", *curve, *about, "-keyout", key, "-out", certificate)
         pem = {path: hosts.in_container(cores[0], "cat", path) + "\n" for path in (key, certificate)}
         tls = {"certificate_pem": pem[certificate], "key_pem": pem[key]}
-        # Nothing of what anonymous clients get, and how much of it, is set. The publisher sends more than a publisher can by default.
+        # Limits and topics of anonymous clients have their defaults. The publisher sends more than a publisher can by
+        # default.
         variables = {
             "ansible_connection": "community.docker.docker",
             "ansible_user": "root",
@@ -93,14 +94,14 @@ class Site:
         play(CHECKOUT / "playbooks/firehose.yml", f"--inventory={path}", limit=600)
 
     def wake(self, names: t.Collection[str]) -> None:
-        """Have these run, and no others."""
+        """Run these hosts, and no others."""
         for name in set(self.names) - {"client"}:
             if (name in names) == (name in self._paused):
                 run("docker", "unpause" if name in names else "pause", hosts.container(name))
                 self._paused ^= {name}
 
     def raise_stock_limit(self, subscribers: int) -> None:
-        """Let stock Mosquitto have as many files open as it needs, where its unit does not."""
+        """Allow stock Mosquitto enough open files, since its unit does not."""
         if self._raised == (subscribers >= STOCK_LIMIT):
             return
         self._raised = not self._raised
@@ -112,7 +113,7 @@ class Site:
         hosts.in_container("stock", "systemctl", "restart", "mosquitto")
 
     def login(self, contender: Contender) -> tuple[str, str]:
-        """The name and the password that may publish for it."""
+        """The username and password of its publisher."""
         if contender.publish_at in ("core", ORIGIN):
             return "bench", self._password
         return "", ""

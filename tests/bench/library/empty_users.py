@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module costs that takes the arguments of mosquitto_users and does nothing.
+"""The cost of a module with the arguments of mosquitto_users that does nothing.
 
-For localhost only, where the collection can be imported: Ansible packs no module along with another one. It would pack
-what an import statement names, and then only that could be imported.
+For localhost only, where the collection can be imported: Ansible does not package a module together with another one. It would
+package the modules of an import statement, and then only those could be imported.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the tests find the program that the role germqtt installs, and what they have in common."""
+"""The import path of germqtt, which the role germqtt installs, and common fixtures."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def stream_lines() -> list[bytes]:
 
 
 class _NoTransaction:
-    """One that the disk has no room for."""
+    """A transaction that fails since the disk is full."""
 
     def __enter__(self) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     def __exit__(self, *_exc: object) -> None:
-        """There was nothing."""
+        """Nothing to undo."""
 
 
 @pytest.fixture
 def full_disk() -> t.Callable[[t.Any], t.ContextManager[None]]:
-    """What keeps a store from writing anything, as long as it is entered."""
+    """Prevents a store from writing while it is entered."""
 
     @contextlib.contextmanager
     def full(kept: t.Any) -> t.Iterator[None]:
@@ -55,7 +55,7 @@ def full_disk() -> t.Callable[[t.Any], t.ContextManager[None]]:
 
 @dataclasses.dataclass
 class Published:
-    """A message as the broker gets it."""
+    """A message as the broker receives it."""
 
     topic: str
     payload: bytes
@@ -67,7 +67,7 @@ class Published:
 
 @dataclasses.dataclass
 class Session:
-    """A connection, and what the client has said on it."""
+    """A connection, and the packets of the client on it."""
 
     version: int = 0
     client_id: str = ""
@@ -85,7 +85,7 @@ class Session:
 
 @dataclasses.dataclass
 class Memory:
-    """What a broker saves: the events for subscribers, and of each client that comes back what it has not acknowledged."""
+    """The saved state of a broker: events for subscribers, and unacknowledged messages of each client with a persistent session."""
 
     events: list[Published] = dataclasses.field(default_factory=list)
     filters: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -93,17 +93,17 @@ class Memory:
 
 
 class Broker:
-    """A broker that does as a test wants; it does not use the library that germqtt uses."""
+    """A broker that behaves as a test wants. It does not use germqtt's MQTT library."""
 
-    # What it says to CONNECT, by the client's version; None is silence and b"" hangs up.
+    # The answer to CONNECT, by the client's version. None is silence, and b"" closes the connection.
     welcome: dict[int, bytes | None] = {5: b"\x20\x03\x00\x00\x00", 4: b"\x20\x02\x00\x00"}
-    # What it says to a message at QoS 1: a reason code, None for silence, or "hang up".
+    # The answer to a message at QoS 1: a reason code, None for silence, or "hang up".
     answer: t.Callable[[Published], int | str | None] = staticmethod(lambda _message: 0)
-    # Whether it answers when it is asked if it is there.
+    # Whether it answers pings.
     pings = True
-    # Bytes that it says after CONNACK of its own accord.
+    # Bytes that it sends after CONNACK without a request.
     nonsense = b""
-    # Whether clients may publish and read below $germqtt/.
+    # Whether clients can publish and read below $germqtt/.
     allows_markers = allows_reading = True
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
@@ -128,7 +128,7 @@ class Broker:
         await asyncio.sleep(0)
 
     async def __aexit__(self, *_exc: object) -> None:
-        # What a client has said before it left is read to the end.
+        # Data that a client sent before it disconnected is read to the end.
         for _turn in range(30):
             if not self._writers:
                 break
@@ -139,13 +139,13 @@ class Broker:
         self._saved = copy.deepcopy(self.memory)
 
     async def crash(self) -> None:
-        """Go away, and come back with what is saved."""
+        """Stop, and start again with the saved state."""
         await self.stop()
         self.memory = copy.deepcopy(self._saved)
         await self.start(self.port)
 
     async def restart(self) -> None:
-        """Save, go away and come back."""
+        """Save, stop and start again."""
         self.save()
         await self.crash()
 
@@ -204,7 +204,7 @@ class Broker:
         self.sessions.append(session)
 
     def _resume(self, session: Session) -> None:
-        """A new session begins, or an old one goes on: send what its client has not acknowledged."""
+        """Begin or resume a session: send the messages that its client has not acknowledged."""
         if session.clean:
             self.memory.filters.pop(session.client_id, None)
             self.memory.queues.pop(session.client_id, None)
@@ -224,7 +224,7 @@ class Broker:
         session.writer.write(packets.publish(session.version, packets.Message(topic, payload, 1), number))
 
     def _route(self, session: Session, message: Published) -> None:
-        """Remember a message for those who get it, and send it to the client itself if it has subscribed."""
+        """Store a message for its subscribers, and send it to the client itself if it has subscribed."""
         if not message.topic.startswith("$"):
             self.memory.events.append(message)
         elif self.allows_reading and message.topic == self.memory.filters.get(session.client_id):
@@ -259,7 +259,7 @@ class Broker:
         return [message for session in self.sessions for message in session.published]
 
     def events(self) -> list[t.Any]:
-        """What came on other topics than the status, without the markers."""
+        """Messages on topics other than the status, without the markers."""
         own = ("$", "/germqtt/status")
         return [
             json.loads(one.payload)
@@ -268,7 +268,7 @@ class Broker:
         ]
 
     def remembered(self) -> list[int]:
-        """The numbers of the events that subscribers get, in their order, each as often as they get it."""
+        """The numbers of the events that subscribers get, in order, including repetitions."""
         return [
             json.loads(one.payload)["number"]
             for one in self.memory.events
@@ -287,14 +287,14 @@ def broker() -> Broker:
 
 @pytest.fixture(scope="session")
 def broker_kind() -> type[Broker]:
-    """For others than that."""
+    """The class, for tests that need another instance."""
     return Broker
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> t.Iterator[t.Any]:
     """A store."""
-    from germqtt import config, store  # noqa: PLC0415 # it can be found only now
+    from germqtt import config, store  # noqa: PLC0415 # the import path is set only now
 
     opened = store.Store(config.Store(path=tmp_path / "events.sqlite"))
     yield opened

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long to wait before the next attempt."""
+"""The delay before the next attempt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from germqtt import backoff
 
 @pytest.fixture
 def slept(monkeypatch):
-    """The delays, which take no time."""
+    """The recorded delays, without real waiting."""
     found = []
 
     async def wait_for(waiting, delay):
@@ -42,7 +42,7 @@ def test_delays_double_up_to_the_longest(slept, monkeypatch):
     assert slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_a_success_makes_them_short_and_a_refusal_long(slept, monkeypatch):
+def test_a_success_resets_the_delay_and_a_rejection_maximizes_it(slept, monkeypatch):
     monkeypatch.setattr(random, "uniform", lambda _least, most: most)
     delays = backoff.Backoff(1, 60)
     sleep(delays, 3)
@@ -53,7 +53,7 @@ def test_a_success_makes_them_short_and_a_refusal_long(slept, monkeypatch):
     assert slept == [1, 2, 4, 1, 2, 60, 60]
 
 
-def test_they_are_not_the_same_for_all(slept):
+def test_delays_are_random(slept):
     delays = backoff.Backoff(1, 60)
     for _time in range(200):
         delays.reset()
@@ -62,7 +62,7 @@ def test_they_are_not_the_same_for_all(slept):
     assert all(0.5 <= delay <= 1 for delay in slept)
 
 
-def test_what_has_happened_ends_the_wait():
+def test_an_event_ends_the_wait():
     async def main() -> None:
         happened = asyncio.Event()
         asyncio.get_running_loop().call_later(0.01, happened.set)

@@ -26,7 +26,7 @@ SECRET = "hunter2"
 
 @pytest.fixture
 def conf(tmp_path):
-    """A configuration file whose key and host key are there."""
+    """A configuration file with an existing key and host key."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
     public = (tmp_path / "key.pub").read_text(encoding="utf-8")
     (tmp_path / "hosts").write_text(f"[127.0.0.1]:9 {public}", encoding="utf-8")
@@ -53,7 +53,7 @@ def run(monkeypatch, *arguments: object) -> int:
     return cli.main()
 
 
-def test_it_says_its_version(monkeypatch, capsys):
+def test_version_is_printed(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         run(monkeypatch, "--version")
     assert caught.value.code == 0
@@ -61,14 +61,14 @@ def test_it_says_its_version(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["--none", "a"]])
-def test_a_wrong_command_line_is_refused(monkeypatch, capsys, arguments):
+def test_an_invalid_command_line_is_rejected(monkeypatch, capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         run(monkeypatch, *arguments)
     assert caught.value.code == os.EX_USAGE or caught.value.code == 2
     assert "usage: germqtt" in capsys.readouterr().err
 
 
-def test_a_faulty_set_up_is_one_line_and_a_code_of_its_own(monkeypatch, capsys, conf, tmp_path):
+def test_a_configuration_error_is_one_line_with_its_own_exit_code(monkeypatch, capsys, conf, tmp_path):
     (tmp_path / "ca").write_text("garbage", encoding="utf-8")
     for changed, said in [
         ({"tls": "perhaps"}, "[mqtt] tls: this has to be yes or no"),
@@ -86,8 +86,8 @@ def test_a_faulty_set_up_is_one_line_and_a_code_of_its_own(monkeypatch, capsys, 
     assert capsys.readouterr().err == f"germqtt: {tmp_path}/none: No such file or directory\n"
 
 
-def test_it_says_that_it_publishes_at_qos_1(monkeypatch, conf, caplog):
-    """Whoever asks for another quality of service in the configuration reads what comes of it."""
+def test_a_configured_qos_other_than_1_is_logged(monkeypatch, conf, caplog):
+    """germqtt logs it if the configuration asks for another quality of service."""
     monkeypatch.setattr(cli.asyncio, "run", lambda running: running.close())
     path = conf()
     for qos, said in [("0", True), ("1", False), ("2", True)]:
@@ -97,7 +97,7 @@ def test_it_says_that_it_publishes_at_qos_1(monkeypatch, conf, caplog):
         assert (f"{path}: [mqtt] qos is {qos}: germqtt publishes at QoS 1" in caplog.text) == said
 
 
-def test_a_store_in_use_passes(monkeypatch, conf, tmp_path, caplog):
+def test_a_locked_store_is_a_temporary_failure(monkeypatch, conf, tmp_path, caplog):
     path = conf()
     kept = store.Store(config.Store(path=tmp_path / "events.sqlite"))
     connect = sqlite3.connect
@@ -107,14 +107,14 @@ def test_a_store_in_use_passes(monkeypatch, conf, tmp_path, caplog):
     kept.close()
 
 
-def test_to_be_a_daemon_takes_a_package(monkeypatch, capsys, conf):
+def test_daemon_mode_requires_python_daemon(monkeypatch, capsys, conf):
     monkeypatch.setitem(sys.modules, "daemon.pidfile", None)
     assert run(monkeypatch, conf()) == os.EX_CONFIG
     assert "python3-daemon" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_module(conf, tmp_path):
-    """Nothing of it says a password, while nobody is there whom it could talk to."""
+    """The output has no password, and germqtt runs although neither side is reachable."""
     program = pathlib.Path(germqtt.__file__).parents[1]
     command = [sys.executable, "-m", "germqtt", "--foreground", str(conf())]
     environment = {
@@ -145,7 +145,7 @@ def test_it_runs_as_a_module(conf, tmp_path):
 
 @pytest.fixture
 def streaming(monkeypatch):
-    """Let ssh be a shell script."""
+    """Replace ssh by a shell script."""
     for module, name, value in [
         (stream, "BEGINS_WITHIN", 0.1),
         (stream, "FIRST_DELAY", 0.01),
@@ -189,7 +189,7 @@ def test_events_go_from_the_stream_to_the_broker_until_a_signal(
     streaming(f"cat {source}; exec sleep 99")
 
     def events() -> list:
-        # One of the lines says that Gerrit has dropped some, which germqtt tells of a second later: in time or not.
+        # One line says that Gerrit has dropped events. germqtt reports that a second later, possibly after the test.
         return [event for event in broker.events() if event["type"] != "gap"]
 
     async def scenario():
@@ -206,8 +206,8 @@ def test_events_go_from_the_stream_to_the_broker_until_a_signal(
 
 @needs_main_thread
 @pytest.mark.parametrize("part", ["add", "take", "tick"])
-def test_what_no_part_expects_ends_all_of_them(kept, broker, streaming, monkeypatch, part):
-    """So that systemd starts it again, also if the stream has much to say."""
+def test_an_unexpected_error_ends_all_parts(kept, broker, streaming, monkeypatch, part):
+    """systemd then starts it again. This works also while the stream sends much data."""
     streaming("exec yes")
     monkeypatch.setattr(kept, part, lambda *_args: 1 / 0)
 
@@ -223,7 +223,7 @@ def test_what_no_part_expects_ends_all_of_them(kept, broker, streaming, monkeypa
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """What basicConfig does to the root logger is undone."""
+    """Undo the changes of basicConfig to the root logger."""
     before = logging.root.handlers[:], logging.root.level
     yield
     logging.root.handlers[:], logging.root.level = before

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The configuration file: errors name file, section and option, and quote no value."""
+"""The configuration file: errors name file, section and option, and do not quote values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST = {
 
 
 def text(**changed: dict[str, str | None]) -> str:
-    """A file that has what it must have, with some options changed, or left out if they are None."""
+    """A file with the required options. Options can be changed, or left out with None."""
     sections = {name: LEAST.get(name, {}) | changed.get(name, {}) for name in LEAST | changed}
     return "".join(
         f"[{name}]\n" + "".join(f"{option} = {value}\n" for option, value in options.items() if value is not None)
@@ -42,7 +42,7 @@ def read(tmp_path):
 
 @pytest.fixture
 def problem(read, tmp_path):
-    """What is said of a file after its name."""
+    """The error message for a file, without the path."""
 
     def find(content: str | bytes) -> str:
         with pytest.raises(config.ConfigError) as caught:
@@ -50,7 +50,7 @@ def problem(read, tmp_path):
         said = str(caught.value)
         assert said.startswith(f"{tmp_path}/germqtt.conf: ")
         assert "\n" not in said
-        assert caught.value.__context__ is None or caught.value.__suppress_context__  # that might show the value
+        assert caught.value.__context__ is None or caught.value.__suppress_context__  # the context might show the value
         return said.removeprefix(f"{tmp_path}/germqtt.conf: ")
 
     return find
@@ -148,7 +148,7 @@ def test_the_qos_of_later_versions_of_germqtt_is_accepted(read, qos):
         ({"mqtt": {"password": "%(password)s"}}, "[mqtt] password: '%(...)s' has to name an option of this section"),
     ],
 )
-def test_values_that_are_wrong(problem, changed, said):
+def test_invalid_values(problem, changed, said):
     assert problem(text(**changed)).startswith(said)
 
 
@@ -167,7 +167,7 @@ def test_values_that_are_wrong(problem, changed, said):
         (f"[mqtt]\npassword = {SECRET}\xe9\n".encode("latin-1"), "this is not UTF-8"),
     ],
 )
-def test_files_that_are_wrong(problem, content, said):
+def test_invalid_files(problem, content, said):
     found = problem(content)
     assert found == said
     assert SECRET not in found
@@ -184,14 +184,14 @@ def test_no_value_is_quoted(read, option, value):
         assert SECRET not in str(exc)
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_files(tmp_path):
     for path, why in [(tmp_path / "none", "No such file or directory"), (tmp_path, "Is a directory")]:
         with pytest.raises(config.ConfigError) as caught:
             config.read(str(path))
         assert str(caught.value) == f"{path}: {why}"
 
 
-def test_a_home_that_nobody_knows_is_an_error(read, monkeypatch):
+def test_an_unknown_home_directory_is_an_error(read, monkeypatch):
     def no_home(_path: pathlib.Path) -> t.NoReturn:
         raise RuntimeError("Could not determine home directory.")
 
@@ -234,14 +234,14 @@ VALUES = st.text(st.sampled_from("%()sa ") | st.characters(codec="utf-8", catego
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=VALUES.map(str.strip))
 @example(value="%(username)s")
-def test_what_the_role_writes_is_what_is_read(read, value):
+def test_values_that_the_role_writes_are_read_correctly(read, value):
     """The template of the role writes each percent sign twice."""
     assert read(text(mqtt={"username": "a", "password": value.replace("%", "%%")})).mqtt.password == value
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=VALUES.map(str.strip))
-def test_what_germqtt_0_1_0_reads_is_read_likewise(read, value):
+def test_values_are_read_as_by_germqtt_0_1_0(read, value):
     content = text(mqtt={"username": "a", "password": value})
     parser = configparser.ConfigParser()
     parser.read_string(content)

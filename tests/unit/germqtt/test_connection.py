@@ -33,7 +33,7 @@ async def until(condition, seconds: float = 5) -> None:
 
 @pytest.fixture
 def unraisable(monkeypatch):
-    """What goes wrong where nobody can catch it, such as when a client is collected."""
+    """Errors that cannot be caught, such as those in the finalizer of a client."""
     found = []
     monkeypatch.setattr(sys, "unraisablehook", found.append)
     return found
@@ -88,7 +88,7 @@ def test_reasons_of_acknowledgements(broker, code):
         ("3.1.1", b"\x20\x02\x00\x05", False),
     ],
 )
-def test_refusals(broker, version, welcome, older):
+def test_rejections_of_a_connection(broker, version, welcome, older):
     broker.welcome = {5: welcome, 4: welcome}
 
     async def scenario():
@@ -113,8 +113,8 @@ def test_refusals(broker, version, welcome, older):
     ],
     ids=["none", "receive-maximum", "maximum-packet-size"],
 )
-def test_the_broker_limits(broker, version, properties, receive_maximum, maximum_packet):
-    """MQTT 3.1.1 has no properties, so there the defaults are used."""
+def test_limits_that_the_broker_announces(broker, version, properties, receive_maximum, maximum_packet):
+    """MQTT 3.1.1 has no properties, so the defaults are used."""
     if properties:
         size = len(properties)
         broker.welcome = broker.welcome | {5: bytes([0x20, 3 + size, 0, 0, size]) + properties}
@@ -134,7 +134,7 @@ def test_the_broker_limits(broker, version, properties, receive_maximum, maximum
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("around", [0, 128, 128**2, 128**3])
 def test_the_size_of_a_packet_is_known_before_it_is_sent(broker, version, around):
-    """Also where its length takes one byte more."""
+    """Also where its length field takes one byte more."""
     payloads = [b"x" * max(around + offset, 0) for offset in (-12, -11, -10, -9, -8, -7, 0, 1)]
 
     async def scenario():
@@ -152,7 +152,7 @@ def test_the_size_of_a_packet_is_known_before_it_is_sent(broker, version, around
 
 
 @pytest.mark.parametrize("end", ["hang up", "goodbye", "silence"])
-def test_why_it_ended(broker, end):
+def test_the_reason_of_a_lost_connection(broker, end):
     if end == "goodbye":
         broker.nonsense = b"\xe0\x02\x8b\x00"
 
@@ -176,7 +176,7 @@ def test_why_it_ended(broker, end):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("how", ["hang up", "politely", "lost", "not let in", "never"])
-def test_nothing_is_left_behind(broker, unraisable, version, how):
+def test_a_closed_connection_leaves_no_resources(broker, unraisable, version, how):
     if how == "not let in":
         broker.welcome = {5: b"\x20\x03\x00\x87\x00", 4: b"\x20\x02\x00\x05"}
 
@@ -186,7 +186,7 @@ def test_nothing_is_left_behind(broker, unraisable, version, how):
             try:
                 if how != "never":
                     await current.open("will", b"gone")
-                    current.publish("a", b"x" * 10_000_000)  # more than goes out at once
+                    current.publish("a", b"x" * 10_000_000)  # more than fits into one write
                     current.flush()
             except connection.RejectedError:
                 pass
@@ -199,15 +199,15 @@ def test_nothing_is_left_behind(broker, unraisable, version, how):
             del current
             gc.collect()
             await asyncio.sleep(0)
-            assert len(watched) <= 3  # the loop's own, the broker, and its side of the connection
+            assert len(watched) <= 3  # the loop's own descriptor, the broker, and its side of the connection
 
     asyncio.run(scenario())
     gc.collect()
     assert unraisable == []
 
 
-def test_who_took_too_long_to_connect_does_not_connect(broker, monkeypatch, unraisable):
-    """Or it would push out the connection that came after it, and leave its will."""
+def test_a_connection_is_not_made_after_its_timeout(broker, monkeypatch, unraisable):
+    """Otherwise it would take over the session of a newer connection, and leave its will."""
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.1)
     look_up, found = socket.getaddrinfo, []
 
@@ -233,7 +233,7 @@ def test_who_took_too_long_to_connect_does_not_connect(broker, monkeypatch, unra
     assert unraisable == []
 
 
-def test_a_password_that_is_empty_is_none(broker):
+def test_an_empty_password_is_not_sent(broker):
     async def scenario():
         async with broker:
             current = opened(broker, username="a")
@@ -256,7 +256,7 @@ def tls_broker(broker_kind, certificate):
 
 @pytest.mark.parametrize("size", [10, 3000, 40_000])
 def test_tls(tls_broker, certificate, size):
-    """Whatever arrives in one record of TLS is seen, and what does not fit at once goes out later."""
+    """All data of one TLS record is read, and data that does not fit into one write is sent later."""
 
     async def scenario():
         async with tls_broker as broker:
@@ -275,7 +275,7 @@ def test_tls(tls_broker, certificate, size):
 
 
 @pytest.mark.parametrize("trusts", ["others", "another name", "plain"])
-def test_tls_with_somebody_else(tls_broker, broker, certificate, trusts):
+def test_tls_with_an_untrusted_broker_fails(tls_broker, broker, certificate, trusts):
     async def scenario():
         async with tls_broker, broker:
             changed = {"ca_file": None if trusts == "others" else certificate[0]}
@@ -290,7 +290,7 @@ def test_tls_with_somebody_else(tls_broker, broker, certificate, trusts):
     asyncio.run(scenario())
 
 
-def test_a_ca_file_that_went_away_is_an_error_that_passes(broker, tmp_path):
+def test_a_missing_ca_file_is_a_temporary_error(broker, tmp_path):
     async def scenario():
         async with broker:
             with pytest.raises(OSError):

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What becomes of a line of the stream."""
+"""The conversion of a line of the stream."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 ORDINARY = st.from_regex(r"[A-Za-z0-9_.é日-]+(/[A-Za-z0-9_.é日-]+){0,5}", fullmatch=True)
-# Names close to each other, of what the encoding has to do with, and any others.
+# Names that are similar to each other, names with characters that are encoded, and any others.
 TRICKY = st.lists(st.sampled_from(["/", "%", "%2F", "%25", "2F", "a", " ", "+", "#", "\0", "\n", "\ud800"])).map(
     "".join
 )
 NAMES = TRICKY | st.text(st.characters(codec=None))
-# As they stand in JSON, where two surrogates that belong together are one character.
+# As in JSON, where a surrogate pair is one character.
 JSON_NAMES = NAMES.map(lambda name: json.loads(json.dumps(name)))
 
 
@@ -29,7 +29,7 @@ def line(project: str, kind: str = "x") -> bytes:
 
 
 def topic(project: str, kind: str = "x", base: str = "gerrit") -> str | None:
-    """The topic of an event, if there is one."""
+    """The topic of an event, or None."""
     try:
         return events.message(base, line(project, kind))[0]
     except events.UnusableError:
@@ -43,7 +43,7 @@ def topic(project: str, kind: str = "x", base: str = "gerrit") -> str | None:
 @example(project="All-Projects", kind="ref-updated")
 @example(project="", kind="project-created")
 @example(project="a/b.c/d_e~f@g:h=i&j,k;l!(m)[n]{o}'p\"q$r*s?t|u<v>w^x`y\\z", kind="x")
-def test_ordinary_names_stay_what_they_are(project, kind):
+def test_ordinary_names_are_not_encoded(project, kind):
     assert topic(project, kind) == f"gerrit/{project}/{kind}"
 
 
@@ -54,15 +54,15 @@ def test_ordinary_names_stay_what_they_are(project, kind):
 @example(one=("a//b", "x"), other=("a/%2Fb", "x"))
 @example(one=("\ud800", "x"), other=("%ED%A0%80", "x"))
 @example(one=("/", "x"), other=("//", "x"))
-def test_no_two_share_a_topic(one, other):
+def test_different_names_have_different_topics(one, other):
     assume(one != other and topic(*one) is not None)
     assert topic(*one) != topic(*other)
 
 
 @settings(max_examples=4 * settings.default.max_examples)
 @given(project=JSON_NAMES, kind=JSON_NAMES)
-def test_a_topic_says_what_it_was_made_from(project, kind):
-    """The encoding can be undone, which is why no two share a topic."""
+def test_the_encoding_of_a_topic_is_reversible(project, kind):
+    """The encoding is reversible, so no two names share a topic."""
     made = topic(project, kind)
     assume(made is not None)
     levels, _slash, last = made.removeprefix("gerrit/").rpartition("/")
@@ -73,7 +73,7 @@ def test_a_topic_says_what_it_was_made_from(project, kind):
 @settings(max_examples=4 * settings.default.max_examples)
 @given(project=JSON_NAMES, kind=JSON_NAMES)
 @example(project="\ufffe\uffff\ufdd0\U0001fffe\U0010ffff", kind="\x7f\x85\x9f")
-def test_topics_are_valid_and_nothing_breaks_them_off(project, kind):
+def test_topics_are_valid_and_within_the_maximum_length(project, kind):
     made = topic(project, kind)
     assume(made is not None)
     assert not set(made) & set("+# ")
@@ -81,7 +81,7 @@ def test_topics_are_valid_and_nothing_breaks_them_off(project, kind):
     assert not any(0xFDD0 <= ord(char) <= 0xFDEF or ord(char) & 0xFFFE == 0xFFFE for char in made)
     assert len(made.encode()) <= events.LONGEST_TOPIC
     _base, *levels, _last = made.split("/")
-    assert all(levels) or levels == [""]  # the one of an event without a project
+    assert all(levels) or levels == [""]  # a single empty level for an event without a project
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_type_is_one_level():
     ("project", "fits"),
     [("x" * 65526, True), ("x" * 65527, False), ("a/" * 197 + "b", True), ("a/" * 200 + "b", False)],
 )
-def test_a_topic_is_not_longer_than_brokers_take(project, fits):
+def test_a_topic_that_is_too_long_is_rejected(project, fits):
     assert (topic(project) is not None) == fits
 
 
@@ -152,8 +152,8 @@ def test_a_stream_is_published_as_germqtt_0_1_0_does(stream_lines):
         {"refUpdate": {"project": {"name": "a/b"}}},
     ],
 )
-def test_a_project_may_be_an_object_with_a_name(event):
-    """As webhooks have it. germqtt 0.1.0 ends at such an event."""
+def test_a_project_can_be_an_object_with_a_name(event):
+    """Webhooks have this form. germqtt 0.1.0 crashes at such an event."""
     line = json.dumps({"type": "x", **event}).encode()
     assert events.message("gerrit", line) == ("gerrit/a/b/x", line)
 
@@ -173,13 +173,13 @@ OTHER_PLACES = [
 
 
 @pytest.mark.parametrize(("event", "project"), OTHER_PLACES)
-def test_a_project_in_other_places_counts_where_that_is_asked_for(event, project):
+def test_project_topics_finds_projects_in_other_fields(event, project):
     raw = json.dumps({"type": "x", **event}).encode()
     assert events.message("gerrit", raw, project_topics=True)[0] == f"gerrit/{project}/x"
     assert events.message("gerrit", raw)[0] == f"gerrit/{as_germqtt_0_1_0(event)}/x"
 
 
-def test_with_it_every_event_of_a_stream_that_has_a_project_is_on_its_topic(stream_lines):
+def test_with_project_topics_every_event_has_a_project(stream_lines):
     without = [topic for topic, _payload in (events.message("g", line, True) for line in stream_lines) if "//" in topic]
     assert without == ["g//dropped-output"]
 
@@ -206,7 +206,7 @@ JSON = st.recursive(
 @given(value=JSON, ascii_only=st.booleans())
 def test_payloads_have_the_same_content(value, ascii_only):
     text = json.dumps({"type": "x", "project": "p", "value": value}, ensure_ascii=ascii_only)
-    raw = text.encode("utf-8", "backslashreplace")  # a lone surrogate as JSON can have it
+    raw = text.encode("utf-8", "backslashreplace")  # a lone surrogate, which JSON allows
     _topic, payload = events.message("gerrit", raw)
     assert payload == json.dumps(json.loads(raw)).encode()
     assert payload.isascii()
@@ -240,22 +240,22 @@ def test_payloads_have_the_same_content(value, ascii_only):
         (b'{"type": "x", "refUpdate": []}', "not an object"),
     ],
 )
-def test_lines_that_are_of_no_use(raw, why):
+def test_unusable_lines(raw, why):
     with pytest.raises(events.UnusableError, match=why):
         events.message("gerrit", raw)
 
 
 @settings(max_examples=4 * settings.default.max_examples)
 @given(raw=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
-def test_no_line_is_fatal(raw):
+def test_no_line_causes_another_error(raw):
     events.created(raw)
     events.says_dropped(raw)
     with contextlib.suppress(events.UnusableError):
         events.message("gerrit", raw)
 
 
-def test_no_depth_is_fatal():
-    """What can just be read cannot always be written again."""
+def test_no_nesting_depth_causes_another_error():
+    """Some values can be parsed, but not serialized again."""
     for depth in (*range(800, 1100), 5000, 20_000, 100_000):
         raw = b'{"type": "x", "a": ' + b"[" * depth + b"]" * depth + b"}"
         with contextlib.suppress(events.UnusableError):
@@ -281,11 +281,11 @@ def test_no_depth_is_fatal():
         (b"", None),
     ],
 )
-def test_when_an_event_was_made(raw, moment):
+def test_the_creation_time_of_an_event(raw, moment):
     assert events.created(raw) == moment
 
 
-def test_all_but_one_event_of_a_stream_say_when_they_were_made(stream_lines):
+def test_the_creation_times_of_a_stream(stream_lines):
     for each in stream_lines:
         assert events.created(each) == json.loads(each).get("eventCreatedOn")
 
@@ -301,19 +301,19 @@ def test_all_but_one_event_of_a_stream_say_when_they_were_made(stream_lines):
         (b'["dropped-output"]', False),
     ],
 )
-def test_what_gerrit_dropped(raw, says):
+def test_an_event_about_dropped_events_is_detected(raw, says):
     assert events.says_dropped(raw) is says
 
 
 @given(start=st.floats(0, 4e9), end=st.floats(0, 4e9), inside=st.floats(0, 1))
 def test_a_gap_covers_its_span(start, end, inside):
-    """In whole seconds, as events have them, and also if the clock was put back."""
+    """In whole seconds, as in events, and also if the clock was set back."""
     told = json.loads(events.gap(start, end, "why", 3))
     assert told["from"] <= int(start + inside * (end - start)) <= told["to"]
     assert (told["type"], told["reason"], told["events"]) == ("gap", "why", 3)
 
 
-def test_a_gap_need_not_know_how_many():
+def test_a_gap_can_have_an_unknown_number_of_events():
     assert json.loads(events.gap(1.5, 2.5, "why")) == {
         "type": "gap",
         "from": 1,

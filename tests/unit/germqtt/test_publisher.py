@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes to the broker, with a broker that answers as a test wants."""
+"""The messages to the broker, tested with a broker that answers as a test wants."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def quick(monkeypatch):
 
 
 class Running:
-    """A publisher at work, with a tick that is not a second."""
+    """A running publisher, with a tick that is shorter than a second."""
 
     def __init__(self, kept: store.Store, broker, **changed) -> None:
         options = config.Mqtt(
@@ -82,7 +82,7 @@ class Running:
 
 
 def play(scenario) -> None:
-    """Run a scenario; nothing that asyncio would only log is overlooked."""
+    """Run a scenario, and fail on errors that asyncio would only log."""
 
     async def main() -> None:
         problems = []
@@ -97,7 +97,7 @@ def play(scenario) -> None:
 
 
 @pytest.mark.parametrize("version", [5, 4])
-def test_all_that_waits_goes_out_once_in_its_order(kept, broker, version):
+def test_waiting_events_are_published_once_in_order(kept, broker, version):
     if version == 4:
         broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
 
@@ -117,8 +117,8 @@ def test_all_that_waits_goes_out_once_in_its_order(kept, broker, version):
 
 
 @pytest.mark.parametrize(("maximum", "most"), [(1, 1), (2, 2), (20, 20), (200, publisher.WINDOW)])
-def test_the_broker_has_no_more_than_it_wants(kept, broker, maximum, most):
-    """The status counts as well."""
+def test_the_receive_maximum_is_respected(kept, broker, maximum, most):
+    """Status messages count too."""
     broker.welcome = {5: WELCOME_WITH_MAXIMUM + bytes([maximum])}
     broker.answer = lambda _message: None
 
@@ -129,12 +129,12 @@ def test_the_broker_has_no_more_than_it_wants(kept, broker, maximum, most):
             running.status.gerrit = "another"
             running.publisher.tell()
             await asyncio.sleep(0.1)
-        assert broker.sessions[0].most_unacknowledged <= most + 1  # the one that says goodbye
+        assert broker.sessions[0].most_unacknowledged <= most + 1  # the last status message
 
     play(scenario)
 
 
-def test_a_broker_that_wants_one_at_a_time_gets_all(kept, broker):
+def test_a_receive_maximum_of_one_works(kept, broker):
     broker.welcome = {5: WELCOME_WITH_MAXIMUM + b"\x01"}
 
     async def scenario():
@@ -147,7 +147,7 @@ def test_a_broker_that_wants_one_at_a_time_gets_all(kept, broker):
     play(scenario)
 
 
-def test_long_events_do_not_fill_the_memory(kept, broker):
+def test_large_events_do_not_fill_the_memory(kept, broker):
     broker.answer = lambda _message: None
 
     async def scenario():
@@ -160,7 +160,7 @@ def test_long_events_do_not_fill_the_memory(kept, broker):
     play(scenario)
 
 
-def test_only_what_is_acknowledged_is_removed(kept, broker):
+def test_only_acknowledged_events_are_removed(kept, broker):
     broker.answer = lambda message: 0 if (number(message) or 0) % 2 == 0 else None
 
     async def scenario():
@@ -174,7 +174,7 @@ def test_only_what_is_acknowledged_is_removed(kept, broker):
     play(scenario)
 
 
-def test_what_was_not_acknowledged_goes_out_again_in_its_order(kept, broker):
+def test_unacknowledged_events_are_sent_again_in_order(kept, broker):
     lost = {"count": 0}
 
     def answer(message):
@@ -193,14 +193,14 @@ def test_what_was_not_acknowledged_goes_out_again_in_its_order(kept, broker):
             [number(one) for one in session.published if one.topic == "gerrit/p/x"] for session in broker.sessions
         )
         assert first == list(range(51))
-        assert second[0] <= 50  # acknowledgements on their way may be lost
+        assert second[0] <= 50  # acknowledgements in flight may be lost
         assert second == list(range(second[0], 200))
         assert broker.sessions[0].client_id == broker.sessions[1].client_id == kept.client_id()
 
     play(scenario)
 
 
-def test_a_broker_that_goes_away_and_comes_back_gets_all(kept, broker):
+def test_a_broker_that_was_down_gets_all_events(kept, broker):
     async def scenario():
         async with broker, Running(kept, broker) as running:
             await running.until(broker.statuses)
@@ -219,7 +219,7 @@ def test_a_broker_that_goes_away_and_comes_back_gets_all(kept, broker):
     play(scenario)
 
 
-def test_a_broker_that_says_nothing_is_left(kept, broker, monkeypatch):
+def test_a_broker_that_does_not_acknowledge_is_disconnected(kept, broker, monkeypatch):
     monkeypatch.setattr(publisher, "ACKNOWLEDGE_TIMEOUT", 0.1)
     broker.answer = lambda message: 0 if len(broker.sessions) > 1 else None
 
@@ -232,7 +232,7 @@ def test_a_broker_that_says_nothing_is_left(kept, broker, monkeypatch):
     play(scenario)
 
 
-def test_messages_without_a_topic_are_counted_and_not_in_the_way(kept, broker):
+def test_unusable_lines_are_counted_and_skipped(kept, broker):
     async def scenario():
         kept.add([b"nonsense", *lines(1), b"[]", *lines(2), b"{}"], NOW)
         kept.close_gap(NOW, "why")
@@ -251,11 +251,11 @@ def test_messages_without_a_topic_are_counted_and_not_in_the_way(kept, broker):
     play(scenario)
 
 
-# ---- refusals --------------------------------------------------------------------------------------------------------
+# ---- rejections ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [0x87, 0x97])
-def test_without_rights_everything_is_kept(kept, broker, code):
+def test_events_are_kept_while_the_acl_denies_publishing(kept, broker, code):
     refusing = {"on": True}
     broker.answer = lambda message: code if refusing["on"] and number(message) is not None else 0
 
@@ -278,7 +278,7 @@ GAP = "gerrit/germqtt/gap"
 
 
 @pytest.mark.parametrize("code", [0x90, 0x95, 0x99])
-def test_an_event_that_the_broker_rejects_for_good_costs_no_connection(kept, broker, caplog, code):
+def test_a_permanently_rejected_event_does_not_end_the_connection(kept, broker, caplog, code):
     """Mosquitto answers 0x95 to a payload above its message_size_limit."""
     broker.answer = lambda message: code if number(message) == 2 else 0
 
@@ -299,12 +299,12 @@ def test_an_event_that_the_broker_rejects_for_good_costs_no_connection(kept, bro
 
 
 def with_maximum_packet(size: int) -> bytes:
-    """CONNACK of a broker that announces its Maximum Packet Size."""
+    """The CONNACK of a broker that announces its Maximum Packet Size."""
     return b"\x20\x08\x00\x00\x05\x27" + size.to_bytes(4, "big")
 
 
 def test_the_maximum_packet_size_of_the_broker_is_respected(kept, broker, caplog):
-    """To the byte. What is larger is not sent; the message of a gap takes its place at once."""
+    """Exact to the byte. A larger event is not sent; a gap message replaces it at once."""
     largest = len(lines(1, size=1000)[0]) + 1 + 2 + (2 + len("gerrit/p/x")) + 2 + 1
     broker.welcome = {5: with_maximum_packet(largest)}
 
@@ -324,7 +324,7 @@ def test_the_maximum_packet_size_of_the_broker_is_respected(kept, broker, caplog
 
 @pytest.mark.parametrize("version", [5, 4])
 def test_the_configured_limit_is_respected(kept, broker, caplog, version):
-    """MQTT 3.1.1 announces no limit, and Mosquitto's message_size_limit is announced nowhere."""
+    """MQTT 3.1.1 announces no limit, and no version announces Mosquitto's message_size_limit."""
     if version == 4:
         broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
 
@@ -357,7 +357,7 @@ def test_a_large_event_is_kept_while_the_disk_is_full(kept, broker, full_disk):
 
 
 @pytest.mark.parametrize("how", ["hang up", 0x83])
-def test_an_event_that_ends_connections_is_given_up_and_told_of(kept, broker, how):
+def test_an_event_that_ends_connections_is_replaced_by_a_gap(kept, broker, how):
     broker.answer = lambda message: how if number(message) == 2 else 0
 
     async def scenario():
@@ -366,7 +366,7 @@ def test_an_event_that_ends_connections_is_given_up_and_told_of(kept, broker, ho
             await running.until(lambda: not kept.waiting, 10)
         tries = [number(one) for one in broker.all].count(2)
         assert tries == publisher.MOST_STRIKES
-        assert all(len(session.published) <= 2 for session in broker.sessions[1:tries])  # it alone, and the status
+        assert all(len(session.published) <= 2 for session in broker.sessions[1:tries])  # only it, and the status
         told = [json.loads(one.payload).get("number", one.topic) for one in broker.sessions[-1].published]
         assert told[:2] == ["gerrit/germqtt/status", "gerrit/germqtt/gap"]
         assert {3, 4} <= {number(one) for one in broker.all}
@@ -378,8 +378,8 @@ def test_an_event_that_ends_connections_is_given_up_and_told_of(kept, broker, ho
     play(scenario)
 
 
-def test_connections_that_end_now_and_then_give_up_nothing(kept, broker):
-    """Each with another event."""
+def test_lost_connections_do_not_drop_events(kept, broker):
+    """Each connection ends at another event."""
     seen = set()
 
     def answer(message):
@@ -413,7 +413,7 @@ def test_connections_that_end_now_and_then_give_up_nothing(kept, broker):
         (None, "cannot be reached: there is no answer"),
     ],
 )
-def test_a_broker_that_does_not_let_in_is_asked_again(kept, broker, broker_kind, monkeypatch, welcome, said):
+def test_a_rejected_login_is_retried(kept, broker, broker_kind, monkeypatch, welcome, said):
     from germqtt import connection  # noqa: PLC0415
 
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.2)
@@ -429,7 +429,7 @@ def test_a_broker_that_does_not_let_in_is_asked_again(kept, broker, broker_kind,
     play(scenario)
 
 
-def test_a_broker_of_mqtt_3_1_1_is_spoken_to_in_that(kept, broker):
+def test_germqtt_falls_back_to_mqtt_3_1_1(kept, broker):
     broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
 
     async def scenario():
@@ -445,7 +445,7 @@ def test_a_broker_of_mqtt_3_1_1_is_spoken_to_in_that(kept, broker):
 @pytest.mark.parametrize(
     "nonsense", [b"\x40\x03\x00\x01\xfe", b"\x40\x01\x00", b"\xe0\x02\xfe\x00", b"\x00\x00", b"\xf0\x00"]
 )
-def test_a_broker_that_talks_nonsense_is_left_and_asked_again(kept, broker, nonsense):
+def test_germqtt_reconnects_after_malformed_packets(kept, broker, nonsense):
     broker.nonsense = nonsense
 
     async def scenario():
@@ -476,19 +476,19 @@ def test_the_status_is_retained_and_ends_offline(kept, broker, version):
         assert (session.username, session.password, session.keepalive) == ("germqtt", "secret", 33)
         topic, will, qos, retained = session.will
         assert (topic, qos, retained) == ("gerrit/germqtt/status", 1, True)
-        # The broker publishes it at a moment that nobody knows yet: it has nothing that changes until then.
+        # The broker publishes it at an unknown time, so it has no values that change until then.
         assert json.loads(will).keys() == {"state", "version", "since"}
         assert json.loads(will)["state"] == "offline"
         assert session.polite
         found = broker.statuses()
         assert [one["state"] for one in found] == ["online"] * (len(found) - 1) + ["offline"]
         assert all(message.retain and message.qos == 1 for message in session.published)
-        assert len(found) == 3  # nothing was said twice
+        assert len(found) == 3  # no status is repeated
 
     play(scenario)
 
 
-def test_a_status_that_changes_often_does_not_pile_up(kept, broker):
+def test_frequent_status_changes_do_not_queue_up(kept, broker):
     broker.answer = lambda message: 0 if number(message) else None
 
     async def scenario():
@@ -503,10 +503,10 @@ def test_a_status_that_changes_often_does_not_pile_up(kept, broker):
     play(scenario)
 
 
-# ---- the end ---------------------------------------------------------------------------------------------------------
+# ---- shutdown --------------------------------------------------------------------------------------------------------
 
 
-def test_the_end_waits_for_the_last_acknowledgements(kept, broker):
+def test_shutdown_waits_for_the_last_acknowledgements(kept, broker):
     late = []
     publish = broker._publish
 
@@ -533,7 +533,7 @@ def test_the_end_waits_for_the_last_acknowledgements(kept, broker):
 
 
 @pytest.mark.parametrize("answers", ["nothing", "no welcome", "away"])
-def test_the_end_does_not_wait_for_ever(kept, broker, monkeypatch, answers):
+def test_shutdown_has_a_time_limit(kept, broker, monkeypatch, answers):
     from germqtt import connection  # noqa: PLC0415
 
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.2)
@@ -554,7 +554,7 @@ def test_the_end_does_not_wait_for_ever(kept, broker, monkeypatch, answers):
     play(scenario)
 
 
-def test_a_full_disk_stops_nothing(kept, broker, full_disk):
+def test_a_full_disk_does_not_stop_publishing(kept, broker, full_disk):
     async def scenario():
         kept.add([*lines(*range(150)), b"nonsense", *lines(*range(150, 300))], NOW)
         async with broker, Running(kept, broker) as running:
@@ -567,7 +567,7 @@ def test_a_full_disk_stops_nothing(kept, broker, full_disk):
     play(scenario)
 
 
-# ---- what the broker had acknowledged and lost ------------------------------------------------------------------------
+# ---- acknowledged events that the broker lost -------------------------------------------------------------------------
 
 MOST = 40
 
@@ -577,7 +577,7 @@ def running(kept: store.Store, broker, **changed) -> Running:
 
 
 async def publish(run: Running, broker, *numbers: int) -> None:
-    """Publish events, and wait until the broker remembers them, and that they came."""
+    """Publish events, and wait until the broker has stored them and their acknowledgements have arrived."""
     run.kept.add(lines(*numbers), NOW)
     run.publisher.pump()
     await remembered(run, broker)
@@ -593,14 +593,14 @@ async def remembered(run: Running, broker) -> None:
 
 
 def came(broker) -> list[int]:
-    """The numbers of all events that came, lost ones too."""
+    """The numbers of all received events, including lost ones."""
     return [
         found for one in broker.all if (found := number(one) if not one.topic.startswith("$") else None) is not None
     ]
 
 
 @pytest.mark.parametrize("version", [5, 4])
-def test_what_a_crash_lost_comes_again_before_anything_newer(kept, broker, caplog, version):
+def test_events_lost_in_a_crash_are_repeated_before_newer_events(kept, broker, caplog, version):
     if version == 4:
         broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
 
@@ -621,8 +621,8 @@ def test_what_a_crash_lost_comes_again_before_anything_newer(kept, broker, caplo
     assert "the broker may have lost events that it had acknowledged: 10 are published again" in caplog.text
 
 
-def test_others_can_subscribe_again_at_a_broker_that_has_lost_its_store(kept, broker):
-    """Nothing reaches them before they have; what may be missing then is told of behind what comes again."""
+def test_publishing_waits_for_subscribers_after_the_broker_lost_its_store(kept, broker):
+    """No event is published before that. A gap message for missing events follows the repeated events."""
 
     async def scenario():
         async with broker, running(kept, broker) as run:
@@ -644,7 +644,7 @@ def test_others_can_subscribe_again_at_a_broker_that_has_lost_its_store(kept, br
 
 
 @pytest.mark.parametrize("fault", ["restart", "cut", "cut and restart"])
-def test_after_a_restart_or_a_cut_network_nothing_comes_twice(kept, broker, fault):
+def test_no_event_is_repeated_after_a_restart_or_network_failure(kept, broker, fault):
     async def scenario():
         async with broker, running(kept, broker) as run:
             for start in range(0, 30, 10):
@@ -661,7 +661,7 @@ def test_after_a_restart_or_a_cut_network_nothing_comes_twice(kept, broker, faul
     play(scenario)
 
 
-def test_a_crash_that_lost_nothing_repeats_nothing(kept, broker):
+def test_no_event_is_repeated_after_a_crash_without_a_loss(kept, broker):
     async def scenario():
         async with broker, running(kept, broker) as run:
             await publish(run, broker, *range(10))
@@ -673,7 +673,7 @@ def test_a_crash_that_lost_nothing_repeats_nothing(kept, broker):
     play(scenario)
 
 
-def test_what_came_again_and_is_saved_does_not_come_a_third_time(kept, broker):
+def test_repeated_events_that_were_saved_are_not_repeated_again(kept, broker):
     async def scenario():
         async with broker, running(kept, broker) as run:
             await publish(run, broker, *range(5))
@@ -688,8 +688,8 @@ def test_what_came_again_and_is_saved_does_not_come_a_third_time(kept, broker):
 
 
 @pytest.mark.parametrize("most", [2, 3, MOST, 500])
-def test_no_more_than_so_many_come_again(kept, broker, most):
-    """Those in flight as well, and the last ones."""
+def test_the_number_of_repeated_events_is_limited(kept, broker, most):
+    """This includes events in flight and the last acknowledged ones."""
     broker.answer = lambda one: None if one.topic == "gerrit/p/x" and number(one) >= 400 else 0
 
     async def scenario():
@@ -709,7 +709,7 @@ def test_no_more_than_so_many_come_again(kept, broker, most):
 
 
 @pytest.mark.parametrize("how", ["germqtt", "both"])
-def test_a_germqtt_that_ends_knows_it_too(kept, broker, how):
+def test_a_loss_is_detected_after_a_restart_of_germqtt(kept, broker, how):
     path = pathlib.Path(kept._db.execute("PRAGMA database_list").fetchone()[2])
 
     async def scenario():
@@ -728,7 +728,7 @@ def test_a_germqtt_that_ends_knows_it_too(kept, broker, how):
     play(scenario)
 
 
-def test_an_answer_that_stays_away_is_not_waited_for_at_the_end(kept, broker):
+def test_shutdown_does_not_wait_for_a_missing_marker(kept, broker):
     broker.answer = lambda _message: None
 
     async def scenario():
@@ -741,7 +741,7 @@ def test_an_answer_that_stays_away_is_not_waited_for_at_the_end(kept, broker):
 
 @pytest.mark.parametrize("right", ["allows_markers", "allows_reading"])
 @pytest.mark.parametrize("version", [5, 4])
-def test_without_rights_it_works_as_without_markers_and_says_so_once(kept, broker, caplog, right, version):
+def test_denied_markers_cause_one_warning_and_disable_repetition(kept, broker, caplog, right, version):
     if version == 4:
         broker.welcome = broker.welcome | {5: b"\x20\x02\x00\x01"}
     setattr(broker, right, False)
@@ -763,7 +763,7 @@ def test_without_rights_it_works_as_without_markers_and_says_so_once(kept, broke
     ]
 
 
-def test_it_can_be_turned_off(kept, broker):
+def test_repetition_can_be_disabled(kept, broker):
     async def scenario():
         async with broker, running(kept, broker, republish_max=0) as run:
             kept.add(lines(1), NOW)
@@ -775,8 +775,8 @@ def test_it_can_be_turned_off(kept, broker):
 
 
 @pytest.mark.parametrize("waiting", [1, 100])
-def test_a_marker_comes_right_behind_events(kept, broker, waiting):
-    """It does not wait for their acknowledgements: what the broker has got by then shall not come twice. It has no more than it wants."""
+def test_a_marker_follows_events_immediately(kept, broker, waiting):
+    """It does not wait for acknowledgements, so that received events are not repeated. It respects the broker's limit."""
     broker.welcome = {5: WELCOME_WITH_MAXIMUM + bytes([20])}
     broker.answer = lambda one: None if one.topic == "gerrit/p/x" else 0
 
@@ -794,8 +794,8 @@ def test_a_marker_comes_right_behind_events(kept, broker, waiting):
     play(scenario)
 
 
-def test_markers_of_others_and_nonsense_are_of_no_concern(kept, broker):
-    """Another germqtt may have the same topic."""
+def test_foreign_and_malformed_markers_are_ignored(kept, broker):
+    """Another germqtt may use the same topic."""
 
     async def scenario():
         async with broker, running(kept, broker) as run:
@@ -814,8 +814,8 @@ def test_markers_of_others_and_nonsense_are_of_no_concern(kept, broker):
     play(scenario)
 
 
-def test_a_status_makes_mosquitto_2_0_save_in_time(kept, broker):
-    """It saves for a retained message: so one comes before more is at stake than is kept."""
+def test_status_messages_make_mosquitto_2_0_save_in_time(kept, broker):
+    """Mosquitto saves for a retained message, so one is sent before more events are unsaved than germqtt keeps."""
 
     async def scenario():
         async with broker, running(kept, broker, republish_max=200) as run:
@@ -834,8 +834,8 @@ FAULTS = st.lists(st.sampled_from(["add", "add", "save", "crash", "restart", "cu
 
 @settings(max_examples=25, deadline=None)
 @given(faults=FAULTS)
-def test_whatever_happens_nothing_is_lost_and_little_comes_twice(broker_kind, faults):
-    """The order of what subscribers get is kept but for what comes again."""
+def test_random_failures_lose_no_event_and_repeat_few(broker_kind, faults):
+    """Subscribers get events in order, except for repeated ones."""
 
     async def scenario(path: pathlib.Path):
         broker, numbers, allowed = broker_kind(), itertools.count(), 0
@@ -862,7 +862,7 @@ def test_whatever_happens_nothing_is_lost_and_little_comes_twice(broker_kind, fa
             await run.__aexit__()
             kept.close()
         total = next(numbers)
-        # Only the last MOST can come again, so what is at stake must not be more.
+        # Only the last MOST events can be repeated, so the number of unsaved events must not be higher.
         if faults.count("add") * 7 <= MOST - run.publisher._window:
             assert sorted(set(broker.remembered())) == list(range(total))
         assert len(came(broker)) - len(set(came(broker))) <= allowed

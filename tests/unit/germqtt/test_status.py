@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What subscribers and systemd are told."""
+"""The status for subscribers and for systemd."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shown(kept, monkeypatch):
     return status.Status(kept)
 
 
-def test_subscribers_are_told_how_it_does(shown, kept):
+def test_the_status_for_subscribers(shown, kept):
     kept.add([b"one", b"two", b"three"], NOW + 60)
     kept.acknowledge([kept.take(1)[0].id])
     kept.put_away(kept.take(1)[0], "unusable")
@@ -49,7 +49,7 @@ def test_subscribers_are_told_how_it_does(shown, kept):
     }
 
 
-def test_systemd_is_told_the_same_in_a_line(shown, kept):
+def test_the_status_for_systemd_is_one_line(shown, kept):
     assert "last event none; 0 waiting, 0 stored, 0 acknowledged" in shown.line()
     kept.add([b"one"], NOW)
     shown.gerrit, shown.broker = "refuses germqtt: why", status.CONNECTED
@@ -60,7 +60,7 @@ def test_systemd_is_told_the_same_in_a_line(shown, kept):
 
 
 @pytest.mark.parametrize("abstract", [True, False])
-def test_systemd_hears_it(monkeypatch, tmp_path, abstract):
+def test_the_status_is_sent_to_systemd(monkeypatch, tmp_path, abstract):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + path if abstract else path)
@@ -69,16 +69,16 @@ def test_systemd_hears_it(monkeypatch, tmp_path, abstract):
         assert listening.recv(1000).decode() == "STATUS=é\nWATCHDOG=1"
 
 
-def test_without_systemd_nobody_is_told(monkeypatch):
+def test_notify_does_nothing_without_systemd(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     status.notify(ready=1)
 
 
-def test_a_systemd_that_does_not_listen_is_no_error(monkeypatch, tmp_path):
+def test_an_unread_notify_socket_is_not_an_error(monkeypatch, tmp_path):
     path = str(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", path)
     status.notify(ready=1)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(path)
-        for _message in range(2000):  # more than wait unread, and nobody waits for that
+        for _message in range(2000):  # more than the queue holds; notify() must not block
             status.notify(ready=1)

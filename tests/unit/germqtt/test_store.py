@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The store: nothing gets lost in it, and what is lost elsewhere has a message."""
+"""The store: it loses no event, and events that are lost elsewhere have a gap message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def line(number: int, made: float | None = None, size: int = 0) -> bytes:
 
 
 def told(kept: store.Store) -> list[dict]:
-    """All that waits, read back."""
+    """All waiting messages, parsed."""
     kept.rewind()
     return [json.loads(row.line) for row in take_all(kept)]
 
@@ -46,7 +46,7 @@ def gaps(kept: store.Store) -> list[tuple[int, int, str, int | None]]:
 
 
 def numbers(kept: store.Store) -> list[int | str]:
-    """The order of what waits, with "gap" for a gap's message."""
+    """The order of the waiting messages, with "gap" for a gap message."""
     return [row.get("number", "gap") for row in told(kept)]
 
 
@@ -57,7 +57,7 @@ def options(tmp_path):
 
 @pytest.fixture
 def killed(tmp_path):
-    """What the next germqtt finds if this one is killed now: the files as they are."""
+    """Open a copy of the files as they are now, as the next germqtt would after a kill."""
     copies = []
 
     def copy(options: config.Store) -> store.Store:
@@ -85,7 +85,7 @@ def kept(options):
 # ---- order and acknowledgements --------------------------------------------------------------------------------------
 
 
-def test_lines_go_out_in_their_order_and_wait_until_they_are_acknowledged(kept):
+def test_lines_are_sent_in_order_and_kept_until_acknowledged(kept):
     kept.add([line(1), line(2)], NOW)
     kept.add([line(3)], NOW)
     first, second = kept.take(2)
@@ -98,13 +98,13 @@ def test_lines_go_out_in_their_order_and_wait_until_they_are_acknowledged(kept):
     assert kept.take(9) == [first, third]
 
 
-def test_a_line_is_what_it_was(kept):
+def test_a_line_is_stored_unchanged(kept):
     lines = [b"", b"\xff\x00\xfe", "日\u0085".encode(), b"x" * 100_000]
     kept.add(lines, NOW)
     assert [row.line for row in kept.take(9)] == lines
 
 
-def test_what_is_taken_at_a_time_is_not_much(kept):
+def test_the_size_of_a_batch_is_limited(kept):
     """Long lines do not fill the memory."""
     kept.add([b"x" * store.TAKEN_BYTES] * 3 + [b"y"] * 3, NOW)
     assert [len(rows) for rows in iter(lambda: kept.take(100), [])] == [1, 1, 1, 3]
@@ -112,7 +112,7 @@ def test_what_is_taken_at_a_time_is_not_much(kept):
     assert len(kept.take(1)) == 1
 
 
-def test_a_restart_continues_where_it_was(options, kept):
+def test_a_restart_resumes_at_the_same_event(options, kept):
     kept.add([line(number) for number in range(5)], NOW)
     kept.acknowledge([kept.take(1)[0].id])
     kept.put_away(kept.take(1)[0], "unusable")
@@ -126,7 +126,7 @@ def test_a_restart_continues_where_it_was(options, kept):
     again.close()
 
 
-def test_a_kill_loses_nothing_that_is_stored(options, kept, killed):
+def test_a_kill_loses_no_stored_event(options, kept, killed):
     kept.add([line(1), line(2)], NOW)
     kept.acknowledge([kept.take(1)[0].id])
     kept.add([line(3)], NOW)
@@ -135,8 +135,8 @@ def test_a_kill_loses_nothing_that_is_stored(options, kept, killed):
     assert again.waiting == kept.waiting == 2
 
 
-def test_numbers_are_never_used_again(options, kept):
-    """Or an acknowledgement that comes late would remove another line."""
+def test_numbers_are_never_reused(options, kept):
+    """Otherwise a late acknowledgement would remove another line."""
     kept.add([line(1)], NOW)
     [row] = kept.take(1)
     kept.acknowledge([row.id])
@@ -155,7 +155,7 @@ def test_client_ids_are_kept_and_cannot_be_guessed(kept, tmp_path):
     other.close()
 
 
-def test_what_nobody_gets_is_counted(kept):
+def test_unusable_and_rejected_events_are_counted(kept):
     kept.add([line(1), line(2, NOW - 100)], NOW)
     kept.put_away(kept.take(1)[0], "unusable")
     assert (kept.count("unusable"), kept.waiting) == (1, 1)
@@ -164,7 +164,7 @@ def test_what_nobody_gets_is_counted(kept):
     assert (kept.count("refused"), kept.count("gaps"), kept.waiting, kept.count("acknowledged")) == (1, 1, 1, 0)
 
 
-def test_a_gap_that_the_broker_does_not_take_stays_a_gap(kept):
+def test_a_gap_message_that_the_broker_rejects_is_kept(kept):
     kept.open_gap()
     kept.close_gap(NOW + 1000, "why")
     [row] = kept.take(1)
@@ -173,7 +173,7 @@ def test_a_gap_that_the_broker_does_not_take_stays_a_gap(kept):
     assert kept.count("refused") == 0
 
 
-# ---- what the broker may lose ----------------------------------------------------------------------------------------
+# ---- events that the broker may lose ---------------------------------------------------------------------------------
 
 
 def published(kept: store.Store, *numbers: int, keep: int = 10) -> None:
@@ -184,7 +184,7 @@ def published(kept: store.Store, *numbers: int, keep: int = 10) -> None:
 
 
 @pytest.mark.parametrize("restart", [True, False])
-def test_what_the_broker_does_not_remember_waits_again_before_anything_newer(options, kept, killed, restart):
+def test_events_that_the_broker_lost_are_queued_before_newer_events(options, kept, killed, restart):
     published(kept, 1, 2, 3)
     remembered = kept.number
     published(kept, 4, 5)
@@ -198,14 +198,14 @@ def test_what_the_broker_does_not_remember_waits_again_before_anything_newer(opt
     assert (again.waiting, again.count("acknowledged")) == (0, 6)
 
 
-def test_nothing_older_than_what_the_broker_remembers_comes_again(kept):
+def test_events_that_the_broker_has_are_not_repeated(kept):
     published(kept, 1, 2, 3)
     assert kept.resume(kept.number) == 0
     assert kept.resume(kept.number - 1) == 1
     assert numbers(kept) == [3]
 
 
-def test_the_last_ones_are_kept(kept):
+def test_the_last_acknowledged_events_are_kept(kept):
     for number in range(100):
         published(kept, number, keep=7)
     assert kept._db.execute("SELECT count(*) FROM waiting").fetchone() == (7,)
@@ -213,8 +213,8 @@ def test_the_last_ones_are_kept(kept):
     assert numbers(kept) == [*range(93, 100), "gap"]
 
 
-def test_a_lost_store_of_the_broker_is_told_of_once(kept, monkeypatch):
-    """From the time on for which the broker holds messages to the first event that comes again, unless all of them do."""
+def test_a_lost_store_of_the_broker_causes_one_gap(kept, monkeypatch):
+    """From the oldest time for which the broker holds messages to the first repeated event. There is no gap if all events are repeated."""
     monkeypatch.setattr(store.time, "time", lambda: NOW + 1000)
     published(kept, 1, 2, keep=2)
     kept.resume(None)
@@ -230,14 +230,14 @@ def test_a_lost_store_of_the_broker_is_told_of_once(kept, monkeypatch):
 
 
 @pytest.mark.parametrize(("found", "told"), [(5, []), (2, []), (1, ["the broker has lost what it stored last"])])
-def test_more_than_is_kept_is_told_of(kept, found, told):
-    """The broker has gone back to an earlier save, and part of what it got since is not kept here."""
+def test_losses_that_exceed_the_kept_events_cause_a_gap(kept, found, told):
+    """The broker has gone back to an earlier save, and part of its later events is not kept here."""
     published(kept, 1, 2, 3, 4, 5, keep=3)
     assert kept.resume(found) == min(5 - found, 3)
     assert [reason.partition(",")[0] for _start, _end, reason, _events in gaps(kept)] == told
 
 
-def test_with_nothing_to_keep_the_acknowledged_are_removed(kept):
+def test_acknowledged_events_are_removed_if_none_are_kept(kept):
     published(kept, 1, 2, keep=5)
     published(kept, 3, keep=0)
     assert kept._db.execute("SELECT count(*) FROM waiting").fetchone() == (0,)
@@ -245,7 +245,7 @@ def test_with_nothing_to_keep_the_acknowledged_are_removed(kept):
     assert numbers(kept) == ["gap"]
 
 
-def test_what_is_kept_takes_at_most_half_of_the_store(options):
+def test_kept_events_use_at_most_half_of_the_store(options):
     kept = small(options)
     for number in range(20):
         kept.keep = 1000
@@ -255,7 +255,7 @@ def test_what_is_kept_takes_at_most_half_of_the_store(options):
     kept.close()
 
 
-def test_an_expired_session_is_no_loss(kept, monkeypatch):
+def test_an_expired_session_is_not_a_loss(kept, monkeypatch):
     published(kept, 1, 2)
     later = store.time.time() + store.FORGOTTEN_AFTER + 1
     monkeypatch.setattr(store.time, "time", lambda: later)
@@ -263,14 +263,14 @@ def test_an_expired_session_is_no_loss(kept, monkeypatch):
     assert kept.resume(1) == 1
 
 
-def test_numbers_go_on_behind_what_the_broker_remembers(kept):
-    """Also if the store has forgotten them: a marker must never be older than what it is to prove."""
+def test_numbers_continue_after_the_last_one_at_the_broker(kept):
+    """Even if the store has removed them: a marker must never be older than the events that it confirms."""
     kept.resume(50)
     published(kept, 1)
     assert kept.number == 51
 
 
-def test_the_gap_in_the_place_of_an_event_has_a_number_of_its_own(kept):
+def test_a_gap_that_replaces_an_event_has_its_own_number(kept):
     kept.keep = 10
     kept.add([line(1), line(2)], NOW)
     first, second = kept.take(2)
@@ -281,7 +281,7 @@ def test_the_gap_in_the_place_of_an_event_has_a_number_of_its_own(kept):
     assert numbers(kept) == ["gap"]
 
 
-def test_what_is_kept_is_not_dropped_for_what_waits(options, killed):
+def test_kept_events_are_not_dropped_with_waiting_events(options, killed):
     kept = small(options)
     published(kept, 1, 2)
     killed(dataclasses.replace(options, max_days=1.0)).tick(NOW + 86_401)
@@ -300,7 +300,7 @@ def test_what_is_kept_is_not_dropped_for_what_waits(options, killed):
 def test_there_is_no_gap_before_the_first_stream(options):
     kept = store.Store(options)
     assert kept.gap_is_open
-    kept.add([line(1, NOW)], NOW)  # within the moments after the login
+    kept.add([line(1, NOW)], NOW)  # within moments after the login
     kept.close_gap(NOW + 2, "germqtt was not running")
     assert not kept.gap_is_open
     assert numbers(kept) == [1]
@@ -324,7 +324,7 @@ def test_a_first_stream_that_breaks_at_once_is_followed_by_a_gap(options, restar
 
 @pytest.mark.parametrize(
     ("made", "start"),
-    [(NOW + 60, NOW + 60), (None, NOW + 70), (NOW + 9999, NOW + 70)],  # Gerrit's clock, if it is not ahead of ours
+    [(NOW + 60, NOW + 60), (None, NOW + 70), (NOW + 9999, NOW + 70)],  # Gerrit's clock, unless it is ahead
 )
 def test_a_gap_starts_with_the_last_line(kept, made, start):
     kept.add([line(1, NOW + 50), line(2, made)], NOW + 70)
@@ -343,7 +343,7 @@ def test_a_gap_starts_where_the_last_one_ended_if_nothing_came(kept):
     assert [gap[:2] for gap in gaps(kept)] == [(NOW, NOW + 11), (NOW + 10, NOW + 21)]
 
 
-def test_what_comes_while_a_gap_is_open_does_not_narrow_it(kept):
+def test_events_during_an_open_gap_do_not_shorten_it(kept):
     kept.add([line(1, NOW + 5)], NOW + 5)
     kept.open_gap()
     kept.add([line(2, NOW + 50)], NOW + 50)
@@ -353,7 +353,7 @@ def test_what_comes_while_a_gap_is_open_does_not_narrow_it(kept):
 
 @pytest.mark.parametrize("login", [True, False])
 def test_a_kill_loses_no_gap(options, kept, killed, login):
-    """Not while the stream flows, and not between a login and the message of the gap before it."""
+    """Neither while the stream is connected, nor between a login and the gap message."""
     kept.add([line(1, NOW + 5)], NOW + 5)
     if login:
         kept.open_gap()
@@ -364,7 +364,7 @@ def test_a_kill_loses_no_gap(options, kept, killed, login):
     assert gaps(again) == [(NOW + 5, NOW + 100, "why", None)]
 
 
-# ---- too much --------------------------------------------------------------------------------------------------------
+# ---- limits ----------------------------------------------------------------------------------------------------------
 
 
 def small(options: config.Store, **changed) -> store.Store:
@@ -381,7 +381,7 @@ def test_the_oldest_are_dropped_if_there_are_too_many(options):
     kept.add([line(number, NOW + number, 10_000) for number in range(104, 108)], NOW + 108)
     kept.tick(NOW + 108)
     dropped = kept.count("dropped")
-    assert 5 < dropped < 12  # to 95 %
+    assert 5 < dropped < 12  # down to 95 %
     assert numbers(kept) == ["gap", *range(dropped, 108)]
     assert gaps(kept) == [(NOW, NOW + 105, "too much had waited", dropped)]
     assert kept.waiting == 108 - dropped + 1
@@ -402,8 +402,8 @@ def test_the_oldest_are_dropped_if_they_are_too_old(options):
     kept.close()
 
 
-def test_one_gap_tells_of_many_that_are_too_old(options):
-    """A broker that stays away for long does not get a message for each event that was dropped."""
+def test_one_gap_covers_many_events_that_are_too_old(options):
+    """A long outage of the broker does not cause a gap message for each dropped event."""
     kept = small(options)
     seconds = range(0, 100_000, 100)
     for second in seconds:
@@ -418,7 +418,7 @@ def test_one_gap_tells_of_many_that_are_too_old(options):
     kept.close()
 
 
-def test_a_gap_covers_what_was_dropped_by_either_clock(options):
+def test_a_gap_covers_dropped_events_by_both_clocks(options):
     kept = small(options)
     kept.add([line(1, NOW + 500), line(2, NOW - 500)], NOW)
     kept.tick(NOW + 86_401)
@@ -426,7 +426,7 @@ def test_a_gap_covers_what_was_dropped_by_either_clock(options):
     kept.close()
 
 
-def test_what_is_with_the_broker_is_not_dropped(options):
+def test_events_in_flight_are_not_dropped(options):
     kept = small(options)
     kept.add([line(number) for number in range(5)], NOW)
     rows = kept.take(2)
@@ -438,7 +438,7 @@ def test_what_is_with_the_broker_is_not_dropped(options):
     kept.close()
 
 
-def test_gaps_are_not_dropped_with_what_is_around_them(options):
+def test_gaps_are_not_dropped_with_the_events_around_them(options):
     kept = small(options)
     kept.add([line(1, NOW + 1)], NOW + 1)
     kept.open_gap()
@@ -465,7 +465,7 @@ def test_the_file_shrinks_once_nothing_waits(options):
 
 @pytest.fixture
 def full(kept):
-    """Have no room for more pages, or have it again. What is in the log counts as well, so that is emptied."""
+    """Allow no more pages, or allow them again. The -wal file has room too, so it is emptied."""
 
     def set_full(is_full: bool) -> None:
         kept._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -475,7 +475,7 @@ def full(kept):
     return set_full
 
 
-def test_a_full_disk_changes_nothing_and_passes(kept, full):
+def test_a_full_disk_changes_nothing_and_is_temporary(kept, full):
     kept.add([line(1)], NOW)
     kept.open_gap()
     full(True)
@@ -497,7 +497,7 @@ def test_a_full_disk_changes_nothing_and_passes(kept, full):
 
 @pytest.fixture
 def unwritable(kept, monkeypatch):
-    """Let no transaction begin while it is on."""
+    """Let transactions fail while it is on."""
 
     class Database:
         on = False
@@ -517,7 +517,7 @@ def unwritable(kept, monkeypatch):
     return kept._db
 
 
-def test_what_could_not_be_removed_is_not_sent_again(kept, unwritable):
+def test_acknowledged_events_that_cannot_be_removed_are_not_resent(kept, unwritable):
     kept.add([line(number) for number in range(20)], NOW)
     rows = kept.take(10)
     unwritable.on = True
@@ -531,7 +531,7 @@ def test_what_could_not_be_removed_is_not_sent_again(kept, unwritable):
     assert numbers(kept) == list(range(10, 20))
 
 
-def test_what_could_not_be_removed_is_sent_again_if_the_broker_has_lost_it(kept, unwritable):
+def test_acknowledged_events_on_a_full_disk_are_resent_if_lost(kept, unwritable):
     kept.add([line(number) for number in range(20)], NOW)
     rows = kept.take(10)
     unwritable.on = True
@@ -543,14 +543,14 @@ def test_what_could_not_be_removed_is_sent_again_if_the_broker_has_lost_it(kept,
     assert numbers(kept) == list(range(7, 20))
 
 
-def test_a_client_id_is_there_also_on_a_full_disk(kept, unwritable):
+def test_a_client_id_is_available_on_a_full_disk(kept, unwritable):
     unwritable.on = True
     assert kept.client_id().startswith("germqtt-")
     unwritable.on = False
     assert kept.client_id() == kept.client_id()
 
 
-# ---- a broken store --------------------------------------------------------------------------------------------------
+# ---- a damaged store -------------------------------------------------------------------------------------------------
 
 
 def asides(options: config.Store) -> list[pathlib.Path]:
@@ -571,7 +571,7 @@ def spoil(options: config.Store, how: str) -> bytes:
 
 
 @pytest.mark.parametrize("how", ["no database", "cut off", "pages"])
-def test_a_broken_store_is_kept_aside_and_told_of(options, kept, killed, how, caplog):
+def test_a_damaged_store_is_set_aside_and_causes_a_gap(options, kept, killed, how, caplog):
     kept.add([line(number, size=1000) for number in range(50)], NOW)
     kept.close()
     data = spoil(options, how)
@@ -588,7 +588,7 @@ def test_a_broken_store_is_kept_aside_and_told_of(options, kept, killed, how, ca
     again.close()
 
 
-def test_a_broken_store_is_told_of_also_if_germqtt_was_killed_meanwhile(options, kept, monkeypatch):
+def test_a_damaged_store_causes_a_gap_even_if_germqtt_is_killed(options, kept, monkeypatch):
     kept.close()
     spoil(options, "no database")
 
@@ -609,7 +609,7 @@ def test_a_broken_store_is_told_of_also_if_germqtt_was_killed_meanwhile(options,
     again.close()
 
 
-def test_no_store_takes_the_place_of_one_kept_aside(options, monkeypatch):
+def test_damaged_stores_do_not_overwrite_each_other(options, monkeypatch):
     monkeypatch.setattr(store.time, "strftime", lambda *_args: "then")
     for content in (b"one" * 1000, b"two" * 1000):
         options.path.write_bytes(content)
@@ -618,15 +618,15 @@ def test_no_store_takes_the_place_of_one_kept_aside(options, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["none/events.sqlite", "file/events.sqlite", "."])
-def test_where_no_store_can_be_is_a_fault_of_the_set_up(tmp_path, path):
+def test_an_invalid_store_path_is_a_configuration_error(tmp_path, path):
     (tmp_path / "file").touch()
     with pytest.raises(config.ConfigError) as caught:
         store.open_store(config.Store(path=tmp_path / path), "germqtt.conf")
     assert str(caught.value).startswith(f"germqtt.conf: [store] path: {tmp_path / path}: unable to open")
 
 
-def test_a_store_in_use_is_not_touched(options, kept, monkeypatch):
-    """Another germqtt that is about to end, for example: this passes."""
+def test_a_locked_store_is_not_changed(options, kept, monkeypatch):
+    """For example while another germqtt is shutting down. This is temporary."""
     kept.add([line(1)], NOW)
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **given: connect(*args, **given, timeout=0))
@@ -640,7 +640,7 @@ def test_a_store_in_use_is_not_touched(options, kept, monkeypatch):
 
 
 class Model(RuleBasedStateMachine):
-    """The store does what a list would do."""
+    """The store behaves like a list."""
 
     @initialize()
     def begin(self):
@@ -648,12 +648,12 @@ class Model(RuleBasedStateMachine):
         self.options = config.Store(path=pathlib.Path(self.folder.name) / "events.sqlite")
         self.kept = store.Store(self.options)
         self.number = 0
-        # What waits, with the order in which it came.
+        # The waiting events, in the order of arrival.
         self.came = 0
         self.waiting: list[tuple[int, bytes]] = []
         self.with_broker: list[store.Row] = []
         self.stored = self.acknowledged = self.gaps = 0
-        # Acknowledged rows with the numbers of their publishing.
+        # Acknowledged rows with their publish numbers.
         self.kept.keep = 5
         self.published: list[tuple[tuple[int, bytes], int]] = []
         self.numbers: dict[int, int] = {}
@@ -718,7 +718,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 8))
     def resume(self, back):
-        """The broker remembers all but the last ones."""
+        """The broker remembers all but the last events."""
         self.rewind()
         found = max(self.kept.number - back, 0)
         again = [one for one in self.published if one[1] > found]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The stream: what is asked of ssh, and what becomes of what it says."""
+"""The stream: the command line of ssh, and the handling of its output."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cut(data: bytes, where: list[int]) -> list[bytes]:
     where=st.lists(st.integers(0, 1000)),
 )
 @example(lines=[b"x" * 30, b"y"], rest=b"", where=[8, 9, 10, 30, 31])
-def test_lines_are_the_same_however_they_come(lines, rest, where):
+def test_lines_do_not_depend_on_the_chunks(lines, rest, where):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stream, "LONGEST_LINE", 8)
         split = stream.Lines()
@@ -71,7 +71,7 @@ def test_a_line_without_an_end_does_not_fill_the_memory():
 # ---- ssh -------------------------------------------------------------------------------------------------------------
 
 
-def test_what_ssh_is_asked_for():
+def test_the_command_line_of_ssh():
     command = stream.command(GERRIT)
     assert command[-4:] == ["--", "review.example.org", "gerrit", "stream-events"]
     options = {option for flag, option in itertools.pairwise(command) if flag == "-o"}
@@ -84,7 +84,7 @@ def test_what_ssh_is_asked_for():
         "IdentitiesOnly=yes",
         "HostKeyAlias=[review.example.org]:29418",
     }
-    assert int(stream.KEEPALIVE) * 4 <= 60  # a dead link is noticed within a minute
+    assert int(stream.KEEPALIVE) * 4 <= 60  # a dead connection is detected within a minute
 
 
 def test_no_key_is_in_the_command(tmp_path):
@@ -96,7 +96,7 @@ def test_no_key_is_in_the_command(tmp_path):
 
 @pytest.mark.parametrize("name", ["key", "a b", "50%h", "%", 'quo"te', "back\\slash", "comma,é", "~", "a#b", "'"])
 def test_ssh_finds_files_of_any_name(tmp_path, name):
-    """As it says itself when it connects, which is to nobody."""
+    """Checked in the debug output of ssh, which connects to a server that closes the connection."""
     folder = tmp_path / name
     folder.mkdir()
     key = make_key(folder / "key")
@@ -126,7 +126,7 @@ def make_key(path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def fine(tmp_path):
-    """A Gerrit whose key and host key are there."""
+    """A Gerrit with an existing key and host key."""
     key = make_key(tmp_path / "key")
     hosts = tmp_path / "hosts"
     public = (tmp_path / "key.pub").read_text()
@@ -134,7 +134,7 @@ def fine(tmp_path):
     return gerrit(key=key, known_hosts=hosts)
 
 
-def test_a_set_up_that_is_fine(fine):
+def test_a_valid_configuration(fine):
     stream.check(fine, "germqtt.conf")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(fine.known_hosts)], check=True, capture_output=True)
     stream.check(fine, "germqtt.conf")
@@ -169,7 +169,7 @@ def passphrase(path: pathlib.Path) -> None:
         ),
     ],
 )
-def test_a_set_up_that_is_not(fine, option, spoil, said):
+def test_an_invalid_configuration(fine, option, spoil, said):
     path = getattr(fine, option)
     spoil(path)
     with pytest.raises(config.ConfigError) as caught:
@@ -180,7 +180,7 @@ def test_a_set_up_that_is_not(fine, option, spoil, said):
     assert "\n" not in found
 
 
-def test_no_ssh_is_a_fault_of_the_set_up(fine, monkeypatch):
+def test_a_missing_ssh_is_a_configuration_error(fine, monkeypatch):
     monkeypatch.setenv("PATH", "/none")
     with pytest.raises(config.ConfigError, match="OpenSSH's client is not installed"):
         stream.check(fine, "germqtt.conf")
@@ -210,7 +210,7 @@ class Bench:
         self.woken += 1
 
     def run(self, *scripts: str, until=None, seconds: float = 5) -> None:
-        """Follow one script after the other, the last for ever, until something is so, and then stop."""
+        """Run one script after the other, the last one repeatedly, until a condition is true, and then stop."""
         self.scripts = list(scripts)
 
         async def main() -> None:
@@ -256,14 +256,14 @@ def bench(kept, monkeypatch):
     return Bench(kept, monkeypatch)
 
 
-def test_lines_are_stored_as_they_come(bench, kept):
+def test_lines_are_stored_as_they_arrive(bench, kept):
     bench.run(LOGIN + "echo one; echo two; sleep 0.3; echo three; exec sleep 9", until=lambda: kept.waiting == 3)
     assert bench.waiting == ["one", "two", "three"]
     assert bench.told[0] == status.CONNECTED
     assert bench.woken >= 2
 
 
-def test_a_stream_that_ends_is_followed_by_the_next_and_a_gap(bench, kept):
+def test_a_stream_that_ends_causes_a_reconnect_and_a_gap(bench, kept):
     bench.run(
         LOGIN + "echo one; sleep 0.2; echo two; echo away >&2; exit 255",
         LOGIN + "echo three; exec sleep 9",
@@ -280,7 +280,7 @@ def test_a_restart_makes_a_gap(bench, kept):
     assert bench.waiting == ["gap: germqtt was not running"]
 
 
-def test_what_gerrit_dropped_is_a_gap(bench, kept):
+def test_events_that_gerrit_dropped_cause_a_gap(bench, kept):
     kept.add([b"one"], time.time())
     kept.open_gap()
     dropped = json.dumps({"type": "dropped-output"})
@@ -307,12 +307,12 @@ def test_what_gerrit_dropped_is_a_gap(bench, kept):
         ("head -c 300000 /dev/zero | tr '\\0' x >&2; exit 255", "does not stream: " + "x" * stream.SHOWN_PROBLEM),
     ],
 )
-def test_why_there_is_no_stream(bench, script, said):
+def test_the_reason_of_a_failed_stream_is_reported(bench, script, said):
     bench.run(script, until=lambda: bench.told)
     assert bench.told[0] == said
 
 
-def test_who_is_refused_asks_seldom(bench, monkeypatch):
+def test_a_rejected_login_is_retried_with_the_longest_delay(bench, monkeypatch):
     lengthened = []
     monkeypatch.setattr(backoff.Backoff, "lengthen", lambda _self: lengthened.append(True))
     bench.run("exit 255", until=lambda: bench.told)
@@ -321,13 +321,13 @@ def test_who_is_refused_asks_seldom(bench, monkeypatch):
     assert lengthened
 
 
-def test_a_login_that_takes_too_long_is_given_up(bench, monkeypatch):
+def test_a_login_has_a_time_limit(bench, monkeypatch):
     monkeypatch.setattr(stream, "LOGIN_TIMEOUT", 0.1)
     bench.run("exec sleep 99", until=lambda: bench.told)
     assert bench.told[0] == "does not stream: there was no login within 0.1 seconds"
 
 
-def test_an_ssh_that_cannot_be_started_is_tried_again(bench, kept, monkeypatch):
+def test_a_failed_start_of_ssh_is_retried(bench, kept, monkeypatch):
     start = asyncio.create_subprocess_exec
     failures = [OSError(12, "Cannot allocate memory"), FileNotFoundError(2, "No such file or directory")]
 
@@ -366,14 +366,14 @@ def test_it_can_be_stopped_while_ssh_is_started(bench, monkeypatch):
     assert bench.took < 1
 
 
-def test_what_a_stopped_stream_still_has_is_stored(bench, kept):
+def test_the_remaining_lines_of_a_stopped_stream_are_stored(bench, kept):
     bench.run(
         LOGIN + "trap 'echo last; exit 0' TERM; echo first; while :; do sleep 0.01; done", until=lambda: kept.waiting
     )
     assert bench.waiting == ["first", "last"]
 
 
-def test_a_full_disk_loses_nothing(bench, kept, caplog, full_disk):
+def test_a_full_disk_loses_no_event(bench, kept, caplog, full_disk):
     kept.add([b"before"], time.time())
     begin = time.monotonic()
     with contextlib.ExitStack() as full:
@@ -389,7 +389,7 @@ def test_a_full_disk_loses_nothing(bench, kept, caplog, full_disk):
     assert caplog.text.count("nothing is read for now") <= 2
 
 
-def test_it_can_be_stopped_on_a_full_disk_and_what_is_lost_is_in_the_gap(bench, kept, full_disk):
+def test_a_stop_on_a_full_disk_leaves_the_gap_open(bench, kept, full_disk):
     bench.run(LOGIN + "echo one; exec sleep 9", until=lambda: not kept.gap_is_open)
     heard = kept._kept["heard"]
     begin = time.monotonic()
@@ -402,7 +402,7 @@ def test_it_can_be_stopped_on_a_full_disk_and_what_is_lost_is_in_the_gap(bench, 
 
 
 def test_a_crash_ends_ssh(bench, kept, monkeypatch, tmp_path):
-    """Also one that still has much to say."""
+    """Even while ssh still sends much data."""
     monkeypatch.setattr(kept, "add", lambda *_args: 1 / 0)
     pid = tmp_path / "pid"
     with pytest.raises(ZeroDivisionError):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the tests find the command that the role mosquitto installs, and a broker's folder that is not the host's."""
+"""The import path of mosquitto-apply, which the role mosquitto installs, and a broker's directory outside the host's."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ address 127.0.0.1:1884
 
 @pytest.fixture
 def instance(tmp_path, monkeypatch):
-    """A broker whose files are below a temporary directory, with a set-up that holds together."""
+    """A broker whose files are below a temporary directory, with a consistent configuration."""
     sets = importlib.import_module("mosquitto_apply.sets")
     me = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What other programs print and how long they take."""
+"""The output and the duration of other programs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 
 
-def test_output_may_have_any_bytes():
-    """And a carriage return begins no line: a status text could forge a property with it."""
+def test_output_can_have_any_bytes():
+    """A carriage return does not begin a line: a status text could forge a property with it."""
     result = command.run("printf", r"\377 a\rMainPID=1\n")
     assert (result.returncode, result.stdout) == (0, "\ufffd a\rMainPID=1\n")
 
 
-def test_a_terminal_obeys_nothing_of_it():
+def test_control_characters_are_replaced():
     assert command.printable("port 80: \x1b[2Jnginx\r, PID 7\nä") == "port 80: \ufffd[2Jnginx\ufffd, PID 7\nä"
 
 

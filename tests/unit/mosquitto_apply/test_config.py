@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""mosquitto.conf as the command reads it."""
+"""mosquitto.conf as the command parses it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def lines():
     return config.parse(TEXT)
 
 
-def test_lines_know_where_they_stand(lines):
+def test_lines_have_their_numbers(lines):
     assert lines[0] == (2, "persistence", "true")
     assert lines[-1] == (12, "bridge_cafile", "/etc/ssl/ca.pem")
 
 
 @pytest.mark.parametrize("line_break", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
-def test_a_line_ends_where_the_broker_ends_it(line_break):
+def test_a_line_ends_as_in_the_broker(line_break):
     text = f"remote_password pw{line_break}listener 1999\nlistener 1883\n"
     assert config.parse(text) == [
         (1, "remote_password", f"pw{line_break}listener 1999"),
@@ -44,7 +44,7 @@ def test_a_line_ends_where_the_broker_ends_it(line_break):
     assert config.in_set(text, "/set", {}) == text
 
 
-def test_files_are_those_that_the_broker_reads(lines):
+def test_files_that_the_broker_reads_are_found(lines):
     assert [line.value for line in config.files(lines)] == [
         "/etc/mosquitto/passwd",
         "/etc/certs/fullchain.pem",
@@ -52,7 +52,7 @@ def test_files_are_those_that_the_broker_reads(lines):
     ]
 
 
-def test_listeners_have_their_own_options_and_not_those_of_bridges(lines):
+def test_listeners_do_not_get_options_of_bridges(lines):
     plain, secure, local = config.listeners(lines)
     assert (plain.port, plain.protocol, plain.options) == (1883, "mqtt", {"max_connections": "10"})
     assert (secure.address, secure.protocol, secure.has_tls) == ("192.0.2.1", "websockets", True)
@@ -62,31 +62,31 @@ def test_listeners_have_their_own_options_and_not_those_of_bridges(lines):
 @pytest.mark.parametrize(
     ("address", "host"), [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.1", "192.0.2.1")]
 )
-def test_where_the_host_reaches_a_listener(address, host):
+def test_the_address_at_which_the_host_reaches_a_listener(address, host):
     [listener] = config.listeners(config.parse(f"listener 80 {address}"))
     assert listener.endpoint == {"host": host, "port": 80, "protocol": "mqtt", "tls": False}
 
 
 @pytest.mark.parametrize("option", ["require_certificate true", "psk_hint x", "enable_proxy_protocol 2"])
-def test_listeners_for_those_with_secrets_are_not_asked(option):
+def test_listeners_that_need_a_client_secret_are_not_checked(option):
     [listener] = config.listeners(config.parse(f"listener 8883\n{option}"))
     assert not listener.is_askable
 
 
-def test_the_broker_gets_the_files_of_its_set():
+def test_paths_are_replaced_by_those_of_the_set():
     text = config.in_set(TEXT, "/etc/mosquitto/live/files", {})
     assert "\npassword_file /etc/mosquitto/live/files/etc/mosquitto/passwd\n" in text
     assert "\nbridge_cafile /etc/mosquitto/live/files/etc/ssl/ca.pem\n" in text
     assert "\nlistener 0 /run/mosquitto/broker.sock\n" in text
 
 
-def test_the_broker_gets_words_and_not_the_names_of_their_files():
+def test_password_files_are_replaced_by_their_contents():
     text = config.in_set("remote_password @/etc/word\n", "/x", {"/etc/word": "secret"})
     assert text == "remote_password secret\n"
 
 
 @pytest.mark.parametrize("line", ["include_dir /etc/mosquitto/conf.d", "port 1883", "acl_file acl", "certfile"])
-def test_what_a_set_cannot_hold_is_refused_with_its_place(line):
+def test_unsupported_options_are_rejected_with_their_line(line):
     with pytest.raises(Problem, match=r"^x\.conf, line 2: "):
         config.check(config.parse(f"persistence true\n{line}"), "x.conf")
 
@@ -96,12 +96,12 @@ def test_what_a_set_cannot_hold_is_refused_with_its_place(line):
     [
         ("log_type error", "log_type warning\nlog_type error", False),
         ("sys_interval 10", "", False),
-        # It reads them, and goes on with the old ones.
+        # It reads them, and continues with the old ones.
         ("max_queued_messages 100", "max_queued_messages 200", True),
         ("listener 1883", "listener 1883\nlistener 1884", True),
         ("listener 1883\nmax_connections 1", "listener 1883\nmax_connections 2", True),
         ("# one", "# another", False),
     ],
 )
-def test_what_a_reload_does_not_bring_about(before, after, restart):
+def test_changes_that_need_a_restart(before, after, restart):
     assert config.needs_restart(config.parse(before), config.parse(after)) is restart

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ports that something else has."""
+"""Ports that another program uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN_ADDRESS = "Use an address of this host, as `ip address` lists them"
 
 
 def holder() -> str:
-    """What a message says of this process, where ss is installed."""
+    """How a message names this process, if ss is installed."""
     return rf": \S+, PID {os.getpid()}" if shutil.which("ss") else ""
 
 
@@ -29,13 +29,13 @@ def taken():
         yield server.getsockname()[1]
 
 
-def test_a_port_that_is_taken(taken):
+def test_a_port_of_another_program(taken):
     wanted = config.listeners(config.parse(f"listener {taken} 127.0.0.1\nlistener 0 /run/x.sock"))
     [problem] = ports.problems(wanted, [])
     assert re.fullmatch(rf"port {taken} of 127.0.0.1 \(mqtt\): Address already in use{holder()}{FREE}", problem)
 
 
-def test_the_brokers_own_port(taken):
+def test_the_port_of_the_broker_itself_is_accepted(taken):
     wanted = config.listeners(config.parse(f"listener {taken}\nprotocol websockets"))
     assert ports.problems(wanted, config.listeners(config.parse(f"listener {taken} 127.0.0.1"))) == []
 
@@ -45,7 +45,7 @@ def test_an_address_that_the_host_does_not_have():
     assert problem == f"port 18830 of 192.0.2.77 (mqtt): Cannot assign requested address. {OWN_ADDRESS}"
 
 
-def test_an_address_that_the_host_does_not_have_at_a_port_that_the_broker_has():
+def test_an_address_that_the_host_does_not_have_at_the_brokers_port():
     opened = config.listeners(config.parse("listener 18830"))
     [problem] = ports.problems(config.listeners(config.parse("listener 18830 192.0.2.77")), opened)
     assert problem == f"port 18830 of 192.0.2.77 (mqtt): Cannot assign requested address. {OWN_ADDRESS}"
@@ -53,7 +53,7 @@ def test_an_address_that_the_host_does_not_have_at_a_port_that_the_broker_has():
 
 @pytest.fixture
 def without_ipv6(monkeypatch):
-    """A kernel that has no IPv6."""
+    """A kernel without IPv6."""
 
     class Socket(socket.socket):
         def __init__(self, family=socket.AF_INET, *arguments, **options):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What clients may do according to the files."""
+"""The access that the files allow to clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HASH = (
 
 @pytest.fixture
 def read(instance):
-    """Read the rights of some files."""
+    """Read the access rights of some files."""
 
     def with_files(acl="", passwd=""):
         (instance.folder / "acl").write_text(acl, encoding="utf-8")
@@ -29,11 +29,11 @@ def read(instance):
     ("acl", "lets"),
     [("", False), ("topic read #\n", False), ("topic write #\n", False), ("topic readwrite #\n", True)],
 )
-def test_what_clients_without_a_name_can_pass_on(read, acl, lets):
+def test_topics_on_which_anonymous_clients_can_relay_messages(read, acl, lets):
     assert read(acl).lets_anonymous_pass_on("a/b") is lets
 
 
-def test_without_rules_everybody_may_do_everything(instance):
+def test_without_acl_rules_every_access_is_allowed(instance):
     text = "".join(
         line for line in instance.config.read_text(encoding="utf-8").splitlines(keepends=True) if "acl" not in line
     )
@@ -41,7 +41,7 @@ def test_without_rules_everybody_may_do_everything(instance):
     assert rights.read(sets.find(instance)).lets_anonymous_pass_on("a/b")
 
 
-def test_whom_a_trespasser_would_claim_to_be(read):
+def test_the_account_for_the_login_check(read):
     accounts = f"reader:{HASH}\nwriter:{HASH}\n{'x' * 100}:{HASH}\n"
     assert read("user reader\ntopic read #\nuser writer\ntopic write a/#\n", accounts).publisher == "writer"
     assert read("", accounts).publisher == "reader"
@@ -49,7 +49,7 @@ def test_whom_a_trespasser_would_claim_to_be(read):
 
 
 @pytest.mark.parametrize(("name", "line"), [("acl", "topics read #"), ("passwd", "zuul:secret"), ("passwd", "zuul")])
-def test_a_line_that_is_wrong_is_named_and_not_quoted(read, instance, name, line):
+def test_an_invalid_line_is_named_and_not_quoted(read, instance, name, line):
     with pytest.raises(Problem) as raised:
         read(**{name: f"# a comment\n{line}\n"})
     assert str(raised.value).startswith(f"{instance.folder / name}, line 2: ")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Room on the disk: the warning, the reserve in a database, and the last whole save."""
+"""Free disk space: the warning, the reserve in a database, and the last complete save."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def folder(instance, tmp_path):
-    """The directory that the broker of the fixture stores in, with a reserve of 3 MiB."""
+    """The directory in which the broker of the fixture stores data, with a reserve of 3 MiB."""
     found = tmp_path / "stored"
     found.mkdir()
     instance.live.mkdir()
@@ -30,7 +30,7 @@ def folder(instance, tmp_path):
 
 @pytest.fixture
 def disk(monkeypatch):
-    """Set how many MiB the disk has left, of 1000."""
+    """Set how many MiB the disk has free, of 1000."""
 
     def has(free):
         values = os.statvfs_result((MIB, MIB, 1000, free, free, 0, 0, 0, 0, 255))
@@ -55,7 +55,7 @@ def save(folder, content):
 
 
 @pytest.mark.parametrize("cut", [b"", REAL[:100], REAL[:-1]])
-def test_a_cut_save_does_not_replace_the_whole_one_that_is_kept(instance, folder, capsys, cut):
+def test_a_truncated_save_does_not_replace_the_last_complete_one(instance, folder, capsys, cut):
     configure(instance, folder, PERSISTENCE)
     save(folder, REAL)
     store.watch(instance)
@@ -75,7 +75,7 @@ def test_a_cut_save_does_not_replace_the_whole_one_that_is_kept(instance, folder
     assert (folder / "mosquitto.db").read_bytes() == REAL
 
 
-def test_the_newest_whole_save_is_kept_and_takes_no_room(instance, folder):
+def test_the_newest_complete_save_is_kept_as_a_hard_link(instance, folder):
     configure(instance, folder, PERSISTENCE)
     for content in (REAL, REAL + REAL[23:], REAL):
         save(folder, content)
@@ -84,7 +84,7 @@ def test_the_newest_whole_save_is_kept_and_takes_no_room(instance, folder):
     assert names(folder) == ["mosquitto.db", "mosquitto.db.kept"]
 
 
-def test_what_a_watch_left_that_was_killed_is_in_nobodys_way(instance, folder):
+def test_leftovers_of_a_killed_watch_are_replaced(instance, folder):
     configure(instance, folder, PERSISTENCE)
     save(folder, REAL)
     (folder / "mosquitto.db.kept.new").write_bytes(b"left")
@@ -93,7 +93,7 @@ def test_what_a_watch_left_that_was_killed_is_in_nobodys_way(instance, folder):
     assert names(folder) == ["mosquitto.db", "mosquitto.db.kept"]
 
 
-def test_a_save_that_is_damaged_too_is_not_used(instance, folder, capsys):
+def test_a_damaged_kept_save_is_not_used(instance, folder, capsys):
     configure(instance, folder, PERSISTENCE)
     save(folder, b"cut")
     (folder / "mosquitto.db.kept").write_bytes(b"cut too")
@@ -102,8 +102,8 @@ def test_a_save_that_is_damaged_too_is_not_used(instance, folder, capsys):
     assert not (folder / "mosquitto.db").exists()
 
 
-def test_a_database_is_made_from_the_last_whole_save(instance, folder):
-    """Which is not there any more when the broker goes back to the other format."""
+def test_a_database_is_made_from_the_last_complete_save(instance, folder):
+    """The save is removed, so it is not found when the broker returns to the other format."""
     configure(instance, folder, SQLITE)
     save(folder, REAL[:-1])
     (folder / "mosquitto.db.kept").write_bytes(REAL)
@@ -130,8 +130,8 @@ def test_nothing_is_done_without_a_reserve(instance, folder, capsys, disk):
 @pytest.mark.parametrize(
     ("text", "size", "needed"), [(PERSISTENCE, 0, 3), (PERSISTENCE, 2 * MIB + 1, 8), (SQLITE, 2 * MIB, 3)]
 )
-def test_too_little_room_is_told(instance, folder, capsys, disk, text, size, needed):
-    """A save writes a new file, and the one that is kept takes room of its own then."""
+def test_low_disk_space_causes_a_warning(instance, folder, capsys, disk, text, size, needed):
+    """A save writes a new file, and the kept save needs its own space then."""
     configure(instance, folder, text)
     lines, unit = config.parse(text.format(folder)), instance.unit_file.read_text(encoding="utf-8")
     path = folder / ("mosquitto.sqlite3" if text == SQLITE else "mosquitto.db")
@@ -148,7 +148,7 @@ def test_too_little_room_is_told(instance, folder, capsys, disk, text, size, nee
     assert "MiB left" not in capsys.readouterr().err
 
 
-def test_a_reserve_above_the_disk_is_refused(instance, folder, disk):
+def test_a_reserve_larger_than_the_disk_is_rejected(instance, folder, disk):
     lines = config.parse(PERSISTENCE.format(folder))
     disk(0)
     store.see_reserve(lines, "X-StoreReserve=1000\n")
@@ -165,8 +165,8 @@ def free_pages(path):
 
 
 @pytest.mark.parametrize("before", [0, 1, 5])
-def test_a_database_has_free_pages_and_its_wal_has_space(instance, folder, before):
-    """Once: pages that a queue has used are free again later."""
+def test_a_database_and_its_wal_have_reserved_space(instance, folder, before):
+    """Only once: pages that a queue has used become free again."""
     configure(instance, folder, SQLITE)
     path = folder / "mosquitto.sqlite3"
     if before:
@@ -180,7 +180,7 @@ def test_a_database_has_free_pages_and_its_wal_has_space(instance, folder, befor
         assert path.stat().st_size < (max(3, before) + 1) * MIB
 
 
-def test_what_a_full_database_holds_stays(instance, folder):
+def test_a_reserve_keeps_the_contents_of_a_database(instance, folder):
     configure(instance, folder, SQLITE)
     save(folder, REAL)
     for _start in range(2):
@@ -189,7 +189,7 @@ def test_what_a_full_database_holds_stays(instance, folder):
             assert len([*database.read(folder / "mosquitto.sqlite3")]) == len([*snapshot.read(file)])
 
 
-def test_a_disk_without_room_for_the_reserve_gets_no_fuller(instance, folder, capsys, disk):
+def test_a_reserve_is_not_made_on_a_disk_without_space_for_it(instance, folder, capsys, disk):
     """The broker starts nevertheless."""
     configure(instance, folder, SQLITE)
     disk(18)
@@ -203,7 +203,7 @@ def test_a_disk_without_room_for_the_reserve_gets_no_fuller(instance, folder, ca
     assert free_pages(folder / "mosquitto.sqlite3") // 256 == 3
 
 
-def test_a_host_whose_debian_was_upgraded_alone_is_warned_of(instance, folder, tmp_path, monkeypatch):
+def test_a_debian_upgrade_without_a_run_causes_a_warning(instance, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "LIBRARIES", tmp_path)
     unit = "X-StoreMethod=auto\n"
     old, new = (config.parse(text.format(folder)) for text in (PERSISTENCE, SQLITE))

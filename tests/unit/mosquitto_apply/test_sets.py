@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets of files: written whole, turned to in one step, and put back as they were."""
+"""Sets of files: written completely, activated in one step, and restored."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mosquitto_apply.sets import Sets
 
 @pytest.fixture
 def live(instance):
-    """The sets of a broker that has been given what stands in its folder."""
+    """The sets of a broker with the files of its directory."""
     found = Sets(instance)
     with found.locked():
         found.turn(found.add(sets.find(instance)))
     return found
 
 
-def test_a_set_has_all_files_and_the_broker_is_sent_to_them(instance, live):
+def test_a_set_has_all_files_and_mosquitto_conf_refers_to_them(instance, live):
     folder = live.live()
     assert sets.load(instance, folder) == sets.find(instance)
     text = (instance.live / "mosquitto.conf").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_a_set_has_all_files_and_the_broker_is_sent_to_them(instance, live):
     assert {path.stat().st_mode & 0o077 for path in folder.rglob("*") if path.is_file()} == {0}
 
 
-def test_what_is_not_in_the_files_is_no_set(instance, live):
+def test_a_set_with_a_changed_mosquitto_conf_is_invalid(instance, live):
     folder = live.live()
     config = folder / "mosquitto.conf"
     config.chmod(0o600)
@@ -40,14 +40,14 @@ def test_what_is_not_in_the_files_is_no_set(instance, live):
     assert sets.load(instance, folder) is None
 
 
-def test_the_broker_gets_what_it_reads_and_root_keeps_the_rest(instance, live):
+def test_a_set_has_only_the_files_that_the_broker_reads(instance, live):
     folder = live.live()
     copies = {f"/{path.relative_to(folder / 'files')}" for path in (folder / "files").rglob("*") if path.is_file()}
     assert copies == {str(instance.folder / name) for name in ("passwd", "acl", "cert.pem", "key.pem")}
     assert {path.name for path in folder.iterdir()} == {"files", "mosquitto.conf", "kept.json"}
 
 
-def test_only_root_owns_what_is_written_back(instance, monkeypatch):
+def test_only_root_owns_the_files_for_a_rollback(instance, monkeypatch):
     owners = {}
     write = sets._write
 
@@ -65,7 +65,7 @@ def test_only_root_owns_what_is_written_back(instance, monkeypatch):
     assert set(owners.values()) == {(4711, 4711, 0o400)}
 
 
-def test_what_a_broker_does_to_its_copies_reaches_nothing_that_root_writes_back(instance, live):
+def test_changes_to_the_brokers_copies_do_not_affect_a_rollback(instance, live):
     folder = live.live()
     before = sets.load(instance, folder)
     copy = next((folder / "files").rglob("acl"))
@@ -76,7 +76,7 @@ def test_what_a_broker_does_to_its_copies_reaches_nothing_that_root_writes_back(
 
 
 def test_a_set_of_an_earlier_version_is_not_trusted(instance, live):
-    """It has all files where the broker could change them, and their owners beside them."""
+    """It stored all files where the broker could change them, with their owners beside them."""
     folder = live.live()
     (folder / "kept.json").unlink()
     (folder / "owners.json").write_text("{}", encoding="utf-8")
@@ -84,8 +84,8 @@ def test_a_set_of_an_earlier_version_is_not_trusted(instance, live):
     assert sets.kept(instance, folder) is None
 
 
-def test_links_and_locks_are_where_only_root_can_write(instance):
-    """A broker can make anything in its own directory, and lock it."""
+def test_links_and_locks_are_in_directories_of_root(instance):
+    """A broker can create anything in its own directory, and lock it."""
     known = Instance("public")
     assert {known.loaded.parent, known.lock.parent} == {pathlib.Path("/run")}
     assert known.runtime not in (known.loaded, known.lock)
@@ -97,7 +97,7 @@ def test_links_and_locks_are_where_only_root_can_write(instance):
     assert found.loaded() == folder
 
 
-def test_a_difference_is_one_of_contents(instance, live):
+def test_a_difference_depends_only_on_contents(instance, live):
     before = sets.load(instance, live.live())
     (instance.folder / "acl").chmod(0o640)
     assert sets.find(instance).difference(before) == set()
@@ -107,7 +107,7 @@ def test_a_difference_is_one_of_contents(instance, live):
 
 
 @pytest.mark.parametrize("what", ["gone", "a directory", "no text"])
-def test_a_file_that_cannot_be_taken_is_named(instance, what):
+def test_an_invalid_file_is_named(instance, what):
     path = instance.folder / "acl"
     path.unlink()
     if what == "a directory":
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_taken_is_named(instance, what):
         sets.find(instance)
 
 
-def test_files_are_put_back_with_their_modes(instance, live):
+def test_files_are_restored_with_their_modes(instance, live):
     acl, unit = instance.folder / "acl", instance.unit_file
     acl.chmod(0o640)
     with live.locked():
@@ -131,7 +131,7 @@ def test_files_are_put_back_with_their_modes(instance, live):
     assert unit.read_text(encoding="utf-8") == "[Service]\n"
 
 
-def test_what_another_has_changed_in_the_meantime_is_left_alone(instance, live):
+def test_files_that_were_changed_in_the_meantime_are_not_restored(instance, live):
     acl = instance.folder / "acl"
     acl.write_text("broken\n", encoding="utf-8")
     found = sets.find(instance)
@@ -140,7 +140,7 @@ def test_what_another_has_changed_in_the_meantime_is_left_alone(instance, live):
     assert acl.read_text(encoding="utf-8") == "topic read #\n"
 
 
-def test_files_of_others_are_left_alone(instance, live, tmp_path):
+def test_files_outside_the_directory_are_not_restored(instance, live, tmp_path):
     foreign = tmp_path / "fullchain.pem"
     foreign.write_text("good\n", encoding="utf-8")
     text = instance.config.read_text(encoding="utf-8").replace(f"{instance.folder}/cert.pem", str(foreign))
@@ -152,7 +152,7 @@ def test_files_of_others_are_left_alone(instance, live, tmp_path):
     assert foreign.read_text(encoding="utf-8") == "bad\n"
 
 
-def test_a_full_disk_leaves_nothing_behind(instance, live, monkeypatch):
+def test_a_full_disk_leaves_no_partial_set(instance, live, monkeypatch):
     before = sorted(instance.sets.rglob("*"))
 
     def fail(_descriptor):
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_nothing_behind(instance, live, monkeypatch):
     assert sorted(instance.sets.rglob("*")) == before
 
 
-def test_old_sets_go(instance, live):
+def test_old_sets_are_removed(instance, live):
     previous = live.live()
     with live.locked():
         folder = live.add(sets.find(instance))
@@ -174,13 +174,13 @@ def test_old_sets_go(instance, live):
     assert live.live() == folder
 
 
-def test_a_lock_is_waited_for_and_then_given_up(live, monkeypatch):
+def test_waiting_for_a_lock_has_a_time_limit(live, monkeypatch):
     monkeypatch.setattr(sets, "LOCK_TIMEOUT", 0.2)
     with live.locked(), pytest.raises(Problem, match="another change"), live.locked():
         pass
 
 
-def test_a_word_that_nobody_has_to_know_is_made_once(instance):
+def test_a_missing_password_is_generated_once(instance):
     path = instance.folder / "word"
     with instance.config.open("a", encoding="utf-8") as file:
         file.write(f"remote_password @{path}\n")
@@ -197,7 +197,7 @@ def test_a_word_that_nobody_has_to_know_is_made_once(instance):
 
 
 @pytest.mark.parametrize("content", ["", "two words", "two\nlines\n"])
-def test_a_file_that_holds_no_word_is_refused(instance, content):
+def test_an_invalid_password_file_is_rejected(instance, content):
     path = instance.folder / "word"
     path.write_text(content, encoding="utf-8")
     with instance.config.open("a", encoding="utf-8") as file:

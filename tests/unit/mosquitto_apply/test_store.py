@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happens to stored sessions and messages before a broker starts."""
+"""The handling of stored sessions and messages before a broker starts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def records_of(content):
 
 
 def ends_of_chunks():
-    """Where a whole chunk of the real file ends, read without the code that is tested."""
+    """The ends of complete chunks of the real file, determined without the tested code."""
     places, place = [], HEAD
     while place < len(REAL):
         place += 8 + struct.unpack_from("!I", REAL, place + 4)[0]
@@ -38,8 +38,8 @@ def ends_of_chunks():
     return places
 
 
-def test_a_file_that_is_cut_short_is_damaged_unless_it_ends_with_a_chunk():
-    """Nothing in a file says how many chunks it has."""
+def test_a_truncated_file_is_damaged_unless_it_ends_with_a_chunk():
+    """A file does not contain the number of its chunks."""
     found = []
     for length in range(len(REAL) + 1):
         try:
@@ -50,7 +50,7 @@ def test_a_file_that_is_cut_short_is_damaged_unless_it_ends_with_a_chunk():
     assert found == ends_of_chunks()
 
 
-def test_what_the_real_file_holds():
+def test_the_records_of_a_real_file():
     found = records_of(REAL)
     assert {(record.client_id, record.username) for record in found if isinstance(record, Client)} == {
         ("five", ""),
@@ -64,7 +64,7 @@ def test_what_the_real_file_holds():
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", REAL[:HEAD], REAL[: ends_of_chunks()[0]], REAL]))
-def test_garbage_is_damage_or_another_version_and_never_another_error(garbage, start):
+def test_garbage_is_damage_or_an_unknown_version(garbage, start):
     try:
         records_of(start + garbage)
     except (Damaged, UnknownVersion):
@@ -73,14 +73,14 @@ def test_garbage_is_damage_or_another_version_and_never_another_error(garbage, s
 
 
 @given(st.integers(0, len(REAL) - 1), st.integers(1, 255))
-def test_a_changed_byte_is_never_another_error(place, change):
+def test_a_changed_byte_causes_no_other_error(place, change):
     content = bytearray(REAL)
     content[place] ^= change
     with contextlib.suppress(Damaged, UnknownVersion):
         records_of(bytes(content))
 
 
-def test_a_chunk_of_any_kind_that_is_longer_than_the_file_is_damage_and_not_read():
+def test_a_chunk_that_is_longer_than_the_file_is_damage():
     with pytest.raises(Damaged, match="it ends within a chunk"):
         records_of(REAL + snapshot.CHUNK.pack(99, 2**32 - 1))
 
@@ -119,7 +119,7 @@ def without_last_mid(found):
     return [record._replace(last_mid=0) if isinstance(record, Client) else record for record in found]
 
 
-def test_both_formats_hold_the_same(tmp_path):
+def test_both_formats_store_the_same_records(tmp_path):
     before = records_of(REAL)
     path = tmp_path / "mosquitto.sqlite3"
     database.write(path, before)
@@ -134,7 +134,7 @@ def test_both_formats_hold_the_same(tmp_path):
 
 @pytest.fixture
 def folder(instance, tmp_path):
-    """The directory that the broker of the fixture stores in."""
+    """The directory in which the broker of the fixture stores data."""
     found = tmp_path / "stored"
     found.mkdir()
     instance.live.mkdir()
@@ -151,7 +151,7 @@ def names(folder):
 
 
 def make_database(folder):
-    """A database with changes that only its -wal has."""
+    """A database with changes that are only in its -wal."""
     path = folder / "mosquitto.sqlite3"
     database.write(path, records_of(REAL))
     connection = sqlite3.connect(path)
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_set_aside(instance, folder, capsys, content):
     assert store.damaged(folder) == [name]
 
 
-def test_three_damaged_files_stay(instance, folder, monkeypatch):
+def test_the_last_three_damaged_files_are_kept(instance, folder, monkeypatch):
     moments = itertools.count(1)
     monkeypatch.setattr(store.time, "strftime", lambda *_arguments: f"20300101T00000{next(moments)}Z")
     for number in range(5):
@@ -192,14 +192,14 @@ def test_nothing_is_done_without_a_file(instance, folder, text):
     assert names(folder) == []
 
 
-def test_a_good_file_stays(instance, folder, capsys):
+def test_an_intact_file_is_kept(instance, folder, capsys):
     (folder / "mosquitto.db").write_bytes(REAL)
     prepare(instance, folder, PERSISTENCE)
     assert names(folder) == ["mosquitto.db"]
     assert capsys.readouterr().err == ""
 
 
-def test_a_file_of_another_version_stays_and_the_broker_does_not_start(instance, folder):
+def test_a_file_of_another_version_prevents_the_start(instance, folder):
     newer = snapshot.MAGIC + snapshot.HEADER.pack(0, 7) + REAL[HEAD:]
     (folder / "mosquitto.db").write_bytes(newer)
     with pytest.raises(Problem, match="version 7"):
@@ -208,7 +208,7 @@ def test_a_file_of_another_version_stays_and_the_broker_does_not_start(instance,
 
 
 @pytest.mark.parametrize(("text", "name"), [(PERSISTENCE, "mosquitto.db"), (SQLITE, "mosquitto.sqlite3")])
-def test_a_file_that_cannot_be_read_stays_and_the_broker_does_not_start(instance, folder, text, name):
+def test_an_unreadable_file_prevents_the_start(instance, folder, text, name):
     (folder / name).mkdir()
     with pytest.raises(Problem, match="cannot be read"):
         prepare(instance, folder, text)
@@ -216,7 +216,7 @@ def test_a_file_that_cannot_be_read_stays_and_the_broker_does_not_start(instance
 
 
 @pytest.mark.parametrize("damage", ["empty", "zeros", "cut", "byte", "page"])
-def test_a_damaged_database_is_set_aside_with_what_belongs_to_it(instance, folder, damage):
+def test_a_damaged_database_is_set_aside_with_its_other_files(instance, folder, damage):
     path = make_database(folder)
     good = path.read_bytes()
     bad = {
@@ -226,7 +226,7 @@ def test_a_damaged_database_is_set_aside_with_what_belongs_to_it(instance, folde
         "byte": good[:-1],
         "page": good[:4096] + b"\xff" * 8192 + good[12288:],
     }
-    # The pages of the -wal would stand in for those of the database.
+    # The pages of the -wal would replace those of the database.
     database.wal(path).unlink()
     path.write_bytes(bad[damage])
     prepare(instance, folder, SQLITE)
@@ -237,7 +237,7 @@ def test_a_damaged_database_is_set_aside_with_what_belongs_to_it(instance, folde
     assert not path.with_name("mosquitto.sqlite3-shm").exists()
 
 
-def test_a_good_database_stays_with_its_wal(instance, folder):
+def test_an_intact_database_is_kept_with_its_wal(instance, folder):
     path = make_database(folder)
     before = database.wal(path).read_bytes()
     prepare(instance, folder, SQLITE)
@@ -247,7 +247,7 @@ def test_a_good_database_stays_with_its_wal(instance, folder):
 
 
 @pytest.mark.parametrize("wal", [b"\0" * 4096, b"short", b"\xff" * 64])
-def test_a_damaged_wal_is_set_aside_and_the_database_stays(instance, folder, capsys, wal):
+def test_a_damaged_wal_is_set_aside_and_the_database_is_kept(instance, folder, capsys, wal):
     path = make_database(folder)
     database.wal(path).write_bytes(wal)
     prepare(instance, folder, SQLITE)
@@ -257,7 +257,7 @@ def test_a_damaged_wal_is_set_aside_and_the_database_stays(instance, folder, cap
     assert "latest changes are lost" in capsys.readouterr().err
 
 
-def test_a_database_of_a_newer_version_stays_and_the_broker_does_not_start(instance, folder):
+def test_a_database_of_a_newer_version_prevents_the_start(instance, folder):
     path = folder / "mosquitto.sqlite3"
     database.write(path, records_of(REAL))
     with sqlite3.connect(path) as connection:
@@ -268,9 +268,9 @@ def test_a_database_of_a_newer_version_stays_and_the_broker_does_not_start(insta
     assert names(folder) == ["mosquitto.sqlite3"]
 
 
-def test_what_a_broker_stored_is_converted_to_the_format_that_it_uses_and_back(instance, folder):
+def test_a_store_is_converted_to_the_other_format_and_back(instance, folder):
     (folder / "mosquitto.db").write_bytes(REAL)
-    # Left from an earlier time with the plugin.
+    # Left over from an earlier use of the plugin.
     (folder / "mosquitto.sqlite3").write_bytes(b"old")
     prepare(instance, folder, SQLITE)
     used = [name for name in names(folder) if ".converted-" not in name]
@@ -285,7 +285,7 @@ def test_what_a_broker_stored_is_converted_to_the_format_that_it_uses_and_back(i
     assert "late/#" in {record.topic for record in found if hasattr(record, "topic")}
 
 
-def test_a_full_disk_keeps_the_broker_from_starting_and_what_it_stored(instance, folder, monkeypatch):
+def test_a_full_disk_prevents_the_start_and_loses_nothing(instance, folder, monkeypatch):
     (folder / "mosquitto.db").write_bytes(REAL)
 
     def full(*_arguments):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a change takes."""
+"""The action that a change needs."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ def loaded(instance):
 
 
 def changed(files, path, content):
-    """The same files, but one of them with another content."""
+    """The same files with changed content of one of them."""
     file = files.by_path[str(path)]
     return dataclasses.replace(files, by_path={**files.by_path, str(path): file._replace(content=content)})
 
 
-def test_nothing_for_the_same(loaded):
+def test_no_action_without_a_change(loaded):
     assert needed_action(loaded, loaded, OLD) == ""
 
 
-def test_a_restart_where_nobody_knows_what_was_read(loaded):
+def test_a_restart_if_the_loaded_set_is_unknown(loaded):
     assert needed_action(None, loaded, OLD) == "restart"
 
 
 @pytest.mark.parametrize("name", ["acl", "passwd", "cert.pem", "key.pem"])
-def test_a_reload_for_what_it_reads_again(instance, loaded, name):
+def test_a_reload_for_files_that_a_reload_reads(instance, loaded, name):
     assert needed_action(loaded, changed(loaded, instance.folder / name, b"#"), OLD) == "reload"
 
 
 @pytest.mark.parametrize(("line", "action"), [("sys_interval 20", "reload"), ("max_queued_messages 5", "restart")])
-def test_a_change_of_the_configuration_is_what_its_options_take(instance, loaded, line, action):
+def test_changed_options_determine_the_action(instance, loaded, line, action):
     text = f"{line}\n{loaded.text}".encode()
     assert needed_action(loaded, changed(loaded, instance.config, text), OLD) == action
 
 
-def test_a_restart_for_the_unit(instance, loaded):
+def test_a_restart_for_a_changed_unit(instance, loaded):
     assert needed_action(loaded, changed(loaded, instance.unit_file, b"#"), NEW) == "restart"
 
 
-def test_a_restart_where_an_old_broker_would_forget_its_limits(instance, loaded):
+def test_a_restart_if_an_old_broker_would_lose_its_limits(instance, loaded):
     text = loaded.text.replace("protocol mqtt\n", "protocol mqtt\nmax_connections 10\n").encode()
     limited = changed(loaded, instance.config, text)
     more = changed(limited, instance.folder / "acl", b"#")
@@ -58,14 +58,14 @@ def test_a_restart_where_an_old_broker_would_forget_its_limits(instance, loaded)
 
 
 def give(instance):
-    """Give the broker the files of its folder, as a set that it reads."""
+    """Give the broker the files of its directory, as its active set."""
     found = sets.Sets(instance)
     with found.locked():
         found.turn(found.add(sets.find(instance)))
 
 
 def undisturbed(instance, monkeypatch):
-    """A change of a broker whose service is enabled and runs."""
+    """A change of a broker whose service is enabled and active."""
     change = Transaction(instance, 1)
     state = types.SimpleNamespace(is_enabled=True, is_stale=False, reasons=[])
     monkeypatch.setattr(change.service, "look_without_obsolete", lambda check: state)
@@ -73,7 +73,7 @@ def undisturbed(instance, monkeypatch):
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_files_are_put_back_after_an_unexpected_error(instance, monkeypatch, check):
+def test_files_are_restored_after_an_unexpected_error(instance, monkeypatch, check):
     """Check mode leaves them."""
     give(instance)
     acl = instance.folder / "acl"
@@ -87,7 +87,7 @@ def test_files_are_put_back_after_an_unexpected_error(instance, monkeypatch, che
     assert (acl.read_bytes() == before) is not check
 
 
-def test_files_are_put_back_for_a_change_that_failed_elsewhere(instance):
+def test_files_are_restored_if_a_change_failed_elsewhere(instance):
     change = Transaction(instance, 1)
     assert change.only_put_back() == "There is no earlier configuration to go back to."
     give(instance)
@@ -99,7 +99,7 @@ def test_files_are_put_back_for_a_change_that_failed_elsewhere(instance):
     assert change.only_put_back() == "Its files are as before."
 
 
-def test_systemd_reads_a_unit_that_was_put_back(instance, monkeypatch):
+def test_systemd_reloads_a_restored_unit(instance, monkeypatch):
     give(instance)
     change = Transaction(instance, 1)
     read: list[bytes] = []
@@ -118,8 +118,8 @@ PLUGIN = "plugin /usr/lib/mosquitto_persist_sqlite.so\n"
 @pytest.mark.parametrize(
     ("before", "after", "converts"), [("", PLUGIN, True), (PLUGIN, "", True), (PLUGIN, PLUGIN, False)]
 )
-def test_what_was_stored_meanwhile_goes_back_too(instance, monkeypatch, before, after, converts):
-    """The unit that is put back may be of a version that converts nothing."""
+def test_a_rollback_converts_the_store_back(instance, monkeypatch, before, after, converts):
+    """The restored unit may be of a version that converts nothing."""
     text = instance.config.read_text(encoding="utf-8")
     instance.config.write_text(before + text, encoding="utf-8")
     give(instance)
@@ -134,7 +134,7 @@ def test_what_was_stored_meanwhile_goes_back_too(instance, monkeypatch, before, 
     assert told == ["convert"] * converts + ["restart"]
 
 
-def test_a_store_that_cannot_be_converted_back_is_told(instance, monkeypatch):
+def test_a_store_that_cannot_be_converted_back_is_reported(instance, monkeypatch):
     give(instance)
     change = Transaction(instance, 1)
     found = sets.find(instance)
@@ -149,7 +149,7 @@ def test_a_store_that_cannot_be_converted_back_is_told(instance, monkeypatch):
     assert said == "Nor does it serve with its previous configuration: No space left on device"
 
 
-def test_a_damaged_file_is_warned_of_until_somebody_removes_it(instance, monkeypatch, tmp_path):
+def test_a_damaged_file_causes_a_warning_until_it_is_removed(instance, monkeypatch, tmp_path):
     text = instance.config.read_text(encoding="utf-8")
     instance.config.write_text(f"persistence true\npersistence_location {tmp_path}/\n{text}", encoding="utf-8")
     give(instance)
@@ -162,7 +162,7 @@ def test_a_damaged_file_is_warned_of_until_somebody_removes_it(instance, monkeyp
     assert warning.startswith(str(file))
 
 
-def test_check_mode_touches_nothing(instance, monkeypatch):
+def test_check_mode_changes_nothing(instance, monkeypatch):
     give(instance)
     change = undisturbed(instance, monkeypatch)
     monkeypatch.setattr(change, "_action", lambda *_arguments: "")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a trial makes of the host that it runs on."""
+"""The changes that a trial makes to its host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from mosquitto_apply import sets, trial
 
 
-def test_names_of_the_host_in_any_encoding(tmp_path, monkeypatch):
+def test_etc_hosts_can_have_any_encoding(tmp_path, monkeypatch):
     own = "127.0.0.1 m\u00fcnchen\n".encode("latin-1")
     (tmp_path / "etc").write_bytes(own)
     told = []
@@ -23,7 +23,7 @@ def test_names_of_the_host_in_any_encoding(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("line", ["persistence_location {}/", "plugin_opt_db_file {}/mosquitto.sqlite3"])
-def test_what_a_broker_stores_is_hidden_from_a_trial(instance, tmp_path, line):
+def test_the_stored_data_of_a_broker_is_hidden_from_a_trial(instance, tmp_path, line):
     folder = tmp_path / "stored"
     folder.mkdir()
     instance.config.write_text(f"persistence true\n{line.format(folder)}\n", encoding="utf-8")

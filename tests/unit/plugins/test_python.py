@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What runs on managed hosts needs no newer Python than ansible-core 2.19 does there, which is 3.8."""
+"""Code that runs on managed hosts must work with Python 3.8, the oldest version that ansible-core 2.19 supports there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEW = {"removeprefix", "removesuffix", "is_relative_to", "with_stem", "VERIFY_X5
 
 
 def evaluated(node: ast.AST) -> t.Iterator[ast.AST]:
-    """All of a syntax tree but annotations, which nothing evaluates."""
+    """All nodes of a syntax tree except annotations, which are not evaluated."""
     yield node
     for field, value in ast.iter_fields(node):
         if field not in ("annotation", "returns"):
@@ -36,6 +36,6 @@ def is_new(node: ast.AST) -> bool:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PLUGINS)))
-def test_there_is_nothing_that_python_3_8_does_not_have(path):
+def test_no_file_uses_features_newer_than_python_3_8(path):
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
     assert [f"line {node.lineno}" for node in evaluated(tree) if is_new(node)] == []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One broker instead of all of them, since a run takes its time. How releases of Mosquitto differ is tested elsewhere."""
+"""One broker instead of all, since a run takes time. Differences between releases of Mosquitto are tested elsewhere."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A second broker on the same host, which relays what the first one has; nobody knows the password between them."""
+"""A second broker instance on the same host relays messages of the first one. The password between them is generated."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def include(tasks_from: str, **variables: t.Any) -> dict[str, t.Any]:
 
 
 def play(brokers: Brokers, folder: pathlib.Path, *tasks: dict[str, t.Any]) -> dict[str, dict[str, int]]:
-    """Run tasks on the brokers; return what ansible-playbook counts of each."""
+    """Run tasks on the brokers. Returns the statistics of ansible-playbook for each."""
     playbook = folder / "play.yml"
     playbook.write_text(
         json.dumps([{"hosts": [*brokers], "gather_facts": False, "tasks": list(tasks)}]), encoding="utf-8"
@@ -62,7 +62,7 @@ def play(brokers: Brokers, folder: pathlib.Path, *tasks: dict[str, t.Any]) -> di
 
 @pytest.fixture(scope="module")
 def relayed(brokers: Brokers, role: Role, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[dict[str, int]]:
-    """How many changes a second run makes, by broker."""
+    """The number of changes of a second run, by broker."""
     folder = tmp_path_factory.mktemp("instance")
     role.ensure()
     tasks = [include("account", mosquitto_account=ACCOUNT), include("main", mosquitto_instances=[INSTANCE])]
@@ -78,7 +78,7 @@ def test_a_second_run_changes_nothing(brokers: Brokers, relayed: dict[str, int])
 
 
 @pytest.mark.usefixtures("relayed")
-def test_what_is_published_at_one_is_read_at_the_other(brokers: Brokers) -> None:
+def test_the_second_instance_relays_messages_of_the_first(brokers: Brokers) -> None:
     for broker in brokers.values():
         with broker.session("both/#", account=ANONYMOUS, port=PORT) as reader, broker.session() as sender:
             payload = str(uuid.uuid4())
@@ -87,7 +87,7 @@ def test_what_is_published_at_one_is_read_at_the_other(brokers: Brokers) -> None
 
 
 @pytest.mark.usefixtures("relayed")
-def test_a_restart_of_the_first_costs_the_readers_of_the_second_nothing(brokers: Brokers) -> None:
+def test_a_restart_of_the_first_instance_keeps_readers_of_the_second(brokers: Brokers) -> None:
     for broker in brokers.values():
         with broker.session("both/#", account=ANONYMOUS, port=PORT) as reader:
             broker.host.check_output("systemctl restart mosquitto")
@@ -98,14 +98,14 @@ def test_a_restart_of_the_first_costs_the_readers_of_the_second_nothing(brokers:
 
 
 @pytest.mark.usefixtures("relayed")
-def test_names_are_worth_nothing_at_the_second(brokers: Brokers) -> None:
+def test_logins_are_rejected_at_the_second_instance(brokers: Brokers) -> None:
     for account in ("admin", Account("admin", None), Account("relay", None)):
         refused = brokers.each(lambda broker, account=account: not broker.lets_in(account, port=PORT))
         assert refused == brokers.all(True)
 
 
 @pytest.mark.usefixtures("relayed")
-def test_the_words_between_them_are_for_root_and_the_broker(brokers: Brokers) -> None:
+def test_only_root_can_read_the_generated_password_and_client_id(brokers: Brokers) -> None:
     def look(broker: Broker) -> tuple[set[str], bool]:
         modes = {broker.host.check_output("stat --format %%a%%U %s", path) for path in (PASSWORD, CLIENT_ID)}
         word = broker.host.file(PASSWORD).content_string.strip()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A play fails for as long as the broker does not serve what was asked for, and says why."""
+"""A play fails as long as the broker does not run with the requested configuration, and reports the cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_taken(broker: Broker) -> bool:
 
 
 def occupy(broker: Broker) -> None:
-    """Have another program listen on the port."""
+    """Make another program listen on the port."""
     broker.host.check_output(f"systemd-run --quiet --unit occupant python3 -m http.server {PORT}")
     wait_until(lambda: is_taken(broker), "the port was taken")
 
@@ -38,7 +38,7 @@ def occupied(brokers: Brokers, role: Role) -> t.Iterator[None]:
 
 
 @pytest.mark.usefixtures("occupied")
-def test_a_port_that_another_program_has(brokers: Brokers, role: Role) -> None:
+def test_a_run_fails_while_another_program_uses_a_port(brokers: Brokers, role: Role) -> None:
     wanted = {"mosquitto_listeners": [*VARIABLES["mosquitto_listeners"], {"port": PORT, "protocol": "websockets"}]}
     run = role.run(**wanted, mosquitto_wait_timeout=2)
     assert run.failed_hosts == set(brokers)
@@ -51,7 +51,7 @@ def test_a_port_that_another_program_has(brokers: Brokers, role: Role) -> None:
     assert brokers.each(lambda broker: broker.lets_in("admin", port=PORT, way=WEBSOCKETS)) == brokers.all(True)
 
 
-def test_an_option_that_the_broker_does_not_know(brokers: Brokers, role: Role) -> None:
+def test_a_run_fails_for_an_unknown_option(brokers: Brokers, role: Role) -> None:
     run = role.run(mosquitto_options={"no_such_option": 1})
     assert run.failed_hosts == set(brokers)
     for failures in run.failures.values():

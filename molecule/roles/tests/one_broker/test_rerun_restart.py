@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run restarts the broker when it has to, makes good what an interrupted one left undone, and else does nothing."""
+"""A run restarts the broker if necessary, completes an interrupted run, and otherwise changes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_files(broker: Broker) -> str:
 
 
 def reads_later(broker: Broker) -> bool:
-    """Whether the account may read what only the changed rules let it read."""
+    """Whether the account can read a topic that only the changed rules allow."""
     with broker.session("#", account="plain") as receiver, broker.session() as sender:
         return delivered(sender, receiver, ["later/a"]) == {"later/a"}
 
@@ -38,7 +38,7 @@ def changed_acl() -> dict[str, t.Any]:
     return {"mosquitto_acl": acl}
 
 
-def test_rules_that_an_interrupted_run_wrote_are_loaded_by_the_next(brokers: Brokers, role: Role) -> None:
+def test_the_next_run_loads_rules_of_an_interrupted_run(brokers: Brokers, role: Role) -> None:
     role.ensure(mosquitto_listeners=WITHOUT_LIMITS)
     before = processes(brokers)
     wanted = {**changed_acl(), "mosquitto_listeners": WITHOUT_LIMITS}
@@ -51,7 +51,7 @@ def test_rules_that_an_interrupted_run_wrote_are_loaded_by_the_next(brokers: Bro
     assert processes(brokers) == before
 
 
-def test_settings_that_an_interrupted_run_wrote_are_started_with_by_the_next(brokers: Brokers, role: Role) -> None:
+def test_the_next_run_applies_settings_of_an_interrupted_run(brokers: Brokers, role: Role) -> None:
     role.ensure(**changed_acl())
     before = processes(brokers)
     wanted = {**changed_acl(), "mosquitto_limit_nofile": 4097}
@@ -64,7 +64,7 @@ def test_settings_that_an_interrupted_run_wrote_are_started_with_by_the_next(bro
     assert not before.items() & processes(brokers).items()
 
 
-def test_a_run_without_changes_touches_nothing(brokers: Brokers, role: Role) -> None:
+def test_a_run_without_changes_does_not_reload_the_broker(brokers: Brokers, role: Role) -> None:
     role.recover()
     before, loaded = processes(brokers), brokers.each(Broker.loaded)
     run = role.repeat()

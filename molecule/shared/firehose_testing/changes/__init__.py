@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the scenario change is made of: changes as data, the crowd that is connected meanwhile, and what became of it."""
+"""The scenario change: changes as data, the clients that are connected meanwhile, and the results."""

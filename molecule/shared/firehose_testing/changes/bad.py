@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes that a broker cannot take."""
+"""Changes that a broker must reject."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEEP = f"rm -rf {KEPT} && cp -a {FOLDER} {KEPT}"
 BRING_BACK = f"rm -rf {FOLDER}/acl {FOLDER}/passwd && cp -a {KEPT}/acl {KEPT}/passwd {FOLDER}"
 APPLY = "mosquitto-apply"
 RELOAD = "systemctl reload mosquitto || { journalctl --unit mosquitto --lines 5 --output cat; false; }"
-# A tmpfs with a copy of the folder, which has no room left. The broker at work still has the folder below it.
+# A full tmpfs with a copy of the directory. The running broker still uses the directory below it.
 FILL = (
     f"mkdir -p /root/full && cp -a {FOLDER}/. /root/full && mount -t tmpfs -o size=1m,mode=0755 none {FOLDER} && cp -a /root/full/. {FOLDER}"
     f" && {{ dd if=/dev/zero of={FOLDER}/full bs=4k 2>/dev/null || :; }}"
@@ -20,7 +20,7 @@ EMPTY = f"umount {FOLDER} && rm -rf /root/full"
 
 
 def _hand(name: str, file: str, line: str, cause: str, command: str = APPLY, *, short: bool = False) -> Change:
-    """An administrator appends a line to a file, and has it taken over."""
+    """An administrator appends a line to a file, and applies it."""
     before = f"{KEEP} && printf '{line}' >>{FOLDER}/{file}"
     return Change(name, before=before, command=command, cause=cause, afterwards=BRING_BACK, short=short)
 

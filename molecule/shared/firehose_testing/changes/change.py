@@ -9,15 +9,15 @@ import typing as t
 
 from firehose_testing.brokers import VARIABLES
 
-# What a broker does to take a change.
+# The action with which a broker applies a change.
 NOTHING, RELOAD, RESTART = "", "reload", "restart"
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A change: what is done at the host before (and undone afterwards), the role's variables, and what has to come of it.
+    """A change: commands at the host before (undone afterwards), the role's variables, and the expected result.
 
-    A bad one has a `cause`, which the failure has to name. A good one has an `action`. A `command` brings it instead of the role.
+    An invalid change has a `cause`, which the error message must contain. A valid one has an `action`. A `command` replaces the run of the role.
     """
 
     name: str

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two hundred subscribers of one broker, and a publisher, which note what they lose."""
+"""Two hundred subscribers of one broker, and a publisher, which record their losses."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from firehose_testing.hostile.target import Listener
 
 SIZE = 200
 EVERY = 0.25
-# Nobody here says that it is still there.
+# The clients of this module send no keepalive.
 KEEPALIVE = 7200
 FEED = "feed/number"
-# Of ten subscribers so many come this way.
+# The number of clients for each way, of ten subscribers.
 MIX = [("tcp", 1883, False)] * 7 + [("websockets", 80, False)] + [("tcp", 8883, True)] + [("websockets", 443, True)]
 
 
 @dataclasses.dataclass
 class Losses:
-    """What a crowd has lost since somebody looked last."""
+    """The losses of a crowd since the last query."""
 
     connections: int = 0
     events: int = 0
@@ -37,7 +37,7 @@ class Losses:
 
 
 class Crowd:
-    """They are connected while it is entered."""
+    """The clients are connected while it is entered."""
 
     def __init__(self, address: str, name: str, password: str) -> None:
         self._address, self._name, self._password = address, name, password
@@ -52,7 +52,7 @@ class Crowd:
         parts = [
             self._subscribe(Listener(self._address, port, way, tls)) for way, port, tls in MIX * (SIZE // len(MIX))
         ]
-        # A loop alone does not keep its tasks from being collected as garbage.
+        # The event loop alone does not keep its tasks from being garbage collected.
         self._tasks = [asyncio.run_coroutine_threadsafe(part, self._loop) for part in (self._publish(), *parts)]
         return self
 
@@ -69,7 +69,7 @@ class Crowd:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def settle(self, timeout: float = 60) -> None:
-        """Return when all are connected and events come; what was lost before does not count."""
+        """Return when all clients are connected and events arrive. Earlier losses do not count."""
         deadline = time.monotonic() + timeout
         while self._connected < SIZE:
             assert time.monotonic() < deadline, f"only {self._connected} of {SIZE} are connected: {self._losses}"
@@ -78,7 +78,7 @@ class Crowd:
         self._losses = Losses()
 
     def listen(self, timeout: float = 20) -> None:
-        """Return when two more events have come to everybody."""
+        """Return when two more events have reached every client."""
         wanted, deadline = self._received + 2 * SIZE, time.monotonic() + timeout
         while self._received < wanted:
             assert time.monotonic() < deadline, f"nothing comes any more: {self._losses}"
@@ -86,7 +86,7 @@ class Crowd:
 
     @property
     def losses(self) -> Losses:
-        """What was lost since the last time."""
+        """The losses since the last call."""
         self.listen()
         lost, self._losses = self._losses, Losses()
         return lost
@@ -140,7 +140,7 @@ class Crowd:
 
 @contextlib.contextmanager
 def vanishing(connection: wire.Connection) -> t.Iterator[None]:
-    """Leave no connection open behind a failure."""
+    """Close the connection after an error."""
     try:
         yield
     finally:

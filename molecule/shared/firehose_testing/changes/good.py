@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes that a broker takes, and how."""
+"""Changes that a broker must accept, and the action of each."""
 
 from __future__ import annotations
 

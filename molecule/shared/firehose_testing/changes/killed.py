@@ -1,21 +1,21 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes that are cut off in the middle."""
+"""Changes that are interrupted."""
 
 from __future__ import annotations
 
 from .bad import APPLY, BRING_BACK, FOLDER, KEEP, KEPT
 from .change import Change
 
-# Rules of another account, which a reload brings.
+# Rules of another account, which a reload applies.
 RULE = f"printf 'user zuul\\ntopic write zuul/#\\n' >>{FOLDER}/acl"
-# What the broker has is the one set or the other, and whole.
+# The broker has the old or the new set, complete.
 WHOLE = f"""
 set -e
 cmp -s {FOLDER}/live/files{FOLDER}/acl {FOLDER}/acl || cmp {FOLDER}/live/files{FOLDER}/acl {KEPT}/acl
 test -s {FOLDER}/live/kept.json && grep -q '^acl_file {FOLDER}/live/files' {FOLDER}/live/mosquitto.conf
 """
-# The next one goes on from there, and no trial and no half of a set is left.
+# The next run completes the change, and leaves no trial and no partial set.
 MADE_GOOD = f"""{WHOLE}
 {APPLY} >/dev/null
 test "$({APPLY} --check)" = 'mosquitto.service: up to date'
@@ -27,7 +27,7 @@ test "$(pgrep --count --exact mosquitto)" = 1
 test "$(ls {FOLDER}/sets | wc -l)" = 1
 """
 
-# How far it has come, as anybody at the host sees it.
+# The progress of a change, visible on the host.
 STEPS = {
     "files are read": "true",
     "a set is written": f"test $(ls {FOLDER}/sets | wc -l) -gt $sets",
@@ -37,7 +37,7 @@ STEPS = {
 
 
 def _killed_when(seen: str) -> str:
-    """The command, without its children, is ended at a moment. It fails, unless it came to its end before."""
+    """Kill the command, without its children, at a given moment. It fails, unless it ended before."""
     return (
         f"live=$(readlink {FOLDER}/live); sets=$(ls {FOLDER}/sets | wc -l); {APPLY} & it=$!;"
         f" until {seen} || ! kill -0 $it 2>/dev/null; do :; done; kill -KILL $it; wait $it"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pytest plugin of the scenario change: one change at a time, with a crowd at each broker."""
+"""The pytest plugin of the scenario change: one change at a time, with connected clients at each broker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ sort && find . -type f ! -path './sets/*' -exec sha256sum {} + | sort && readlin
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a change at one broker."""
+    """The result of a change at one broker."""
 
     failed: bool
     said: str
@@ -40,14 +40,14 @@ class Outcome:
 
     @property
     def action(self) -> str:
-        """What the broker did."""
+        """The action of the broker."""
         if self.process[0] != self.process[1]:
             return "restart"
         return "reload" if self.loaded[0] != self.loaded[1] else ""
 
 
 def _opened(broker: Broker) -> list[str]:
-    """What strangers can do that they should not."""
+    """Unauthorized accesses that succeed."""
     found = []
     for port, way in ((1883, TCP), (80, WEBSOCKETS)):
         if broker.lets_in(Account("feed", None), port=port, way=way):
@@ -61,14 +61,14 @@ def _opened(broker: Broker) -> list[str]:
 
 
 class Changes:
-    """Brings changes to all brokers at once."""
+    """Applies changes to all brokers at once."""
 
     def __init__(self, brokers: Brokers, role: Role, crowds: dict[str, Crowd]) -> None:
         self._brokers, self._role, self._crowds = brokers, role, crowds
         self._all_is_well = True
 
     def _bring(self, change: Change) -> dict[str, tuple[bool, str]]:
-        """Whether it failed, and what was said, by broker."""
+        """Whether the change failed, and its messages, by broker."""
         if change.command:
             results = self._brokers.each(lambda broker: broker.host.run(change.command))
             return {name: (result.rc != 0, result.stdout + result.stderr) for name, result in results.items()}
@@ -76,7 +76,7 @@ class Changes:
         return {name: (name in run.failed_hosts, "\n".join(run.failures[name])) for name in self._brokers}
 
     def settle(self) -> None:
-        """Have all be well, and everybody connected, before something happens."""
+        """Restore the initial state, with all clients connected."""
         if not self._all_is_well:
             self._role.ensure()
         self._all_is_well = False
@@ -84,11 +84,11 @@ class Changes:
             crowd.settle()
 
     def opened(self) -> dict[str, list[str]]:
-        """What strangers can do that they should not, by broker."""
+        """Unauthorized accesses that succeed, by broker."""
         return self._brokers.each(_opened)
 
     def make(self, change: Change) -> dict[str, Outcome]:
-        """Make a change from where all is well; return what became of it, by broker."""
+        """Apply a change to the initial state. Returns the results by broker."""
         self.settle()
         with contextlib.ExitStack() as stack:
             stack.callback(self._brokers.each, lambda broker: broker.host.check_output(change.afterwards))
@@ -113,7 +113,7 @@ def _look(broker: Broker) -> tuple[str, str, str]:
 
 @pytest.fixture(scope="session")
 def changes(brokers: Brokers, role: Role) -> t.Iterator[Changes]:
-    """Changes, while a crowd is connected to each broker."""
+    """Changes, while clients are connected to each broker."""
     feed = ACCOUNTS["feed"]
     role.ensure()
     with contextlib.ExitStack() as stack:
@@ -132,7 +132,7 @@ ROWS = [
 
 
 def _note(change: Change, outcomes: dict[str, Outcome]) -> None:
-    """Keep what a table says of a change."""
+    """Record the result of a change for the table."""
     for name, it in outcomes.items():
         said = it.said.splitlines()[0][:90] if it.failed and it.said else ""
         lost = f"{it.losses.connections} connections, {it.losses.events} events"
@@ -143,12 +143,12 @@ def _note(change: Change, outcomes: dict[str, Outcome]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:
-    """Show what became of each change."""
+    """Show the result of each change."""
     terminalreporter.write_sep("=", f"changes (also in {TABLE})")
     terminalreporter.write_line("\n".join(ROWS))
     TABLE.write_text("\n".join(ROWS) + "\n", encoding="utf-8")
 
 
 def chosen(changes: t.Iterable[Change]) -> list[t.Any]:
-    """Those that the form of the scenario has, as parameters."""
+    """The changes of the selected form of the scenario, as parameters."""
     return [pytest.param(change, id=change.name) for change in changes if LONG or change.short]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The register of attacks, and the program that runs one of them in the attackers' container."""
+"""The list of attacks, and the program that runs one of them in the attackers' container."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Run = t.Callable[[Field], t.Awaitable[None]]
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """An attack. If it is `forbidden`, nothing of it may get through; else only others must not notice it.
+    """An attack. If it is `forbidden`, it must not succeed at all. Otherwise it only must not affect other clients.
 
-    There are so many `retained` messages of a kilobyte meanwhile.
+    Meanwhile the broker has `retained` messages of a kilobyte.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Attack:
     retained: int
 
 
-# In the long form ten newcomers come during each attack, on each transport.
+# In the long form ten new clients connect during each attack, on each transport.
 LONG_SECONDS = 26
 ATTACKS: dict[str, Attack] = {}
 
@@ -51,8 +51,8 @@ def attack(
 ) -> t.Callable[[Run], Run]:
     """Register an attack.
 
-    The short form gives it some seconds. It comes from some addresses, or from as many of one IPv6 network. The long form has at least
-    so many tries.
+    The short form runs it for some seconds. It comes from several addresses, or from as many addresses of one IPv6 network. The long form
+    has at least this number of tries.
     """
 
     def register(run: Run) -> Run:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the attackers must not be able to: publish. It shows that those who watch would see it."""
+"""The control: publish, as the attackers must not be able to. It shows that the observers would notice it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def main() -> None:
         topic, payload = events.kept(number)
         await connection.send(packets.publish(packets.V3, topic, payload if told["present"] else b"", retain=True))
     if "retained" in told:
-        # The broker has taken them when it answers.
+        # The broker has received them when it answers.
         await connection.send(packets.PINGREQ)
         await connection.until(13)
     else:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The honest publisher's events. Pure functions."""
+"""The regular publisher's events. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SIZE = 2048
 
 
 def event(number: int) -> bytes:
-    """An event of an ordinary size, which says when it was made."""
+    """An event of a typical size, with the time at which it was made."""
     return (MARK + f"{number} {time.time()} ".encode()).ljust(SIZE, b"x")
 
 
-# Of retained messages that the honest publisher has put there
+# Of retained messages of the regular publisher
 KEPT, KEPT_SIZE = b"kept ", 1024
 
 
@@ -26,7 +26,7 @@ def kept(number: int) -> tuple[str, bytes]:
 
 
 def read(payload: bytes) -> tuple[int, float] | None:
-    """Number and time of an honest event, or None if it is something else."""
+    """Number and time of a regular event, or None for other messages."""
     if not payload.startswith(MARK):
         return None
     number, moment = payload.split(b" ", 3)[1:3]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every attack is given: the target, addresses to come from, the time it has, and where it counts."""
+"""The environment of an attack: the target, source addresses, the time limit, and counters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Attempt = t.TypeVar("Attempt")
 
 @dataclasses.dataclass
 class Field:
-    """One attack's. `through` counts what the attack itself sees of its success."""
+    """The environment of one attack. `through` counts successes that the attack itself notices."""
 
     target: Target
     sources: t.Sequence[str]
@@ -36,12 +36,12 @@ class Field:
         self.random = random.Random(self.seed)
         self._sources = itertools.cycle(self.sources)
         self._ends = time.monotonic() + self.seconds
-        # Each attempt is made once, whatever time that takes, but no attack lasts for ever.
+        # Each attempt is made once, however long it takes, but no attack runs for ever.
         self._ends_at_last = time.monotonic() + 3 * self.seconds + 10
 
     @property
     def left(self) -> float:
-        """How many seconds are left."""
+        """The remaining seconds."""
         return max(self._ends - time.monotonic(), 0)
 
     async def connect(self, listener: Listener, **options: t.Any) -> wire.Connection:
@@ -49,7 +49,7 @@ class Field:
         return await wire.connect(listener, next(self._sources), **options)
 
     async def insist(self, listener: Listener, **options: t.Any) -> wire.Connection:
-        """Connect, and go on until it succeeds, for an attempt says nothing that has not reached the broker."""
+        """Connect, and retry until it succeeds: an attempt that did not reach the broker proves nothing."""
         while True:
             try:
                 return await self.connect(listener, timeout=3, **options)
@@ -66,7 +66,7 @@ class Field:
         at_once: int = 16,
         again: bool | None = None,
     ) -> None:
-        """Call a function for each attempt, and then, in the long form or if told to, for all of them again while there is time."""
+        """Call a function for each attempt. In the long form or on request, repeat all of them until the time is over."""
         again = self.long if again is None else again
         waiting = iter(itertools.cycle(attempts) if again else attempts)
         first = iter(range(len(attempts)))
@@ -84,5 +84,5 @@ class Field:
         await asyncio.gather(*(work() for _worker in range(at_once)))
 
     async def hold(self) -> None:
-        """Do nothing until the time is over."""
+        """Wait until the time is over."""
         await asyncio.sleep(self.left)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The little of RFC 6455 that carries MQTT, and what a hostile client makes of it. Pure functions."""
+"""The subset of RFC 6455 that carries MQTT, and invalid frames of a hostile client. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 def upgrade(host: str, path: str = "/mqtt", subprotocol: str = "mqtt") -> bytes:
-    """The request that turns HTTP into websockets. Without a subprotocol it asks for none."""
+    """The request that upgrades HTTP to websockets. An empty subprotocol is left out."""
     wanted = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     key = base64.b64encode(os.urandom(16)).decode()
     return (
@@ -23,7 +23,7 @@ def upgrade(host: str, path: str = "/mqtt", subprotocol: str = "mqtt") -> bytes:
 def frame(
     payload: bytes, opcode: int = BINARY, first: int = 0x80, masked: bool = True, claim: int | None = None
 ) -> bytes:
-    """A frame. Its mask is zero, which changes no byte; it may claim another length than it has."""
+    """A frame. Its mask is zero, which changes no byte. It may claim a wrong length."""
     size = len(payload) if claim is None else claim
     flag = 0x80 * masked
     if size < 126:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A grammar of MQTT packets that makes sound ones, odd ones and broken ones. The same seed makes the same."""
+"""A grammar of MQTT packets that makes valid, unusual and broken packets. The same seed makes the same packets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 from . import frames, packets
 from .packets import V3, V5
 
-# A packet before it is put together: the first byte, and the pieces of its body.
+# A packet before it is encoded: the first byte, and the parts of its body.
 Pieces = list[bytes]
 
 TOPICS = ("gerrit/hostile", "hostile/topic", "$SYS/hostile", "a", "/", "a//b", "é/日本", "x" * 2000)
@@ -40,7 +40,7 @@ BAD_STRINGS = (
     b"/" * 65535,
 )
 EDGES = (0, 1, 127, 128, 255, 256, 32767, 32768, 65534, 65535)
-# The properties of MQTT 5, by what their values are.
+# The properties of MQTT 5, by the types of their values.
 PROPERTIES = {
     "byte": (0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A),
     "two": (0x13, 0x21, 0x22, 0x23),
@@ -52,7 +52,7 @@ PROPERTIES = {
 
 
 class Grammar:
-    """Makes what a connection sends."""
+    """Makes the data that a connection sends."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -85,7 +85,7 @@ class Grammar:
         return name + self._string() + (self._string() if kind == "pair" else b"")
 
     def _properties(self, version: int, sound: bytes = b"") -> bytes:
-        """Those that fit here, or, seldom, any."""
+        """Properties that are valid here, or, rarely, any."""
         if version == V3:
             return b""
         if self._chance(0.85):
@@ -136,7 +136,7 @@ class Grammar:
         return 0xC0, []
 
     def _of_the_server(self, version: int) -> tuple[int, Pieces]:
-        """What only a broker sends, and AUTH."""
+        """Packets that only a broker sends, and AUTH."""
         first = self._random.choice((0x20, 0x90, 0xB0, 0xD0, 0xF0, 0x00))
         return first, [self._two(), self._properties(version), bytes([self._random.choice((0, 1, 0x87))])]
 
@@ -174,12 +174,12 @@ class Grammar:
         return packets.packet(first, b"".join(pieces))
 
     def sound(self, version: int) -> bytes:
-        """A packet as the grammar has it, with values at their edges."""
+        """A packet that follows the grammar, with extreme values."""
         makers = (self._publish, self._subscribe, self._unsubscribe, self._acknowledgement, self._ping)
         return self._put_together(*self._random.choice(makers)(version))
 
     def broken(self, version: int, maker: t.Callable[[int], tuple[int, Pieces]] | None = None) -> bytes:
-        """A packet with one fault or several."""
+        """A packet with one or several errors."""
         makers = (
             self._publish,
             self._subscribe,
@@ -203,7 +203,7 @@ class Grammar:
         return self._put_together(first, pieces)
 
     def connection(self) -> list[bytes]:
-        """What one connection sends: after a fault a broker reads no more, so that it comes last."""
+        """The data of one connection. A broker reads nothing after an error, so the broken packet is the last."""
         version = self._random.choice((V3, V5))
         if self._chance(0.2):
             return [self.broken(version, self._connect)]
@@ -214,7 +214,7 @@ class Grammar:
         return [hello, *middle, self.broken(version)]
 
     def framed(self, data: t.Sequence[bytes]) -> bytes:
-        """The same in websocket frames: one each, or cut anywhere, or with faults of their own."""
+        """The same in websocket frames: one frame each, or split anywhere, or with errors."""
         style = self._random.randrange(6)
         if style < 2:
             return b"".join(frames.frame(packet) for packet in data)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""On the target's host: how much memory its services take, and whether they are still the same processes."""
+"""On the target's host: the memory of its services, and whether their processes are still the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main_process(service: str) -> int:
 
 
 def cpu(process: int) -> float:
-    """The seconds of CPU that a process and its children have taken."""
+    """The CPU seconds that a process and its children have used."""
     try:
         fields = pathlib.Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         children = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
@@ -32,10 +32,10 @@ def cpu(process: int) -> float:
 
 
 def memory(process: int) -> int | None:
-    """The resident memory in KiB, with its children's, or None if there is no such process any more."""
+    """The resident memory in KiB, including children, or None if the process does not exist any more."""
     try:
         status = pathlib.Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-        # HAProxy serves in one.
+        # HAProxy serves in a child process.
         children = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -44,7 +44,7 @@ def memory(process: int) -> int | None:
 
 
 def observe(services: list[str]) -> None:
-    """Tell for ever."""
+    """Report for ever."""
     processes = {service: main_process(service) for service in services}
     while True:
         peaks = dict.fromkeys(services, 0)

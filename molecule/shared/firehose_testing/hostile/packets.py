@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MQTT packets as bytes, also those that no library would send. Pure functions."""
+"""MQTT packets as bytes, including packets that no library would send. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import dataclasses
 import typing as t
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 5, 6, 8, 9
-# MQTT 3.1 beside those that most tests take
+# MQTT 3.1, in addition to the versions that most tests use
 OLDEST, V3, V5 = 3, 4, 5
 VERSIONS = (V3, V5)
 
 PINGREQ, DISCONNECT = bytes([0xC0, 0]), bytes([0xE0, 0])
-# It has the will sent, as if the connection had been cut.
+# It makes the broker publish the will, as after a lost connection.
 DISCONNECT_WITH_WILL = bytes([0xE0, 1, 4])
 
 SESSION_EXPIRY, TOPIC_ALIAS, WILL_DELAY = 0x11, 0x23, 0x18
@@ -23,7 +23,7 @@ Text = t.Union[str, bytes]
 
 @dataclasses.dataclass(frozen=True)
 class Packet:
-    """What came: the first byte, and all behind the length."""
+    """A received packet: the first byte, and all data after the length."""
 
     first: int
     body: bytes
@@ -35,7 +35,7 @@ class Packet:
 
 @dataclasses.dataclass(frozen=True)
 class Will:
-    """The message that a broker is to publish when its client vanishes."""
+    """The message that a broker publishes when its client vanishes."""
 
     topic: Text
     payload: bytes
@@ -68,12 +68,12 @@ def packet(first: int, body: bytes) -> bytes:
 
 
 def properties(version: int, data: bytes = b"") -> bytes:
-    """MQTT 5 has them in nearly every packet, 3.1.1 in none."""
+    """Nearly every packet of MQTT 5 has properties. Packets of 3.1.1 have none."""
     return length(len(data)) + data if version == V5 else b""
 
 
 def number_property(name: int, number: int) -> bytes:
-    """One whose value has two or four bytes."""
+    """A property whose value has two or four bytes."""
     return bytes([name]) + number.to_bytes(2 if name == TOPIC_ALIAS else 4, "big")
 
 
@@ -126,7 +126,7 @@ def acknowledge(kind: int, number: int) -> bytes:
 
 
 def read_length(data: bytes, start: int) -> tuple[int, int]:
-    """A length, and where what is behind it begins."""
+    """A length, and the position after it."""
     value = shift = 0
     while True:
         value |= (data[start] & 127) << shift

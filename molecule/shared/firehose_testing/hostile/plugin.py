@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pytest plugin of the scenario hostile: parts that run in containers, what they tell, and the table of the attacks."""
+"""The pytest plugin of the scenario hostile: programs in containers, their reports, and the table of the attacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .attacks import ATTACKS
 from .scoring import Row, make_row, table
 
 PROJECT = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-# The targets, and the group that each one's host is in. Only the core host can have another release.
+# The targets, and the group of each target's host. Only the core host can have another release.
 TARGETS = {"core": "firehose", "edge": "firehose_edges"}
 CHOSEN = os.environ.get("HOSTILE_TARGET", "").split() or list(TARGETS)
 RELEASES = dict.fromkeys(TARGETS, "13") | {"core": os.environ.get("HOSTILE_RELEASE", "13")}
@@ -31,20 +31,20 @@ LONG = os.environ.get("HOSTILE") == "long"
 SEED = int(os.environ.get("HOSTILE_SEED", "20161026"))
 PACKAGE = pathlib.Path(__file__).parents[1]
 FOLDER = "/srv/testing"
-# Networks of a size that a subscriber of a provider gets, and addresses in them.
+# Networks of the size that a provider assigns to a subscriber, and addresses in them.
 IPV6 = "fd00:f1e:0:{network}::{host:x}"
 ROWS: dict[str, list[Row]] = {}
 
 
 def in_container(name: str, *command: str) -> str:
-    """Run a command in a container, and return what it says."""
+    """Run a command in a container, and return its output."""
     command = ("docker", "exec", name, *command)
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, errors="replace", check=True).stdout
 
 
 @functools.cache
 def install(name: str) -> None:
-    """Bring this package into a container."""
+    """Copy this package into a container."""
     in_container(name, "mkdir", "--parents", FOLDER)
     subprocess.run(["docker", "cp", "--quiet", str(PACKAGE), f"{name}:{FOLDER}"], check=True)
 
@@ -57,21 +57,21 @@ def network(name: str) -> ipaddress.IPv4Interface:
 
 
 def add_addresses(name: str, addresses: list[str], prefix: int) -> list[str]:
-    """Give a container more addresses of a network that all are in."""
+    """Add addresses of a shared network to a container."""
     script = "; ".join(f"ip address replace {address}/{prefix} dev eth0 nodad" for address in addresses)
     in_container(name, "sh", "-ec", script.replace("nodad", "nodad" if ":" in addresses[0] else ""))
     return addresses
 
 
 def last_addresses(name: str, first: int, count: int) -> list[str]:
-    """Give a container addresses from the end of its network, where Docker gives none."""
+    """Add addresses from the end of its network to a container, where Docker assigns none."""
     whole = network(name).network
     found = [str(whole.broadcast_address - first - place) for place in range(count)]
     return add_addresses(name, found, whole.prefixlen)
 
 
 class Part:
-    """A program of this package that runs in a container, and what it has told."""
+    """A program of this package that runs in a container, and its reports."""
 
     def __init__(self, container: str, module: str, order: dict[str, t.Any], limit: float | None = None) -> None:
         install(container)
@@ -98,7 +98,7 @@ class Part:
             self.records.append(json.loads(line))
 
     def told(self, kind: str, **what: t.Any) -> bool:
-        """Whether it has told of something. That it ended is an error."""
+        """Whether it has reported something. It is an error if it has ended."""
         assert self._process.poll() is None, f"{self._name} has ended with {self._process.returncode}"
         return any(record["kind"] == kind and what.items() <= record.items() for record in list(self.records))
 
@@ -114,12 +114,12 @@ class Part:
 
 
 def path(target: str, ending: str) -> pathlib.Path:
-    """Where something about the attacks on a target is left."""
+    """The path for data about the attacks on a target."""
     return PROJECT / f".cache/hostile-{RELEASES[target]}-{target}.{ending}"
 
 
 class Battle:
-    """One target, everybody who uses it honestly, and the attackers. Publishers are at the core, whatever the target is."""
+    """One target, its regular clients, and the attackers. Publishers are at the core host, for each target."""
 
     def __init__(self, target: str) -> None:
         self.target, self.rows = target, ROWS.setdefault(target, [])
@@ -155,11 +155,11 @@ class Battle:
 
     @property
     def records(self) -> list[dict[str, t.Any]]:
-        """What everybody has told up to now."""
+        """All reports so far."""
         return [record for part in self._parts for record in list(part.records)]
 
     def begin(self) -> None:
-        """Wait until everybody is connected, and has been for long enough to say what the memory is like."""
+        """Wait until all clients are connected, and long enough to measure the memory."""
         [observer, publisher, public, watcher] = self._parts
         wait_until(lambda: publisher.told("publisher connected"), "the publisher is connected")
         for reader in self.readers:
@@ -170,20 +170,20 @@ class Battle:
         )
 
     def end(self) -> None:
-        """End everybody, and leave all that was told for those who want to know more than the table has."""
+        """End all programs, and save all reports for details that are not in the table."""
         for part in self._parts:
             part.end()
         lines = (json.dumps(record) + "\n" for record in sorted(self.records, key=lambda record: record["time"]))
         path(self.target, "jsonl").write_text("".join(lines), encoding="utf-8")
 
     def fight(self, attack: Attack) -> Row:
-        """Attack, wait until nobody waits for anything that came of it, and account for it."""
+        """Attack, wait until no client waits for a result of it, and account for it."""
         seconds = attack.long_seconds if LONG else attack.seconds
         sources, host = (self._sources6, self._host6) if attack.ipv6 else (self._sources, self._host)
         self._retain(attack.retained, present=True)
         start = time.time()
-        # Each begins with addresses that the attacks just before it have not used: their limits are not used up, and none of their connections
-        # is left, with data that the limits keep back.
+        # Each attack begins with addresses that the attacks just before it have not used: their limits are not used up,
+        # and they have no old connections with data that the limits hold back.
         first = 8 * list(ATTACKS).index(attack.name) % len(sources)
         sources = (sources[first:] + sources[:first])[: attack.sources]
         order = {"attack": attack.name, "sources": sources, "host": host, "core": str(network(self._core).ip)}
@@ -197,15 +197,15 @@ class Battle:
         return row
 
     def _retain(self, count: int, *, present: bool) -> None:
-        """Have the honest publisher put retained messages there, or remove them."""
+        """Make the regular publisher publish retained messages, or remove them."""
         if count:
             self._part(self._core, ".control", limit=30, retained=count, present=present).wait()
             time.sleep(1)
 
     def _restart(self) -> None:
-        """Give the next attack services that have the memory of a fresh start, or it would be blamed for this one's."""
+        """Restart services, so that the next attack is not blamed for memory of this one."""
         in_container(self._firehose, "systemctl", "restart", *self._data["services"])
-        # What is told until then may have come before.
+        # Reports until then may be from before.
         since = time.time() + 1
         for who in self.readers:
             wait_until(
@@ -218,20 +218,20 @@ class Battle:
         time.sleep(3)
 
     def account_log(self) -> str:
-        """What HAProxy for accounts has logged at the core host."""
+        """The log of HAProxy for accounts at the core host."""
         return in_container(
             self._core, "journalctl", "--namespace=firehose", "--unit=firehose-accounts", "--output=cat"
         )
 
     def control(self) -> Row:
-        """Publish with the right to, which everybody has to notice."""
+        """Publish with an authorized account. All readers must notice it."""
         start = time.time()
         part = self._part(self._core, ".control", limit=30)
         part.wait()
         return self.account("none: with the right to publish", False, part.records[-1], start)
 
     def account(self, name: str, forbidden: bool, outcome: dict[str, t.Any], start: float) -> Row:
-        # What was published in vain may be on its way.
+        # Messages published in vain may be in flight.
         time.sleep(1)
         row, end, deadline = None, time.time(), time.monotonic() + 20
         while row is None or ((row.missed or self._waiting(start, end)) and time.monotonic() < deadline):
@@ -241,7 +241,7 @@ class Battle:
         return row
 
     def _waiting(self, start: float, end: float) -> bool:
-        """Whether there are newcomers that do not know yet whether they are served."""
+        """Whether some new clients do not know yet if they are served."""
         moments = [(record["kind"], record.get("begun", record["time"])) for record in self.records]
         begun, ended = (
             sum(kind == wanted and start <= moment < end for kind, moment in moments)
@@ -252,7 +252,7 @@ class Battle:
 
 @pytest.fixture(scope="session")
 def battle(request: pytest.FixtureRequest) -> t.Iterator[Battle]:
-    """A target, with the honest side at work."""
+    """A target, with its regular clients connected."""
     found = Battle(request.param)
     try:
         found.begin()
@@ -262,7 +262,7 @@ def battle(request: pytest.FixtureRequest) -> t.Iterator[Battle]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once at each target, and one that asks for `attack` there once for each. All tests of a target come together."""
+    """Run a test once at each target, and a test that uses `attack` once for each attack there. Tests of a target run together."""
     if "battle" in metafunc.fixturenames:
         metafunc.parametrize("battle", CHOSEN, indirect=True, scope="session")
     if "attack" in metafunc.fixturenames:
@@ -271,7 +271,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:
-    """Show the tables, and write them where they are not wrapped."""
+    """Show the tables, and write them to files, where they are not wrapped."""
     for target, rows in ROWS.items():
         file = path(target, "md")
         terminalreporter.write_sep("=", f"attacks on {target}, Debian {RELEASES[target]} (also in {file})")

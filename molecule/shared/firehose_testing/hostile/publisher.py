@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The honest publisher: numbered events at an even pace, at QoS 1, and nothing is given up."""
+"""The regular publisher: numbered events at an even pace, at QoS 1, which are retried until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEEPALIVE = 20
 
 
 class Publisher:
-    """Sends again, on a new connection, what was not acknowledged on the one before."""
+    """Resends events on a new connection that were not acknowledged on the connection before."""
 
     def __init__(self, login: Login) -> None:
         self._login = login

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The honest readers: one for each listener that stays connected, and newcomers that want to be served at once."""
+"""The regular readers: one for each listener that stays connected, and new clients that expect to be served at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEWCOMER_EVERY, NEWCOMER_PATIENCE = 2.5, 15.0
 
 
 class Reader:
-    """Subscribes, tells of what has come, and comes back if it is cut off."""
+    """Subscribes, reports received events, and reconnects after a disconnection."""
 
     def __init__(self, name: str, listener: Listener, filters: t.Sequence[str], login: Login | None = None) -> None:
         self._name, self._listener, self._filters, self._login = name, listener, filters, login
@@ -75,7 +75,7 @@ class Reader:
 
 
 async def newcomer(listener: Listener, source: str | None) -> None:
-    """Connect, subscribe and wait for an event; tell how long that took, and at which step it ended."""
+    """Connect, subscribe and wait for an event. Report how long that took, and at which step it ended."""
     begun, step, connection = time.monotonic(), "connection", None
 
     async def be_served() -> None:
@@ -106,7 +106,7 @@ async def newcomer(listener: Listener, source: str | None) -> None:
 
 
 async def newcomers(listener: Listener, sources: t.Iterator[str], delay: float) -> None:
-    """One after the other begins, from an address of its own, whether the one before has been served or not."""
+    """New clients start in turn, each from its own address, without waiting for the one before."""
     tasks: set[asyncio.Task[None]] = set()
     await asyncio.sleep(delay)
     while True:
@@ -116,7 +116,7 @@ async def newcomers(listener: Listener, sources: t.Iterator[str], delay: float) 
 
 
 def parts(told: t.Mapping[str, t.Any]) -> list[t.Coroutine[t.Any, t.Any, None]]:
-    """What runs here: the public's readers, or the watcher."""
+    """The programs of this container: the anonymous readers, or the watcher."""
     target: Target = make_target(told["target"], told["host"])
     if told["watch"]:
         login = target.watcher

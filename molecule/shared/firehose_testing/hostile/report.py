@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a part that runs in a container tells of itself: a line of JSON each, on its standard output."""
+"""The reports of a program in a container: lines of JSON on its standard output."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def tell(kind: str, **what: t.Any) -> None:
 
 
 def told() -> t.Any:
-    """What a part is to do stands in the first line of its standard input."""
+    """The task of a program is the first line of its standard input."""
     return json.loads(sys.stdin.readline())
 
 
 def ended() -> None:
-    """Return when it is to end: a signal to `docker exec` would not reach into the container."""
+    """Return when the program must end. A signal to `docker exec` would not reach into the container."""
     sys.stdin.read()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What became of an attack, and of everybody else meanwhile: pure functions."""
+"""The results of an attack, and its effects on other clients: pure functions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import typing as t
 Record = t.Mapping[str, t.Any]
 SERVED_WITHIN = 2.0
 SERVED_SHARE = 0.95
-# KiB that one address may make the services grow by, and seconds that 99 of 100 events may take meanwhile.
+# Limits: KiB of memory growth that one address may cause, and seconds for 99 of 100 events meanwhile.
 MOST_GROWTH, MOST_P99 = 64 * 1024, 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """Newcomers of one transport: how many came, and how many were served in time."""
+    """New clients of one transport: how many connected, and how many were served in time."""
 
     tries: int = 0
     served: int = 0
@@ -33,15 +33,15 @@ class Served:
 
     @property
     def almost_all(self) -> bool:
-        """Where there are too few for shares: all but one."""
+        """With too few clients for a percentage: all but one."""
         return self.enough or self.tries - self.served <= 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One attack. `received` has the readers' numbers of events, `slowest` the longest way of one in seconds.
+    """One attack. `received` has the numbers of events of each reader, `slowest` the longest delay of one in seconds.
 
-    `p99` is the time in which 99 of 100 have come. `kib_sent` and `kib_got` are the attackers', `cpu` the seconds of all services.
+    `p99` is the time in which 99 of 100 events arrived. `kib_sent` and `kib_got` are the attackers' traffic, `cpu` the seconds of all services.
     """
 
     attack: str
@@ -63,7 +63,7 @@ class Row:
 
     @property
     def missed(self) -> dict[str, int]:
-        """How many events each reader has not got."""
+        """How many events each reader has missed."""
         return {who: self.sent - count for who, count in self.received.items() if count < self.sent}
 
 
@@ -72,18 +72,18 @@ def within(records: t.Iterable[Record], kind: str, start: float, end: float, mom
 
 
 def memory(records: t.Iterable[Record], start: float, end: float) -> int:
-    """The most that all services together took, in KiB."""
+    """The largest memory of all services together, in KiB."""
     return max((sum(record["peaks"].values()) for record in within(records, "memory", start, end)), default=0)
 
 
 def cpu(records: t.Iterable[Record], start: float, end: float) -> float:
-    """The seconds of CPU that all services together have taken. One that restarts begins anew."""
+    """The CPU seconds that all services together have used. A restarted service begins at 0."""
     moments = [record["cpu"] for record in within(records, "memory", start, end)]
     return sum(max(after - before, 0.0) for before, after in zip(moments, moments[1:]))
 
 
 def served(records: t.Iterable[Record], start: float, end: float) -> dict[str, Served]:
-    """The newcomers that came within a time, by transport."""
+    """The new clients of a period, by transport."""
     found: dict[str, Served] = {}
     for record in within(records, "newcomer", start, end, "begun"):
         seconds = record["seconds"]
@@ -93,7 +93,7 @@ def served(records: t.Iterable[Record], start: float, end: float) -> dict[str, S
 
 
 def foreign(records: t.Iterable[Record], start: float, end: float) -> set[tuple[str, str]]:
-    """What somebody has received that no honest publisher has sent: topics and payloads."""
+    """Received messages that the regular publisher did not send: topics and payloads."""
     return {(record["topic"], record["payload"]) for record in within(records, "foreign", start, end)}
 
 
@@ -106,7 +106,7 @@ def make_row(
     start: float,
     end: float,
 ) -> Row:
-    """Account for an attack between two moments. Records have to reach further than that: events take their time."""
+    """Account for an attack between two moments. Records must extend beyond the end, since events take time."""
     numbers = {
         number
         for record in records
@@ -145,7 +145,7 @@ def make_row(
 
 
 def failures(row: Row, most_memory: int, strict: bool) -> list[str]:
-    """What an attack has done that it must not be able to. Only in its long form one sees enough newcomers to judge by."""
+    """Forbidden results of an attack. Only the long form has enough new clients to judge by."""
     found = []
     if row.forbidden and row.through:
         found.append(f"{row.through} got through")
@@ -164,7 +164,7 @@ def failures(row: Row, most_memory: int, strict: bool) -> list[str]:
 
 
 def cost_failures(row: Row, quiet: float, strict: bool) -> list[str]:
-    """What one address costs the others beyond what it may, where 99 of 100 events take so long when nobody attacks."""
+    """Effects of one address on other clients that exceed the limit, compared with the time for 99 of 100 events without an attack."""
     found = []
     if row.memory_peak - row.memory_before > MOST_GROWTH:
         found.append(f"{(row.memory_peak - row.memory_before) // 1024} MiB more memory")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is attacked, as data: nothing else here knows how the firehose is laid out."""
+"""The target of the attacks, as data: no other module here knows the layout of the firehose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 
 @dataclasses.dataclass(frozen=True)
 class Listener:
-    """A place where clients connect."""
+    """An address and port where clients connect."""
 
     host: str
     port: int
@@ -23,7 +23,7 @@ class Listener:
 
 @dataclasses.dataclass(frozen=True)
 class Login:
-    """An account, the client id that it uses, and the listener that accepts it."""
+    """An account, its client id, and the listener that accepts it."""
 
     listener: Listener
     username: str
@@ -48,7 +48,7 @@ class Target:
 
     @property
     def doors(self) -> tuple[Listener, ...]:
-        """All that strangers get to."""
+        """All listeners that attackers can reach."""
         return (*self.listeners, *self.account_listeners)
 
     def of(self, transport: str) -> list[Listener]:
@@ -62,7 +62,7 @@ def _login(data: t.Mapping[str, t.Any]) -> Login:
 
 
 def make_target(data: t.Mapping[str, t.Any], host: str, core: str = "") -> Target:
-    """Read the scenario's variable, for whoever reaches the firehose at this address, and the accounts of its core host at that one."""
+    """Read the scenario's variable, for clients that reach the firehose at `host`, and the accounts of its core host at `core`."""
     return Target(
         listeners=tuple(Listener(host, **listener) for listener in data["listeners"]),
         account_listeners=tuple(Listener(host, **listener) for listener in data["account_listeners"]),

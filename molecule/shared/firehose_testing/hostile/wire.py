@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections that send whatever they are told to, over TCP, websockets and TLS."""
+"""Connections that send arbitrary data, over TCP, websockets and TLS."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import typing as t
 from . import frames, packets
 from .target import Listener
 
-# How many bytes all connections together have sent and got, without TLS and TCP.
+# The number of bytes that all connections together have sent and received, without TLS and TCP.
 traffic: collections.Counter[str] = collections.Counter()
-# What ends a connection, or keeps it from being made.
+# Errors that end a connection, or prevent it.
 FAILURES = (OSError, EOFError, asyncio.TimeoutError, ValueError)
 
 
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Whether the certificate is right is another scenario's question.
+    # Another scenario checks certificates.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
@@ -48,14 +48,14 @@ async def dial(listener: Listener, source: str | None = None, receive_buffer: in
 
 
 class Connection:
-    """A client of the broker, if it behaves like one."""
+    """A client of the broker, well-behaved or not."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, framed: bool) -> None:
         self._reader, self._writer, self._framed = reader, writer, framed
         self._data = bytearray()
 
     async def send(self, data: bytes) -> None:
-        """Send MQTT, in a frame if the transport wants one."""
+        """Send MQTT, in a frame if the transport needs one."""
         await self.send_raw(frames.frame(data) if self._framed else data)
 
     async def send_raw(self, data: bytes) -> None:
@@ -111,7 +111,7 @@ class Connection:
         return got
 
     async def drain(self, seconds: float) -> list[packets.Packet]:
-        """Whatever comes within some seconds, or until the end."""
+        """All data of some seconds, or until the end."""
         got: list[packets.Packet] = []
 
         async def collect() -> None:
@@ -123,21 +123,21 @@ class Connection:
         return got
 
     async def read_raw(self, seconds: float) -> bytes:
-        """What comes first within some seconds, whatever it is."""
+        """The first data within some seconds, of any kind."""
         return await asyncio.wait_for(self._reader.read(65536), seconds)
 
     async def read_to_end(self, seconds: float) -> None:
-        """Send nothing more, and read until the other side hangs up too."""
+        """Send nothing more, and read until the other side closes the connection too."""
         if self._writer.can_write_eof():
             self._writer.write_eof()
         await asyncio.wait_for(self._reader.read(), seconds)
 
     def pause(self) -> None:
-        """Read nothing any more."""
+        """Stop reading."""
         self._writer.transport.pause_reading()
 
     def vanish(self) -> None:
-        """Cut the connection without a word."""
+        """Cut the connection without a DISCONNECT."""
         self._writer.transport.abort()
 
 
@@ -149,7 +149,7 @@ async def connect(
     upgraded: bool = True,
     subprotocol: str = "mqtt",
 ) -> Connection:
-    """Connect, up to where MQTT begins. With `upgraded` false a websocket listener is left with its HTTP."""
+    """Connect, up to the start of MQTT. With `upgraded` false a websocket listener stays at HTTP."""
     return await asyncio.wait_for(_connect(listener, source, receive_buffer, upgraded, subprotocol), timeout)
 
 
@@ -177,7 +177,7 @@ async def _connect(
 
 
 async def log_in(connection: Connection, version: int, connect_packet: bytes, filters: t.Sequence[str] = ()) -> None:
-    """Be let in, and subscribe."""
+    """Log in and subscribe."""
     await connection.send(connect_packet)
     answer = (await connection.until(packets.CONNACK))[-1]
     if answer.body[1]:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Templates of the module text_files, in a play on this machine."""
+"""Templates of the module text_files, in a play on the local machine."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def play(tmp_path):
     return run
 
 
-def test_a_template_has_variables_of_its_own_beside_those_of_the_task(play, tmp_path):
+def test_a_template_has_its_own_variables_and_those_of_the_task(play, tmp_path):
     files = [
         {"path": f"{tmp_path}/{name}", "template": "conf.j2", "vars": {"broker": {"name": name, "options": options}}}
         for name, options in (("core", {}), ("public", {"x": 1}))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module gerrit_login, run as Ansible runs it, with a shell script in place of ssh."""
+"""The module gerrit_login, run as Ansible runs it, with a shell script instead of ssh."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def key(tmp_path):
 
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch, key):
-    """Run the module with a script in place of ssh, to which `$1` is the folder with the files; return its result."""
+    """Run the module with a script instead of ssh. In the script `$1` is the directory with the files. Returns the result."""
     monkeypatch.setattr(gerrit_login, "FOLDERS", tmp_path)
     monkeypatch.setattr(gerrit_login, "BEGINS_WITHIN", 0.5)
 
@@ -55,12 +55,12 @@ def run(capsys, tmp_path, monkeypatch, key):
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_a_gerrit_that_streams(run, check):
+def test_a_successful_login(run, check):
     result = run(_ansible_check_mode=check)
     assert (result.get("failed"), result["changed"], result["tried"]) == (None, False, True)
 
 
-def test_ssh_gets_files_that_others_cannot_read(run, tmp_path, key):
+def test_files_for_ssh_are_not_readable_by_others(run, tmp_path, key):
     assert "failed" not in run(f'cp --archive "$1" {tmp_path}/seen; {STREAMS}')
     seen = tmp_path / "seen"
     assert {path.name: path.stat().st_mode & 0o777 for path in seen.iterdir()} == {"key": 0o600, "known_hosts": 0o600}
@@ -79,7 +79,7 @@ def test_ssh_gets_files_that_others_cannot_read(run, tmp_path, key):
         ("echo Connection refused >&2; exit 255", "germqtt_gerrit_host, germqtt_gerrit_port: "),
     ],
 )
-def test_a_gerrit_that_does_not(run, script, says):
+def test_a_failed_login(run, script, says):
     result = run(script)
     assert result["failed"]
     assert result["msg"].startswith(says)
@@ -93,8 +93,8 @@ def test_a_gerrit_that_does_not_answer(run):
 
 
 @pytest.mark.parametrize("kind", ["passphrase", "CRLF", "cut off"])
-def test_a_key_that_openssh_cannot_read(run, key, kind, tmp_path):
-    """Gerrit is not asked then."""
+def test_an_unreadable_key(run, key, kind, tmp_path):
+    """Gerrit is not contacted."""
     if kind == "passphrase":
         subprocess.run(["ssh-keygen", "-q", "-p", "-N", "hunter2", "-f", str(tmp_path / "made")], check=True)
     text = {
@@ -107,13 +107,13 @@ def test_a_key_that_openssh_cannot_read(run, key, kind, tmp_path):
     assert not (tmp_path / "asked").exists()
 
 
-def test_another_account_runs_it_in_a_unit_which_needs_systemd(run, monkeypatch, tmp_path):
+def test_a_login_as_another_user_needs_systemd(run, monkeypatch, tmp_path):
     monkeypatch.setattr(gerrit_login.os, "geteuid", lambda: os.getuid() + 1)
     monkeypatch.setattr(gerrit_login, "BUS", tmp_path / "no")
     assert run("exit 255")["tried"] is False
 
 
-def test_where_there_is_no_account_or_no_ssh_it_is_not_tried(run, monkeypatch):
+def test_the_login_is_skipped_without_a_user_or_ssh(run, monkeypatch):
     assert run("exit 255", account="no-such-account")["tried"] is False
     monkeypatch.setattr(gerrit_login.shutil, "which", lambda _name: None)
     assert run("exit 255")["tried"] is False

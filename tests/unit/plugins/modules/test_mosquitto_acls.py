@@ -18,7 +18,7 @@ ZUUL = [{"name": "zuul", "rules": [{"topic": "zuul/#", "access": "write"}]}]
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    """Run the module on the file `acl`, or the other one that is given, and return its result."""
+    """Run the module on the file `acl`, or on another file, and return its result."""
 
     def run_module(*, module: t.Any = mosquitto_acls, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         args = {"path": str(tmp_path / "acl"), **options}
@@ -35,7 +35,7 @@ def acl(tmp_path) -> Path:
     return tmp_path / "acl"
 
 
-def test_new_rules_then_no_change_then_others(run, acl):
+def test_rules_are_added_kept_and_replaced(run, acl):
     first = run(anonymous=[{"topic": "#"}], users=ZUUL)
     assert (first["changed"], first["added"]) == (True, ["anonymous: read #", "user zuul: write zuul/#"])
     assert acl.read_text() == "topic read #\n\nuser zuul\ntopic write zuul/#\n"
@@ -78,7 +78,7 @@ WRITE = [{"topic": "a", "access": "write"}]
         ("", {"patterns": [{"topic": "a/%c", "access": "readwrite"}]}, "patterns[0]: 'readwrite a/%c'"),
     ],
 )
-def test_a_rule_that_lets_anybody_publish_has_to_be_allowed(run, acl, existing, options, rule):
+def test_a_rule_for_anonymous_publishing_must_be_allowed(run, acl, existing, options, rule):
     acl.write_text(existing)
     result = run(**options)
     assert result["failed"]
@@ -89,7 +89,7 @@ def test_a_rule_that_lets_anybody_publish_has_to_be_allowed(run, acl, existing, 
 
 
 @pytest.mark.parametrize("existing", ["topic a", "pattern write #"])
-def test_a_rule_of_somebody_else_that_lets_anybody_publish_is_warned_of(run, acl, existing):
+def test_an_unmanaged_rule_for_anonymous_publishing_causes_a_warning(run, acl, existing):
     acl.write_text(f"{existing}\n")
     result = run(users=ZUUL)
     assert result["changed"]
@@ -97,7 +97,7 @@ def test_a_rule_of_somebody_else_that_lets_anybody_publish_is_warned_of(run, acl
     assert run(module=mosquitto_acls_info)["anonymous_publish"]
 
 
-def test_pointless_rules_are_warned_of_and_returned(run, acl):
+def test_pointless_rules_are_returned_with_a_warning(run, acl):
     acl.write_text("topic read a\ntopic read a/#\n")
     result = run(users=ZUUL)
     assert result["pointless"] == ["anonymous: 'topic read a': 'read a/#' allows it already"]
@@ -105,7 +105,7 @@ def test_pointless_rules_are_warned_of_and_returned(run, acl):
     assert run(module=mosquitto_acls_info)["pointless"] == result["pointless"]
 
 
-def test_info_returns_what_the_other_module_takes(run, acl):
+def test_info_returns_arguments_of_mosquitto_acls(run, acl):
     acl.write_text("topic read #\ntopic deny x\nuser zuul\ntopic zuul/#\npattern read own/%u\n")
     info = run(module=mosquitto_acls_info)
     assert {key: info[key] for key in info if key not in ("invocation", "warnings")} == {
@@ -128,11 +128,11 @@ def test_info_returns_what_the_other_module_takes(run, acl):
 
 @pytest.mark.parametrize("module", [mosquitto_acls, mosquitto_acls_info])
 @pytest.mark.parametrize("name", ["zuul", "topic ", "topic x ", "topic read ", "pattern read # ", "pattern \t"])
-def test_a_password_file_is_refused_without_a_word_of_it(run, acl, module, name):
+def test_a_password_file_is_rejected_and_not_quoted(run, acl, module, name):
     acl.write_text(f"{name}:$7$101$U2FsdFNhbHRTYWx0$SGFz+Gh#SGFzaA==\n")
     result = run(module=module)
     assert "acl, line 1: " in result["msg"]
-    assert "$101$" not in json.dumps(result)  # not a number alone, which may be in the name of a temporary folder
+    assert "$101$" not in json.dumps(result)  # not a number alone, which may be in the name of a temporary directory
     assert "SGFz" not in json.dumps(result)
 
 
@@ -145,7 +145,7 @@ def test_a_password_file_is_refused_without_a_word_of_it(run, acl, module, name)
         (b"# \xff\n", "acl, line 1: not UTF-8"),
     ],
 )
-def test_a_broken_file_is_left_as_it_is(run, acl, module, content, why):
+def test_an_invalid_file_is_not_changed(run, acl, module, content, why):
     acl.write_bytes(content)
     result = run(module=module)
     assert result["failed"]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module mosquitto_apply, run as Ansible runs it, with a program in place of mosquitto-apply that writes down its arguments."""
+"""The module mosquitto_apply, run as Ansible runs it, with a program instead of mosquitto-apply that records its arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.opendev.firehose.plugins.modules import mosquitto_apply
 
-# The instance broken fails, the instance same has nothing to do, all others are reloaded.
+# The instance broken fails, the instance same needs no action, all others are reloaded.
 PROGRAM = """#!/bin/sh
 printf '%s\\n' "$*" >>{calls}
 case "$*" in
@@ -25,7 +25,7 @@ esac
 
 
 class Run(t.NamedTuple):
-    """A result, and what the program was called with."""
+    """A result, and the calls of the program."""
 
     result: dict[str, t.Any]
     calls: list[str]
@@ -47,7 +47,7 @@ def run(tmp_path, capsys) -> t.Callable[..., Run]:
     return run_module
 
 
-def test_brokers_come_one_after_the_other(run):
+def test_brokers_are_applied_in_order(run):
     result, calls = run("", "same", "public", put_back=False)
     assert calls == ["--json --timeout=10", "--json --timeout=10 same", "--json --timeout=10 public"]
     assert [broker["action"] for broker in result["brokers"]] == ["reload", "", "reload"]
@@ -63,13 +63,13 @@ def test_nothing_to_do_is_no_change(run):
     assert not run("same").result["changed"]
 
 
-def test_check_mode_asks(run):
+def test_check_mode_only_checks(run):
     result, calls = run("", check=True)
     assert calls == ["--json --timeout=10 --check --put-back"]
     assert result["changed"]
 
 
-def test_one_that_fails_leaves_those_behind_it_as_they_were(run):
+def test_after_a_failure_the_remaining_brokers_are_restored(run):
     result, calls = run("", "broken", "1", "2")
     assert [call.split()[2:] for call in calls] == [
         ["--put-back"],
@@ -83,7 +83,7 @@ def test_one_that_fails_leaves_those_behind_it_as_they_were(run):
 
 
 @pytest.mark.parametrize("options", [{"check": True}, {"put_back": False}])
-def test_nothing_is_put_back_in_check_mode_or_unasked(run, options):
+def test_nothing_is_restored_in_check_mode_or_without_put_back(run, options):
     result, calls = run("broken", "1", **options)
     assert len(calls) == 1
     assert result["msg"] == "port 1 is taken"

@@ -50,7 +50,7 @@ def contents(tmp_path: Path) -> str:
     return (tmp_path / "passwd").read_text(encoding="utf-8")
 
 
-def test_a_new_file_then_no_change_then_a_new_password(run, tmp_path):
+def test_a_file_is_created_kept_and_updated(run, tmp_path):
     first = run(USERS)
     assert (first["changed"], first["added"]) == (True, ["alice", "bob"])
     before = contents(tmp_path)
@@ -100,8 +100,8 @@ def test_a_mode_alone_is_a_change(run, tmp_path):
 
 
 @pytest.mark.parametrize("existing", [None, 0o600, 0o644])
-def test_nobody_else_can_read_it_at_any_moment(run, tmp_path, existing):
-    """Look at every file that is not empty, as the old one is, at each call that opens, renames or chmods one."""
+def test_the_file_is_never_readable_by_others(run, tmp_path, existing):
+    """At each call that opens, renames or chmods a file, check the modes of all files that are not empty, as the old one is."""
     if existing:
         (tmp_path / "passwd").touch()
         (tmp_path / "passwd").chmod(existing)
@@ -138,7 +138,7 @@ def test_nobody_else_can_read_it_at_any_moment(run, tmp_path, existing):
         (b"# ok\nalice:$7$1$x\n", "passwd, line 2: the broker would reject"),
     ],
 )
-def test_a_broken_file_is_left_as_it_is(run, tmp_path, content, why):
+def test_an_invalid_file_is_not_changed(run, tmp_path, content, why):
     (tmp_path / "passwd").write_bytes(content)
     result = run(USERS)
     assert result["failed"]
@@ -146,7 +146,7 @@ def test_a_broken_file_is_left_as_it_is(run, tmp_path, content, why):
     assert (tmp_path / "passwd").read_bytes() == content
 
 
-def test_a_symbolic_link_is_refused(run, tmp_path):
+def test_a_symbolic_link_is_rejected(run, tmp_path):
     (tmp_path / "elsewhere").touch()
     (tmp_path / "passwd").symlink_to(tmp_path / "elsewhere")
     assert "symbolic link" in run(USERS)["msg"]
@@ -162,7 +162,7 @@ def test_a_symbolic_link_is_refused(run, tmp_path):
         (USERS, {"iterations": 0}, "iterations: 0"),
     ],
 )
-def test_bad_arguments_touch_nothing(run, tmp_path, users, options, why):
+def test_invalid_arguments_change_nothing(run, tmp_path, users, options, why):
     result = run(users, **options)
     assert result["failed"]
     assert why in result["msg"]
@@ -171,7 +171,7 @@ def test_bad_arguments_touch_nothing(run, tmp_path, users, options, why):
 
 @pytest.mark.parametrize("password", ["s3cr\\et-Pass", 'it\'s "both"'])
 def test_the_hosts_log_has_no_password(run, monkeypatch, password):
-    """Ansible itself masks those that it finds as they are; Python writes these with escapes."""
+    """Ansible masks values that occur unchanged. Python writes these values with escapes."""
     logged: list[str] = []
     monkeypatch.setattr(AnsibleModule, "log", lambda _module, msg, log_args=None: logged.append(f"{msg} {log_args}"))
     assert run([{"name": "zuul", "password": password}])["added"] == ["zuul"]
@@ -179,7 +179,7 @@ def test_the_hosts_log_has_no_password(run, monkeypatch, password):
     assert not [line for line in logged if "zuul" in line or "Pass" in line or "both" in line]
 
 
-def test_a_password_that_nobody_has_to_know(run, tmp_path):
+def test_a_password_is_generated_into_a_file(run, tmp_path):
     path = tmp_path / "word"
     relay = [{"name": "relay", "password_file": str(path)}]
     assert run(relay, check=True)["added"] == ["relay"]
@@ -193,7 +193,7 @@ def test_a_password_that_nobody_has_to_know(run, tmp_path):
     assert run(relay)["updated"] == ["relay"]
 
 
-def test_a_password_file_that_holds_none(run, tmp_path):
+def test_an_invalid_password_file_is_rejected(run, tmp_path):
     (tmp_path / "word").write_text("two words\n", encoding="utf-8")
     result = run([{"name": "relay", "password_file": str(tmp_path / "word")}])
     assert result["msg"] == f"relay: password_file: {tmp_path}/word does not hold one word"

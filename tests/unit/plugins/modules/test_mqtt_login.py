@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module mqtt_login, run as Ansible runs it, against a listener that answers what a broker would."""
+"""The module mqtt_login, run as Ansible runs it, with a simulated broker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.opendev.firehose.plugins.modules import mqtt_login
 
 
 class Broker(socketserver.ThreadingTCPServer):
-    """Lets in who has the right password, and remembers who came."""
+    """Accepts the correct password, and records the logins."""
 
     daemon_threads = True
 
@@ -62,7 +62,7 @@ def run(capsys, tmp_path):
     return run_module
 
 
-def test_who_has_the_right_password_is_let_in(run, broker):
+def test_the_correct_password_is_accepted(run, broker):
     result = run(port=broker.server_address[1], username="zuul", password="right")
     assert result["changed"] is False
     assert result["seconds"] >= 0
@@ -72,12 +72,12 @@ def test_who_has_the_right_password_is_let_in(run, broker):
 def test_a_session_of_a_client_id_is_cleaned(run, broker):
     run(port=broker.server_address[1], username="zuul", password="right", client_id="old")
     body = broker.seen[0]
-    # The flags are behind the name and the version of the protocol.
+    # The flags follow the name and the version of the protocol.
     assert body[7] & packets.CLEAN_SESSION
     assert packets.text("old") + packets.text("zuul") in body
 
 
-def test_who_has_another_one_is_not(run, broker):
+def test_a_wrong_password_is_rejected(run, broker):
     port = broker.server_address[1]
     result = run(port=port, username="zuul", password="wrong-hunter2")
     refusal = "it does not let this client in: bad user name or password (return code 4)"
@@ -85,7 +85,7 @@ def test_who_has_another_one_is_not(run, broker):
     assert "hunter2" not in result["msg"]
 
 
-def test_nobody_there(run):
+def test_nothing_listens(run):
     with Broker() as gone:
         port = gone.server_address[1]
     assert run(port=port)["msg"].startswith(f"127.0.0.1 port {port}, without a name: nothing listens there")
@@ -103,5 +103,5 @@ def test_nobody_there(run):
         ({"port": 1, "username": "a", "password": "\udc80"}, "password: it is not valid UTF-8"),
     ],
 )
-def test_what_cannot_be(run, options, problem):
+def test_invalid_options(run, options, problem):
     assert problem in run(**options)["msg"]

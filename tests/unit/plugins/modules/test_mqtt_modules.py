@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules that are MQTT clients, run as Ansible runs them, with a session that is none."""
+"""The MQTT client modules, run as Ansible runs them, with a simulated session."""
 
 # pylint: disable=raising-bad-type # it does not see that what is None is not raised
 
@@ -28,7 +28,7 @@ MODULES = {
 
 
 class Session:
-    """What a session gives, without a broker."""
+    """The methods of a session, without a broker."""
 
     code: int | None = 0
     refusal: Failure | None = None
@@ -88,7 +88,7 @@ def session(monkeypatch) -> type[Session]:
 
 @pytest.fixture
 def run(capsys, tmp_path, session):
-    """Run a module and return its result; fail if the password is anywhere in what it prints."""
+    """Run a module and return its result; fail if the password is in its output."""
 
     def run_module(module: t.Any, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         args = {"username": "a", "password": PASSWORD, **MODULES[module], **options}
@@ -107,7 +107,7 @@ def message(payload: bytes, topic: str = "a", retain: bool = False) -> Message:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_bad_options_connect_nowhere(run, session, module):
+def test_invalid_options_prevent_a_connection(run, session, module):
     result = run(module, port=0, ca_path="/ca")
     assert result["failed"]
     assert "port: 0" in result["msg"]
@@ -137,7 +137,7 @@ def test_a_failure_has_its_cause(run, session, module):
         (mqtt_info, {"timeout": -1}, "timeout: -1"),
     ],
 )
-def test_own_problems(run, session, module, option, problem):
+def test_invalid_options_of_a_module(run, session, module, option, problem):
     result = run(module, **option)
     assert result["failed"]
     assert problem in result["msg"]
@@ -150,7 +150,7 @@ def test_publish(run, session):
     assert session.latest.done == [("publish", "a", "b", 2, True), ("close",)]
 
 
-def test_a_refused_message_is_a_failure(run, session):
+def test_a_rejected_message_is_a_failure(run, session):
     session.code = 0x87
     result = run(mqtt_publish)
     assert (result["failed"], result["cause"]) == (True, "message")
@@ -181,7 +181,7 @@ def test_subscribe(run, session):
         ({"count": 2, "retained": False}, "of 2 matching messages 1 came"),
     ],
 )
-def test_other_messages_than_wanted(run, session, given, msg):
+def test_unexpected_messages_are_a_failure(run, session, given, msg):
     session.arriving = [message(b"1", retain=True), message(b"2")]
     result = run(mqtt_subscribe, **given)
     assert (result["failed"], result["cause"]) == (True, "messages")
@@ -189,26 +189,26 @@ def test_other_messages_than_wanted(run, session, given, msg):
     assert result["count"] == len(result["messages"])
 
 
-def test_no_message_may_be_wanted(run, session):
+def test_a_count_of_zero_expects_no_message(run, session):
     session.arriving = [message(b"1")]
     result = run(mqtt_subscribe, count=0, condition="@ > `1`")
     assert (result["changed"], result["count"], result["ignored"]) == (False, 0, 1)
     assert session.latest.done == [("subscribe", ["a"], 1), ("unsubscribe", ["a"]), ("close",)]
 
 
-def test_the_silence_of_a_dead_connection_is_not_that_of_a_broker(run, session):
+def test_a_dead_connection_does_not_count_as_silence(run, session):
     session.silence = Failure("no_answer", "did not confirm")
     result = run(mqtt_subscribe, count=0)
     assert (result["failed"], result["cause"]) == (True, "no_answer")
 
 
-def test_what_comes_before_the_end_is_confirmed_counts(run, session):
+def test_messages_before_the_unsubscription_is_confirmed_count(run, session):
     session.late = [message(b"1")]
     result = run(mqtt_subscribe, count=0)
     assert (result["failed"], result["cause"], result["count"]) == (True, "messages", 1)
 
 
-def test_what_came_before_the_end_is_returned(run, session):
+def test_messages_before_a_lost_connection_are_returned(run, session):
     session.arriving, session.end = [message(b"1")], Failure("lost", "gone")
     result = run(mqtt_subscribe, count=2)
     assert (result["cause"], result["count"], result["messages"][0]["payload"]) == ("lost", 1, "1")
@@ -240,7 +240,7 @@ def test_info(run, session):
         (20, {"certificate_warn_days": 30}, True),
     ],
 )
-def test_a_certificate_that_expires_soon_is_warned_of(run, session, monkeypatch, days, given, warned):
+def test_a_certificate_that_expires_soon_causes_a_warning(run, session, monkeypatch, days, given, warned):
     warnings: list[str] = []
     monkeypatch.setattr(AnsibleModule, "warn", lambda _self, words: warnings.append(words))
     session.shown = {"not_after": "2027-03-01T12:00:00Z", "days_left": days, "subject": "", "issuer": ""}
@@ -251,7 +251,7 @@ def test_a_certificate_that_expires_soon_is_warned_of(run, session, monkeypatch,
     assert warnings == [words] * warned
 
 
-def test_a_broker_that_tells_nothing(run, session):
+def test_a_broker_without_sys_topics(run, session):
     result = run(mqtt_info, timeout=3)
     assert (result["failed"], result["cause"]) == (True, "silent")
     assert "within 3 seconds" in result["msg"]

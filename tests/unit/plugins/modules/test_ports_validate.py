@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module ports_validate, run as Ansible runs it, with a systemctl that answers what systemd would."""
+"""The module ports_validate, run as Ansible runs it, with a simulated systemctl."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def run(tmp_path, capsys, monkeypatch):
     return run_module
 
 
-def test_free_ports_are_fine(run):
-    # The kernel gives a port that nobody has.
+def test_free_ports_are_valid(run):
+    # The kernel assigns a free port.
     result = run({"port": 0}, {"port": 0, "bind_address": "127.0.0.1"})
     assert (result.get("failed"), result["changed"], result["own_ports"]) == (None, False, [])
 
 
 @pytest.mark.skipif(not shutil.which("ss"), reason="without ss nobody knows the program")
-def test_a_port_that_another_program_has_is_named_with_the_program(run, taken):
+def test_a_port_of_another_program_is_named_with_the_program(run, taken):
     result = run({"port": 0}, {"port": taken, "bind_address": "127.0.0.1"})
     assert result["failed"]
     assert result["msg"].startswith(f"variable_1: port {taken} of 127.0.0.1: Address already in use: ")
@@ -69,15 +69,15 @@ def test_an_address_of_another_host(run):
 
 
 @pytest.mark.parametrize("state", ["active", "inactive"])
-def test_a_port_that_systemd_keeps_for_an_own_socket_is_fine(run, taken, monkeypatch, state):
+def test_a_port_of_an_own_systemd_socket_is_valid(run, taken, monkeypatch, state):
     monkeypatch.setattr(ports_validate.Host, "holders", lambda _self, _port: {1: "systemd"})
     result = run({"port": taken}, units=UNITS, state=state, port=taken)
     assert result.get("own_ports") == ([taken] if state == "active" else None)
     assert result.get("failed", False) is (state == "inactive")
 
 
-def test_processes_that_systemd_is_about_to_start_are_systemd(run, taken, monkeypatch):
-    """Each has what systemd holds until it runs the program of its service."""
+def test_processes_that_systemd_is_starting_count_as_systemd(run, taken, monkeypatch):
+    """Each process has the sockets of systemd until it runs the program of its service."""
     programs = {1: "systemd", 4713: "(sd-rmrf)", 2**31 - 1: "(has ended)"}
     monkeypatch.setattr(ports_validate.Host, "holders", lambda _self, _port: programs)
     links = {"/proc/1/exe": "/usr/lib/systemd/systemd", "/proc/4713/exe": "/usr/lib/systemd/systemd"}
@@ -93,8 +93,8 @@ def test_processes_that_systemd_is_about_to_start_are_systemd(run, taken, monkey
     [({4711: "mosquitto"}, True), ({4712: "nginx"}, False), ({4711: "mosquitto", 4712: "nginx"}, False), ({}, True)],
     ids=str,
 )
-def test_a_port_of_an_own_service_is_fine(run, taken, monkeypatch, programs, own):
-    """Also where root does not see the program."""
+def test_a_port_of_an_own_service_is_valid(run, taken, monkeypatch, programs, own):
+    """Also where root cannot see the program."""
     monkeypatch.setattr(ports_validate.Host, "holders", lambda _self, _port: programs)
     monkeypatch.setattr(ports_validate, "unit_of", {4711: "mosquitto.service", 4712: "nginx.service"}.get)
     assert run({"port": taken}, units=UNITS).get("own_ports") == ([taken] if own else None)
@@ -102,6 +102,6 @@ def test_a_port_of_an_own_service_is_fine(run, taken, monkeypatch, programs, own
 
 
 def test_the_service_of_a_process():
-    # Of some slice, scope or service, whatever runs the tests.
+    # The slice, scope or service in which the tests run.
     assert "/" not in ports_validate.unit_of(os.getpid())
     assert ports_validate.unit_of(2**31 - 1) == ""

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules mqtt_wait_for, firehose_verify and firehose_beacon, run as Ansible runs them: what they refuse, and what needs no broker."""
+"""The modules mqtt_wait_for, firehose_verify and firehose_beacon, run as Ansible runs them: validation, and results without a broker."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(capsys, tmp_path):
         ({"listeners": [{"port": 1}], "timeout": 1e10}, "timeout: 1e+10"),
     ],
 )
-def test_waiting_for_what_cannot_be(run, options, problem):
+def test_invalid_options_of_mqtt_wait_for(run, options, problem):
     result = run(mqtt_wait_for, **options)
     assert result["failed"]
     assert problem in result["msg"]
@@ -68,13 +68,13 @@ PUBLISHER = {"number": 0, "name": "zuul", "password": "hunter2", "topic": "zuul/
         ({"claimed": ["zuul", "\udc80"]}, "claimed[1]: it is not valid UTF-8"),
     ],
 )
-def test_a_beacon_that_cannot_be(run, options, problem):
+def test_invalid_options_of_firehose_beacon(run, options, problem):
     given = {"run": "1f", "endpoint": {"port": 1}, "name": "beacon", "password": "hunter3", "topic": "t"}
-    # In check mode nothing is started.
+    # Check mode starts nothing.
     assert problem in run(firehose_beacon, **{**given, **options, "_ansible_check_mode": True})["msg"]
 
 
-def test_waiting_for_a_host_that_is_none(run):
+def test_mqtt_wait_for_with_an_invalid_host(run):
     result = run(mqtt_wait_for, listeners=[{"host": "a..b", "port": 1}], timeout=0)
     assert "no name or address of a host" in result["msg"]
     assert (len(result["unanswered"]), result["closed"]) == (1, [])
@@ -95,13 +95,13 @@ def test_waiting_for_a_host_that_is_none(run):
         ({"publishers": [{"name": "a", "topics": ["\udc80"]}]}, "publishers[0].topics[0]: it is not valid UTF-8"),
     ],
 )
-def test_verifying_what_cannot_be(run, options, problem):
+def test_invalid_options_of_firehose_verify(run, options, problem):
     result = run(firehose_verify, **{"host": "127.0.0.1", **options})
     assert result["failed"]
     assert problem in result["msg"]
 
 
-def test_other_checks_and_listeners_that_are_not_tried_are_in_the_table(run):
+def test_the_table_has_other_checks_and_skipped_listeners(run):
     result = run(
         firehose_verify,
         host="127.0.0.1",
@@ -118,6 +118,6 @@ def test_other_checks_and_listeners_that_are_not_tried_are_in_the_table(run):
 
 
 @pytest.mark.parametrize("host", ["a..b", "127.0.0.1"])
-def test_a_host_without_a_firehose_is_a_failure_in_words(run, host):
+def test_a_host_without_a_firehose_fails(run, host):
     result = run(firehose_verify, host=host, listeners=[{"port": 1}])
     assert [check["result"] for check in result["checks"]] == ["failed"] * 3

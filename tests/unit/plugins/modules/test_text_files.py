@@ -24,13 +24,13 @@ Run = t.Callable[..., dict[str, t.Any]]
 
 @pytest.fixture
 def logged() -> list[str]:
-    """What the module writes to the host's log."""
+    """The messages that the module writes to the host's log."""
     return []
 
 
 @pytest.fixture
 def run(tmp_path, capsys, monkeypatch, logged) -> Run:
-    """Run the module and return its result; fail if a secret text is anywhere in what it prints, or any text in the log."""
+    """Run the module and return its result; fail if a secret text is in its output, or any text in the log."""
     monkeypatch.setattr(AnsibleModule, "log", lambda _module, msg, log_args=None: logged.append(f"{msg} {log_args}"))
 
     def run_module(*, check: bool = False, diff: bool = True, **options: t.Any) -> dict[str, t.Any]:
@@ -47,7 +47,7 @@ def run(tmp_path, capsys, monkeypatch, logged) -> Run:
 
 @pytest.fixture
 def wanted(tmp_path) -> dict[str, t.Any]:
-    """Two directories that are not there, three files in them and one beside them."""
+    """Two directories that do not exist, three files in them and one beside them."""
     folder, deeper = f"{tmp_path}/folder", f"{tmp_path}/folder/deeper"
     return {
         "directories": [{"path": deeper, "mode": "0700"}, {"path": f"{folder}/", "mode": "0750"}],
@@ -61,7 +61,7 @@ def wanted(tmp_path) -> dict[str, t.Any]:
 
 
 def state(folder: Path) -> dict[str, tuple[int, str]]:
-    """Mode and text of all that is there."""
+    """Mode and text of all files and directories."""
     return {
         str(path.relative_to(folder)): (
             stat.S_IMODE(path.stat().st_mode),
@@ -75,7 +75,7 @@ def identity(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_ino, path.stat().st_ctime_ns) for path in folder.rglob("*")}
 
 
-def test_all_of_it_in_one_run_and_nothing_in_the_next(run, wanted, tmp_path, logged):
+def test_one_run_creates_all_files_and_the_next_changes_nothing(run, wanted, tmp_path, logged):
     first = run(**wanted)
     assert logged
     names = ["folder", "folder/deeper", "folder/deeper/key", "folder/deeper/hosts", "folder/conf", "unit"]
@@ -95,18 +95,18 @@ def test_all_of_it_in_one_run_and_nothing_in_the_next(run, wanted, tmp_path, log
     assert identity(tmp_path) == before
 
 
-def test_what_was_right_is_left_alone(run, wanted, tmp_path):
+def test_unchanged_files_are_not_rewritten(run, wanted, tmp_path):
     run(**wanted)
     before = identity(tmp_path)
     wanted["files"][2]["content"] = "other"
     conf = f"{tmp_path}/folder/conf"
     assert run(**wanted)["changed_paths"] == [conf]
-    # A file that is replaced changes its folder.
+    # Replacing a file changes its directory.
     after = identity(tmp_path)
     assert {path for path in after if after[path] != before[path]} == {conf, f"{tmp_path}/folder"}
 
 
-def test_the_previous_content_is_returned_where_it_is_asked_for(run, wanted, tmp_path):
+def test_the_previous_content_is_returned_on_request(run, wanted, tmp_path):
     assert run(**wanted, previous=True)["previous"] == []
     wanted["files"][0]["content"] = f"{SECRET}other"
     wanted["files"][1]["content"] = "other"
@@ -118,7 +118,7 @@ def test_the_previous_content_is_returned_where_it_is_asked_for(run, wanted, tmp
     assert state(tmp_path)["folder/deeper/hosts"] == (0o640, "shown to all\n")
 
 
-def test_the_diff_shows_what_is_not_secret(run, wanted, tmp_path):
+def test_the_diff_hides_secrets(run, wanted, tmp_path):
     run(**wanted)
     wanted["files"][0]["content"] += "more"
     wanted["files"][1].update(content="other", mode="0600")
@@ -136,7 +136,7 @@ def diff(header: str, before: object, after: object) -> dict[str, object]:
     return {"before_header": header, "after_header": header, "before": before, "after": after}
 
 
-def test_the_diff_of_what_is_new(run, wanted, tmp_path):
+def test_the_diff_of_new_files(run, wanted, tmp_path):
     shown = {change["after_header"]: (change["before"], change["after"]) for change in run(**wanted)["diff"]}
     assert shown == {
         f"{tmp_path}/folder": ("absent\n", "directory\n"),
@@ -170,14 +170,14 @@ def test_check_mode_predicts_and_changes_nothing(run, wanted, tmp_path):
     assert predicted_then_real()["changed_paths"] == []
 
 
-def test_check_mode_does_not_ask_for_owners_that_another_task_would_make(run, wanted):
+def test_check_mode_accepts_unknown_owners_of_new_files(run, wanted):
     wanted["directories"][0]["owner"] = wanted["files"][0]["group"] = "nobody-has-this-name"
     assert len(run(**wanted, check=True)["changed_paths"]) == 6
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_check_mode_accepts_owners_that_another_task_would_create(run, wanted, existing):
-    """Also for what is there, where it shows that the owner changes."""
+def test_check_mode_accepts_unknown_owners(run, wanted, existing):
+    """Also for existing files, where it reports the change of the owner."""
     if existing:
         run(**wanted)
     for entry in (wanted["files"][3], wanted["directories"][1]):
@@ -189,8 +189,8 @@ def test_check_mode_accepts_owners_that_another_task_would_create(run, wanted, e
 
 
 @pytest.mark.parametrize("existing", [None, 0o644])
-def test_nobody_else_can_read_it_at_any_moment(run, wanted, tmp_path, existing):
-    """Look at each call that opens, renames or chmods a file whether any that has the secret is open to others."""
+def test_a_secret_file_is_never_readable_by_others(run, wanted, tmp_path, existing):
+    """At each call that opens, renames or chmods a file, check that no file with the secret is readable by others."""
     if existing:
         run(**wanted)
         key = tmp_path / "folder/deeper/key"
@@ -206,7 +206,7 @@ def test_nobody_else_can_read_it_at_any_moment(run, wanted, tmp_path, existing):
         nonlocal looks, watching
         if not watching or event not in {"open", "os.rename", "os.chmod", "os.chown", "shutil.copyfile"}:
             return
-        watching = False  # this opens files itself
+        watching = False  # the check opens files itself
         looks += 1
         for path in tmp_path.rglob("*"):
             if path.is_file() and path.stat().st_mode & 0o077 and path.read_text(encoding="utf-8") == SECRET:
@@ -299,7 +299,7 @@ PROBLEMS = [value for name, value in list(globals().items()) if name.startswith(
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_everything_is_looked_at_before_anything_is_changed(run, wanted, tmp_path, problem):
+def test_everything_is_validated_before_anything_changes(run, wanted, tmp_path, problem):
     (tmp_path / "there").touch()
     (tmp_path / "link").symlink_to("there")
     (tmp_path / "latin").write_bytes(b"\n\xff\n")
@@ -311,13 +311,13 @@ def test_everything_is_looked_at_before_anything_is_changed(run, wanted, tmp_pat
     assert identity(tmp_path) == before
 
 
-def test_all_problems_are_told_at_once(run, wanted, tmp_path):
+def test_all_problems_are_reported_at_once(run, wanted, tmp_path):
     problems = [problem(tmp_path, wanted) for problem in (problem_of_owner, problem_of_mode, problem_of_path)]
     result = run(**wanted)
     assert [problem for problem in problems if problem not in result["msg"]] == []
 
 
-def test_a_failure_in_the_middle_names_the_file_and_the_next_run_does_the_rest(run, wanted, tmp_path, monkeypatch):
+def test_the_next_run_completes_a_failed_one(run, wanted, tmp_path, monkeypatch):
     def mkstemp(prefix: str, **options: t.Any) -> t.Any:
         if "hosts" in prefix:
             raise OSError(28, "No space left on device")
@@ -337,7 +337,7 @@ def test_a_failure_in_the_middle_names_the_file_and_the_next_run_does_the_rest(r
 
 
 @pytest.mark.parametrize("call", ["mkdir", "lchown"])
-def test_a_directory_that_cannot_be_made_is_named(run, wanted, tmp_path, monkeypatch, call):
+def test_a_directory_that_cannot_be_created_is_named(run, wanted, tmp_path, monkeypatch, call):
     def refuse(*_args: object) -> t.NoReturn:
         raise PermissionError(1, "Operation not permitted")
 
@@ -365,7 +365,7 @@ def test_a_link_to_a_directory_is_followed(run, tmp_path):
     assert run(**options)["changed_paths"] == []
 
 
-def test_what_is_new_is_its_owners_alone_if_nothing_is_said_of_it(run, tmp_path):
+def test_new_files_are_private_by_default(run, tmp_path):
     files = [{"path": f"{tmp_path}/folder/file", "content": "shown to all"}]
     old = os.umask(0o022)
     try:
@@ -375,7 +375,7 @@ def test_what_is_new_is_its_owners_alone_if_nothing_is_said_of_it(run, tmp_path)
     assert state(tmp_path) == {"folder": (0o700, ""), "folder/file": (0o600, "shown to all")}
 
 
-def test_a_directory_that_another_run_holds_is_waited_for(run, wanted, tmp_path, monkeypatch):
+def test_waiting_for_a_locked_directory_has_a_time_limit(run, wanted, tmp_path, monkeypatch):
     monkeypatch.setattr(locked_file, "LOCK_TIMEOUT", 0.3)
     run(**wanted)
     wanted["files"][1]["content"] = "other"
@@ -388,7 +388,7 @@ def test_a_directory_that_another_run_holds_is_waited_for(run, wanted, tmp_path,
     assert run(**wanted)["changed"]
 
 
-# A command that does not take a text with "bad" in it, and says what it has seen.
+# A validation command that rejects a text with "bad" in it, and records its input.
 LOOK = """
 echo "$0: $(stat --format=%a "$0") $(cat "$0")" >> "$1"
 if grep --quiet bad "$0"; then echo "$0: line 1 is bad" >&2; exit 3; fi
@@ -396,13 +396,13 @@ if grep --quiet bad "$0"; then echo "$0: line 1 is bad" >&2; exit 3; fi
 
 
 def looked_at(tmp_path, *contents: str) -> list[dict[str, t.Any]]:
-    """Three files, the second of which is looked at first."""
+    """Three files, the second of which is validated before it is in place."""
     files = [{"path": f"{tmp_path}/{name}", "content": text} for name, text in zip("abc", contents, strict=True)]
     files[1]["validate"] = ["sh", "-c", LOOK, "%s", f"{tmp_path}/seen"]
     return files
 
 
-def test_a_new_text_is_looked_at_before_it_is_in_place(run, tmp_path):
+def test_a_new_text_is_validated_before_it_is_in_place(run, tmp_path):
     assert run(files=looked_at(tmp_path, "a\n", "good\n", "c\n"))["changed"]
     [seen] = (tmp_path / "seen").read_text(encoding="utf-8").splitlines()
     assert seen.startswith(f"{tmp_path}/.b.")
@@ -410,7 +410,7 @@ def test_a_new_text_is_looked_at_before_it_is_in_place(run, tmp_path):
     assert not list(tmp_path.glob(".b.*"))
 
 
-def test_a_text_is_looked_at_where_it_or_one_before_it_changes(run, tmp_path):
+def test_a_text_is_validated_if_it_or_an_earlier_one_changes(run, tmp_path):
     def times(**options: t.Any) -> int:
         before = len((tmp_path / "seen").read_text(encoding="utf-8").splitlines())
         run(**options)
@@ -424,7 +424,7 @@ def test_a_text_is_looked_at_where_it_or_one_before_it_changes(run, tmp_path):
     assert times(files=looked_at(tmp_path, "another", "good", "another")) == 1
 
 
-def test_after_a_bad_text_everything_is_as_it_was(run, tmp_path):
+def test_an_invalid_text_restores_all_files(run, tmp_path):
     run(files=looked_at(tmp_path, "a", "good", "c"))
     (tmp_path / "seen").write_text("", encoding="utf-8")
     (tmp_path / "a").chmod(0o640)
@@ -437,7 +437,7 @@ def test_after_a_bad_text_everything_is_as_it_was(run, tmp_path):
     assert state(tmp_path) == before
 
 
-def test_after_a_bad_text_new_files_are_gone(run, tmp_path):
+def test_an_invalid_text_removes_new_files(run, tmp_path):
     files = looked_at(tmp_path, "a", "good", "bad")
     files[2]["validate"] = ["false"]
     assert run(files=files)["msg"] == f"{tmp_path}/c was not changed: it is not valid: false ended with 1"

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module tls_served, run as Ansible runs it, with a listener of its own."""
+"""The module tls_served, run as Ansible runs it, with a real listener."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def run(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("as_text", [True, False])
-def test_the_certificate_that_is_served(run, port, certificate, as_text):
+def test_a_matching_certificate(run, port, certificate, as_text):
     path, _key = certificate
     text = path.read_text(encoding="utf-8")
-    # Certificates of authorities come after it.
+    # Certificates of CAs follow it.
     path.write_text(text + text, encoding="utf-8")
     where = {"certificate_pem": text} if as_text else {"certificate": str(path)}
     result = run(listeners=[{"port": port, **where}])
@@ -84,7 +84,7 @@ def test_another_certificate_and_no_answer_are_differences(run, port, certificat
         ({"listeners": [{"port": 1}]}, "one of the following is required: certificate, certificate_pem"),
     ],
 )
-def test_options_that_are_invalid(run, options, problem):
+def test_invalid_options(run, options, problem):
     result = run(**options)
     assert result["failed"]
     assert problem in result["msg"]

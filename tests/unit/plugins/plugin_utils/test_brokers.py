@@ -45,7 +45,7 @@ def test_each_broker_reads_its_own_configuration_alone():
     assert files["/etc/mosquitto-public/mosquitto.conf"]["group"] == "mosquitto-public"
 
 
-def test_secret_is_what_has_a_password_and_nothing_else():
+def test_only_files_with_passwords_are_secret():
     found = _brokers.wanted([CORE, PUBLIC])
     assert [file["path"] for file in found["files"] if file.get("secret")] == [
         "/etc/mosquitto-public/mosquitto.conf",
@@ -63,5 +63,5 @@ def test_certificates_that_are_texts_are_files_of_their_broker():
     [template] = [file for file in found["files"] if file["path"] == "/etc/mosquitto-public/mosquitto.conf"]
     [listener] = template["vars"]["broker"]["listeners"]
     assert listener["tls"]["key"] == "/etc/mosquitto-public/tls/8883/key.pem"
-    # What is validated is the text.
+    # The texts are validated.
     assert found["tls_pairs"] == [{"port": 8883, **TLS["tls"]}]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The firehose's policy as data."""
+"""The firehose's accounts, ACL and listeners as data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GERMQTT = {"name": "germqtt", "password": "p", "topics": ["gerrit/#"]}
 TLS = {"certificate": "/c", "key": "/k"}
 
 
-def test_accounts_leave_out_what_is_no_account():
+def test_accounts_have_only_account_options():
     relay = {"name": "relay", "password_file": "/x", "topics": ["#"]}
     found = _firehose.policy([GERMQTT], [{"name": "a", "state": "absent", "password": None, "topics": []}, relay])
     assert found["users"] == [
@@ -44,7 +44,7 @@ def test_acl():
     }
 
 
-def test_a_private_topic_is_of_its_publisher_alone():
+def test_only_its_publisher_can_use_a_private_topic():
     other = {"name": "other", "topics": ["#"]}
     found = _firehose.policy([GERMQTT, other], [{"name": "monitor"}], ["#"], private={"germqtt": "$germqtt/gerrit"})
     assert {user["name"]: user["rules"] for user in found["acl"]["users"]} == {
@@ -57,7 +57,7 @@ def test_a_private_topic_is_of_its_publisher_alone():
     }
 
 
-def test_acl_of_the_public():
+def test_acl_of_the_public_broker():
     assert _firehose.policy([], [], ["#"], ["broker/clients/connected"])["acl"] == {
         "anonymous": [
             {"topic": "#", "access": "read"},
@@ -102,7 +102,7 @@ def test_account_listeners(tls, places):
         {"port": 1, "options": {"psk_hint": "x"}},
     ],
 )
-def test_where_a_program_on_the_host_does_not_get_to(listener):
+def test_listeners_that_a_local_program_cannot_use(listener):
     assert not _firehose.serves_locally(listener)
     assert _firehose.serves_locally({"port": 2})
 

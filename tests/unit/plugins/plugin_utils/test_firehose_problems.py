@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role firehose rejects."""
+"""Variables that the role firehose rejects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def problems(roles):
     public_options = public.specs["validate"]["options"]
 
     def find(**changed):
-        """What the role says of variables: first of those of anonymous clients, and then of the others."""
+        """The problems of variables: first those for anonymous clients, and then the others."""
         variables = {**public.defaults, **role.defaults, **FINE, **changed}
         of_others = {"firehose_listeners", "firehose_tls", "germqtt_source", "germqtt_topic"}
         first = _firehose_public.problems(
@@ -47,7 +47,7 @@ def problems(roles):
     return find
 
 
-def test_nothing_is_wrong(problems):
+def test_valid_variables(problems):
     assert problems() == []
 
 
@@ -73,7 +73,7 @@ def test_nothing_is_wrong(problems):
         {"firehose_publishers": [{**GERMQTT, "name": 1}], "firehose_germqtt_publisher": "1"},
     ],
 )
-def test_these_are_fine_too(problems, change):
+def test_other_valid_variables(problems, change):
     assert problems(**change) == []
 
 

@@ -26,13 +26,13 @@ FINE = {
 
 
 def problems(**changes):
-    """What both checks of an edge host say."""
+    """The problems that both validations of an edge host report."""
     variables = {**FINE, **changes}
     public = {name: value for name, value in variables.items() if name in PUBLIC_OPTIONS}
     return _firehose_public.edge_problems(variables, OPTIONS) + _firehose_public.problems(public, PUBLIC_OPTIONS)
 
 
-def test_what_the_role_begins_with_is_fine():
+def test_the_defaults_of_the_role_are_valid():
     assert problems() == []
 
 
@@ -77,7 +77,7 @@ def test_what_the_role_begins_with_is_fine():
         ({"group_names": ["firehose", "firehose_edges"]}, "firehose_edges: this host is in the group firehose too"),
     ],
 )
-def test_what_is_refused(change, said):
+def test_invalid_variables(change, said):
     found = problems(**change)
     assert [problem for problem in found if problem.startswith(said)], found
     assert "hunter2" not in str(found)
@@ -131,7 +131,7 @@ def test_a_listener_becomes_a_frontend():
 
 
 def test_other_paths_are_linked_elsewhere():
-    """So that HAProxy's configuration, which is tried first, is another one."""
+    """The configuration of HAProxy, which is validated first, then differs."""
     found = [
         _firehose_public.served({"x": [{"port": 1, "tls": {**PATHS, **change}}]}, "/x")
         for change in ({}, {"key": "/l.pem"})

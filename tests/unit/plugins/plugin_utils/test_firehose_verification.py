@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a verification knows of a firehose and its edge hosts."""
+"""The input of a verification from a firehose and its edge hosts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _firehose_
 TLS = {"certificate": "/c.pem", "key": "/k.pem"}
 
 
-def test_who_else_may_publish():
+def test_other_accounts_with_write_access_are_found():
     accounts = {"users": [{"name": name} for name in ("zuul", "wiki", "monitor", "gone")]}
     public_rules = {
         "anonymous": [{"topic": "#", "access": "read"}, {"topic": "chat/#", "access": "readwrite"}],
         "users": [],
-        "patterns": [{"topic": "of/%u", "access": "write"}, {"topic": "all", "access": "write"}],
+        "patterns": [{"topic": topic, "access": "write"} for topic in ("of/%u", "of/%c", "all")],
     }
     rules = {
         "anonymous": [{"topic": "secret/#", "access": "readwrite"}],
@@ -35,11 +35,11 @@ def test_who_else_may_publish():
             {"name": "monitor", "topics": []},
             {"name": "gone", "topics": []},
         ],
-        "anonymous_topics": ["chat/#", "all"],
+        "anonymous_topics": ["chat/#", "of/%c", "all"],
     }
 
 
-def test_what_is_published_from_the_host():
+def test_the_reference_publisher_on_the_host():
     writers = [
         {"name": "zuul", "topics": ["zuul/#"]},
         {"name": "monitor", "topics": []},
@@ -79,10 +79,10 @@ def test_what_is_published_from_the_host():
         ({"port": 7, "tls": {**TLS, "require_certificate": True}}, None),
     ],
 )
-def test_where_the_host_itself_reaches_its_broker(listener, endpoint):
+def test_the_local_endpoint_of_the_broker(listener, endpoint):
     found = {"publishers": [], "anonymous_topics": []}
     assert _firehose_verification.beacon(found, "1f", ["#"], [listener])["endpoint"] == endpoint
-    # The first that it gets to is taken.
+    # The first reachable listener is used.
     others = [{"port": 8, "options": {"psk_hint": "x"}}, listener, {"port": 9}]
     assert _firehose_verification.beacon(found, "1f", ["#"], others)["endpoint"] == (
         endpoint or {"host": "127.0.0.1", "port": 9, "protocol": "mqtt", "tls": False}
@@ -90,7 +90,7 @@ def test_where_the_host_itself_reaches_its_broker(listener, endpoint):
 
 
 @pytest.mark.parametrize("publish", [False, True])
-def test_one_plan_of_all(publish):
+def test_the_complete_plan_of_a_verification(publish):
     rules = {"anonymous": [], "users": [], "patterns": []}
     zuul = {"name": "zuul", "password": "only-for-tests", "topics": ["zuul/#"]}
     internal = {"port": 884, "bind_address": "127.0.0.1"}
@@ -121,7 +121,7 @@ def test_one_plan_of_all(publish):
     assert [one["password"] for one in beacon["publishers"]] == (["only-for-tests"] if publish else [])
 
 
-def test_edges_that_are_drained_have_no_public():
+def test_drained_edge_hosts_are_not_verified():
     hosts = [
         {"inventory_hostname": "a", "firehose_tls": TLS, "firehose_plain": False},
         {"inventory_hostname": "b", "firehose_edge_state": "drained"},

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role germqtt rejects."""
+"""Variables that the role germqtt rejects."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def problems(roles):
     return find
 
 
-def test_nothing_is_wrong(problems):
+def test_valid_variables(problems):
     assert problems() == []
 
 
-def test_a_broker_that_lets_anyone_publish(problems):
+def test_a_broker_with_anonymous_publishing(problems):
     assert problems(germqtt_mqtt_username="", germqtt_mqtt_password="") == []
 
 
-def test_a_number_for_a_password(problems):
+def test_a_number_as_a_password(problems):
     assert problems(germqtt_mqtt_password=0) == []
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role mosquitto rejects."""
+"""Variables that the role mosquitto rejects."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def problems(roles):
 
 
 @pytest.mark.parametrize("version", ["", "2.0.11-1.2+deb12u2", "2.0.21-1", "2.1.2-3", "1:2.1"])
-def test_nothing_is_wrong(problems, version):
+def test_valid_variables(problems, version):
     assert problems(version) == []
 
 
@@ -128,21 +128,21 @@ def test_listeners(problems, listeners, where, why):
         [{"port": 8884, "options": {"psk_hint": "x", "ciphers": "PSK", "tls_version": "tlsv1.2"}}],
     ],
 )
-def test_listeners_beside_each_other(problems, listeners):
+def test_valid_combinations_of_listeners(problems, listeners):
     assert problems(mosquitto_listeners=listeners) == []
 
 
-def test_websockets_with_tls_1_3_alone_are_fine_since_2_1(problems):
+def test_websockets_with_only_tls_1_3_are_valid_since_2_1(problems):
     listeners = [{"port": 443, "protocol": "websockets", "tls": {**TLS, "minimum": "1.3"}}]
     assert problems("2.1.2-3", mosquitto_listeners=listeners) == []
 
 
-def test_only_websockets_is_fine_since_2_1(problems):
+def test_only_websockets_listeners_are_valid_since_2_1(problems):
     assert problems("2.1.2-3", mosquitto_listeners=[{"port": 80, "protocol": "websockets"}]) == []
 
 
 @pytest.mark.parametrize("password_hash", [LONG_SALT, ARGON2])
-def test_hashes_that_only_2_1_reads(problems, password_hash):
+def test_hashes_that_need_2_1(problems, password_hash):
     users = [{"name": "alice", "password_hash": password_hash}]
     assert problems("2.1.2-3", mosquitto_users=users) == []
     (problem,) = problems("2.0.21-1", mosquitto_users=users)
@@ -168,7 +168,7 @@ def test_acl(problems, acl, where):
 
 
 @pytest.mark.parametrize("rules", ["anonymous", "patterns"])
-def test_a_rule_that_lets_anybody_publish_has_to_be_allowed(problems, rules):
+def test_a_rule_for_anonymous_publishing_must_be_allowed(problems, rules):
     acl = {rules: [{"topic": "a"}, {"topic": "b", "access": "write"}]}
     (problem,) = problems(mosquitto_acl=acl)
     assert problem.startswith(f"mosquitto_acl.{rules}[1]: 'write b' lets clients without a name publish")
@@ -214,7 +214,7 @@ def test_bridges(problems, change, where):
     assert problem.startswith(f"{where}: ")
 
 
-def test_two_bridges_of_one_name(problems):
+def test_two_bridges_with_the_same_name(problems):
     (problem,) = problems(mosquitto_bridges=FINE["mosquitto_bridges"] * 2)
     assert problem.startswith("mosquitto_bridges[1].name: ")
 
@@ -282,7 +282,7 @@ def test_instances_have_the_other_variables_as_defaults(problems):
     listener = {"port": 1885}
     instances = [{"name": ""}, {"name": "public", "accounts": False, "users": [], "listeners": [listener]}]
     assert problems(mosquitto_instances=instances) == []
-    # Without its own, the second one would have no accounts and users.
+    # Without its own list, the second one would have no accounts but users.
     del instances[1]["users"]
     assert problems(mosquitto_instances=instances) == [
         "mosquitto_instances[1].accounts: the broker has none, but mosquitto_users lists some"
@@ -329,14 +329,14 @@ def test_the_variable_of_other_entry_points_is_rejected(problems):
     assert problem.startswith("mosquitto_instance: ")
 
 
-def test_a_wrong_default_is_told_once(problems):
+def test_an_invalid_default_is_reported_once(problems):
     instances = [{"name": ""}, {"name": "public"}]
     (problem,) = problems(mosquitto_instances=instances, mosquitto_sys_interval=-1)
     assert problem.startswith("mosquitto_sys_interval: ")
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\x7f", "\x85", "\u2028", "\u2029"])
-def test_a_line_break_is_refused_wherever_it_is_and_not_quoted(problems, line_break):
+def test_a_line_break_is_rejected_and_not_quoted(problems, line_break):
     bridge = {**FINE["mosquitto_bridges"][0], "username": "u", "password": f"secret{line_break}allow_anonymous true"}
     (problem,) = problems(mosquitto_bridges=[bridge])
     assert problem.startswith("mosquitto_bridges[0].password: ")
@@ -359,12 +359,12 @@ def test_the_sqlite_plugin_is_part_of_2_1(problems, version, wrong):
         ("mosquitto_persistence_reserve", -1),
     ],
 )
-def test_values_of_persistence_that_do_not_exist(problems, name, value):
+def test_invalid_persistence_values(problems, name, value):
     (problem,) = problems(**{name: value})
     assert problem.startswith(name)
 
 
 @pytest.mark.parametrize("option", ["plugin_opt_db_file", "plugin_opt_sync", "plugin_opt_flush_period"])
-def test_options_of_the_sqlite_plugin_are_the_roles(problems, option):
+def test_options_of_the_sqlite_plugin_are_rejected(problems, option):
     (problem,) = problems("2.1.2-3", mosquitto_options={option: "1"})
     assert problem.startswith(f"mosquitto_options.{option}: ")

@@ -18,7 +18,7 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _names
         ("mosquitto_zzzzzzzzzzzzzzzzzz", "If it is your own, give it another prefix."),
     ],
 )
-def test_an_unknown_name_is_told_with_the_nearest(name, remedy):
+def test_a_warning_for_an_unknown_name_suggests_the_nearest(name, remedy):
     (warning,) = _names.unknown_warnings(["firehose_publishers", name, "firehose_edges_at_a_time"])
     assert warning.startswith(f"{name}: ")
     assert warning.endswith(remedy)
@@ -30,7 +30,7 @@ def test_all_public_names_are_known(roles):
     assert _names.unknown_warnings(names) == []
 
 
-def test_a_default_of_another_role_is_not_told():
+def test_a_default_of_another_role_causes_no_warning():
     replacements = {"mosquitto_users": "Use firehose_publishers."}
     assert _names.replaced_warnings({"mosquitto_users": []}, replacements) == []
     (warning,) = _names.replaced_warnings({"mosquitto_users": [{"name": "x", "password": "hunter2"}]}, replacements)

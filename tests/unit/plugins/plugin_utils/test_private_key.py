@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private keys as ssh-keygen and openssl make them, and what becomes of them on their way into a variable."""
+"""Private keys of ssh-keygen and openssl, and errors that occur when they are copied to a variable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = {
 
 @pytest.fixture(scope="session")
 def make(tmp_path_factory):
-    """Make a key of a kind, with a passphrase or without; return its text."""
+    """Make a key of a kind, with or without a passphrase; return its text."""
 
     @functools.cache
     def make_key(kind: str, passphrase: str = "") -> str:
@@ -57,7 +57,7 @@ def test_a_key_with_a_passphrase_is_named_as_such(make, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_key_that_is_cut_off_is_named_as_such(make, kind):
-    """At the end, in the middle, or one character only."""
+    """At the end, in the middle, or only one character."""
     first, *lines, last = make(kind).splitlines()
     body = "".join(lines)
     for shorter in (
@@ -76,8 +76,8 @@ def test_a_key_that_is_cut_off_is_named_as_such(make, kind):
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa_pem"])
-def test_what_openssh_reads_is_valid(make, kind, tmp_path):
-    """Bytes of the key's frame are changed in turn. None is rejected that OpenSSH reads."""
+def test_keys_that_openssh_can_read_are_valid(make, kind, tmp_path):
+    """Each byte of the key's header is changed in turn. No key is rejected that OpenSSH can read."""
     first, *lines, last = make(kind).splitlines()
     data = base64.b64decode("".join(lines))
     for place in range(0, 60, 3):
@@ -97,5 +97,5 @@ def test_what_openssh_reads_is_valid(make, kind, tmp_path):
         ("-----BEGIN OPENSSH PRIVATE KEY-----\n\u00e9\n-----END OPENSSH PRIVATE KEY-----", _private_key.CUT_OFF),
     ],
 )
-def test_texts_that_are_no_key(text, problem):
+def test_texts_that_are_not_a_key(text, problem):
     assert _private_key.problem(text) == problem

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A listener's TLS: what is refused, and where its files are."""
+"""The TLS options of a listener: validation, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TEXTS = {"certificate_pem": pem("CERTIFICATE") * 2, "key_pem": pem("PRIVATE KEY"
         {**PATHS, "ciphers": "DEFAULT@SECLEVEL=3"},
     ],
 )
-def test_nothing_is_wrong(tls):
+def test_valid_options(tls):
     assert list(_tls.problems(tls, "listener.tls")) == []
 
 
@@ -91,7 +91,7 @@ def test_problems(tls, where, why):
     assert "hunter2" not in problem
 
 
-def test_texts_become_files_of_their_own_for_each_listener():
+def test_each_listener_has_its_own_files_for_texts():
     plain, by_path = {"port": 1883}, {"port": 1, "tls": PATHS}
     listeners = [plain, by_path, {"port": 8883, "tls": TEXTS}, {"port": 8883, "bind_address": "::1", "tls": TEXTS}]
     found = _tls.with_paths(listeners, "/d")
@@ -102,7 +102,7 @@ def test_texts_become_files_of_their_own_for_each_listener():
     ]
 
 
-def test_certificates_are_without_keys():
+def test_certificates_do_not_include_keys():
     listeners = [{"port": 1883}, {"port": 1, "tls": PATHS}, {"port": 8883, "bind_address": "::1", "tls": TEXTS}]
     assert _tls.certificates(listeners) == [
         {"port": 1, "bind_address": "", "certificate": PATHS["certificate"]},
@@ -110,6 +110,6 @@ def test_certificates_are_without_keys():
     ]
 
 
-def test_pairs_are_of_all_listeners_with_tls():
+def test_pairs_include_all_listeners_with_tls():
     listeners = [{"port": 1883}, {"port": 1, "tls": {**PATHS, "ciphers": "HIGH"}}, {"port": 8883, "tls": TEXTS}]
     assert _tls.pairs(listeners) == [{"port": 1, **PATHS, "ciphers": "HIGH"}, {"port": 8883, **TEXTS}]

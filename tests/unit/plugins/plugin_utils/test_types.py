@@ -24,7 +24,7 @@ FOLDERS = ("defaults", "handlers", "tasks", "templates", "vars")
         ("float", "3", 3.0),
     ],
 )
-def test_texts_with_one_meaning_are_converted(wanted, text, value):
+def test_unambiguous_texts_are_converted(wanted, text, value):
     options = {"x": {"type": wanted}}
     found = _types.converted({"x": text, "other": text}, options)
     assert found == {"x": value, "other": text}
@@ -43,7 +43,7 @@ def test_texts_with_one_meaning_are_converted(wanted, text, value):
         ("str", True),
     ],
 )
-def test_what_would_change_meaning_is_refused(wanted, value):
+def test_ambiguous_values_are_rejected(wanted, value):
     options = {"x": {"type": wanted, "elements": "str"}}
     found = _types.converted({"x": value}, options)
     assert found == {"x": value}
@@ -51,7 +51,7 @@ def test_what_would_change_meaning_is_refused(wanted, value):
     assert problem.startswith("x: has to be ")
 
 
-def test_texts_inside_lists_and_dictionaries_stay():
+def test_texts_inside_lists_and_dictionaries_are_not_converted():
     options = {"x": {"type": "list", "elements": "dict", "options": {"port": {"type": "int"}}}}
     assert [*_types.type_problems(_types.converted({"x": [{"port": "1883"}]}, options), options)] == [
         "x[0].port: has to be a whole number, without quotes in YAML and JSON"
@@ -59,7 +59,7 @@ def test_texts_inside_lists_and_dictionaries_stay():
 
 
 def test_roles_convert_where_they_use(roles):
-    """A bare name in an expression would take the text "false" for true, and add numbers like texts."""
+    """A bare name in an expression would treat the text "false" as true, and concatenate numbers."""
     wanted = {
         name: option["type"]
         for role in roles.values()
@@ -77,7 +77,7 @@ def test_roles_convert_where_they_use(roles):
             *re.findall(r"^\s*- (germqtt_\w+.*|firehose_\w+.*|mosquitto_\w+.*)$", text, re.MULTILINE),
         ]
         values = re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL)
-        # A name alone is handed on, or written out; a template that writes a boolean has to convert it.
+        # A single name is passed on, or printed. A template that prints a boolean must convert it.
         handed_on = {name for name in wanted if not (path.suffix == ".j2" and wanted[name] == "bool")}
         for expression in conditions + [value for value in values if value.strip() not in handed_on]:
             bare += [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program of one file: the same for the same files, and it runs."""
+"""Single-file programs: the same files give the same program, and it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.opendev.firehose.plugins.plugin_utils import _zipapp
 
 @pytest.fixture
 def program(tmp_path):
-    """The packages of a program that says what it was called with."""
+    """The packages of a program that prints its arguments."""
 
     def write(folder, moment):
         package = tmp_path / folder / "said"
@@ -32,7 +32,7 @@ def program(tmp_path):
     return write
 
 
-def test_it_runs(program, tmp_path):
+def test_the_program_runs(program, tmp_path):
     archive = tmp_path / "said"
     archive.write_bytes(_zipapp.build(program("src", 1e9), "said.cli:main", sys.executable))
     archive.chmod(0o755)
@@ -40,7 +40,7 @@ def test_it_runs(program, tmp_path):
     assert (run.returncode, run.stdout) == (3, "Grüße word\n")
 
 
-def test_packages_of_the_collection_come_with_all_that_is_below_them(program, tmp_path, monkeypatch):
+def test_packages_of_the_collection_include_subpackages(program, tmp_path, monkeypatch):
     below = tmp_path / "utils/_mqtt/_inner"
     below.mkdir(parents=True)
     for folder in (below, below.parent):

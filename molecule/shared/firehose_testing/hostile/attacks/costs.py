@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What costs a broker much more than its client: each kind of packet that has such an effect, from one address."""
+"""Packets that cost a broker much more than the client: each kind of packet with such an effect, from one address."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..field import Field
 from ..packets import V3, V5, VERSIONS
 from .floods import KEEPALIVE
 
-# As many as one address may have
+# The limit for one address
 CLIENTS = 30
 Do = t.Callable[[wire.Connection, int], t.Awaitable[None]]
 
 
 async def again_and_again(field: Field, do: Do, version: int = V3, *, clean: bool = True, reads: bool = True) -> None:
-    """Do something on each of many connections, and connect again when one has ended. What got through are connections."""
+    """Do something on each of many connections, and connect again when one has ended. `through` counts connections."""
     numbers = itertools.count()
 
     async def client(place: int) -> None:
@@ -50,7 +50,7 @@ async def again_and_again(field: Field, do: Do, version: int = V3, *, clean: boo
 
 
 def chains(number: int, levels: int) -> t.Iterator[str]:
-    """Topic filters of many levels that share nothing: each level has one letter, and a table of its own in the broker."""
+    """Topic filters of many levels that share nothing: each level has one letter, and its own table in the broker."""
     for place in itertools.count():
         yield f"{number}-{place}" + "/x" * levels
 
@@ -69,7 +69,7 @@ async def topic_levels(field: Field) -> None:
 
 @attack("topic levels that are held", sources=1)
 async def held_levels(field: Field) -> None:
-    """Just as many as a client may have, for as long as the attack lasts."""
+    """As many as a client can have, for the whole attack."""
 
     async def subscribe(connection: wire.Connection, number: int) -> None:
         await connection.send(packets.subscribe(V3, itertools.islice(chains(number, 62), 8)))
@@ -80,7 +80,7 @@ async def held_levels(field: Field) -> None:
 
 @attack("subscriptions that are left behind", sources=1)
 async def left_behind(field: Field) -> None:
-    """Sessions with a day to live, each with as many topic levels as it may have."""
+    """Sessions that expire after a day, each with as many topic levels as it can have."""
 
     async def subscribe(connection: wire.Connection, number: int) -> None:
         await connection.send(packets.subscribe(V5, itertools.islice(chains(number, 62), 8)))
@@ -92,7 +92,7 @@ async def left_behind(field: Field) -> None:
 
 @attack("retained messages again and again", sources=1, retained=2000)
 async def retained_messages(field: Field) -> None:
-    """All of them for each SUBSCRIBE, of which a few bytes are enough."""
+    """All retained messages for each SUBSCRIBE, which needs only a few bytes."""
 
     async def subscribe(connection: wire.Connection, _number: int) -> None:
         while True:
@@ -104,7 +104,7 @@ async def retained_messages(field: Field) -> None:
 
 @attack("topic aliases and properties", sources=1)
 async def aliases(field: Field) -> None:
-    """A broker remembers a topic for each alias, and may read many properties."""
+    """A broker stores a topic for each alias, and may read many properties."""
 
     async def publish(connection: wire.Connection, number: int) -> None:
         for alias in itertools.cycle(range(1, 11)):
@@ -119,7 +119,7 @@ async def aliases(field: Field) -> None:
 
 @attack("half packets", sources=1)
 async def half_packets(field: Field) -> None:
-    """A broker may hold what has come until the rest comes."""
+    """A broker may store incomplete packets until the rest arrives."""
 
     async def begin(connection: wire.Connection, _number: int) -> None:
         whole = packets.publish(V3, "hostile/half", bytes(200_000))
@@ -131,7 +131,7 @@ async def half_packets(field: Field) -> None:
 
 @attack("wills", sources=1)
 async def wills(field: Field) -> None:
-    """A broker holds the will of each client."""
+    """A broker stores the will of each client."""
 
     async def client(place: int) -> None:
         listener = field.target.listeners[place % len(field.target.listeners)]
@@ -151,7 +151,7 @@ async def wills(field: Field) -> None:
 
 @attack("frames of one byte", sources=1)
 async def small_frames(field: Field) -> None:
-    """Each has a head to read."""
+    """Each has a header to read."""
 
     async def client(_place: int) -> None:
         [listener, *_others] = field.target.of("websockets")
@@ -171,7 +171,7 @@ async def small_frames(field: Field) -> None:
 
 @attack("all of it from one address", sources=1, retained=2000, long_seconds=600)
 async def all_of_it(field: Field) -> None:
-    """Each client does what costs most until it is disconnected, and comes again."""
+    """Each client does the most expensive things until it is disconnected, and connects again."""
 
     async def mix(connection: wire.Connection, number: int) -> None:
         filters = ["#", *itertools.islice(chains(number, 60), 4)]
@@ -190,11 +190,11 @@ async def all_of_it_from_64(field: Field) -> None:
 
 
 def lookalike() -> tuple[bytes, bytes]:
-    """A CONNECT whose will looks like a PUBLISH, and packets behind it that HAProxy's Lua once took for that PUBLISH."""
+    """A CONNECT whose will looks like a PUBLISH, and packets after it that HAProxy's Lua once mistook for that PUBLISH."""
     size, middle, visible = 2000, 1000, 1500
 
     def publish(length: int) -> bytes:
-        # Of such a length, the remaining length has two bytes.
+        # With this length, the remaining length has two bytes.
         return packets.publish(V3, "t", bytes(length - 6))
 
     will = packets.Will(
@@ -208,7 +208,7 @@ def lookalike() -> tuple[bytes, bytes]:
 
 @attack("packets that look like others", forbidden=True, seconds=2)
 async def lookalikes(field: Field) -> None:
-    """More topic levels than a client may have, in packets that the limits do not see."""
+    """More topic levels than a client can have, in packets that the limits do not see."""
     connect, others = lookalike()
 
     async def send(_number: int) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Too many of what one of is welcome. What got through is what the firehose let in."""
+"""Too many of a permitted action. `through` counts what the firehose accepted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEEPALIVE = 120
 
 
 class Held:
-    """Connections that stay open as long as the other side lets them."""
+    """Connections that stay open until the other side closes them."""
 
     def __init__(self, field: Field) -> None:
         self._field = field
@@ -42,7 +42,7 @@ async def flood(
     at_once: int = 64,
     **options: t.Any,
 ) -> None:
-    """Open as many connections as there may be, begin something on each, and hold them until the time is over."""
+    """Open as many connections as possible, begin something on each, and hold them until the time is over."""
     held = Held(field)
 
     async def open_one(listener: Listener) -> None:
@@ -76,7 +76,7 @@ def many(field: Field, short: int, long: int) -> int:
 
 @attack("flood of connections", seconds=6)
 async def flood_of_connections(field: Field) -> None:
-    """Clients that log in, want nothing, and stay."""
+    """Clients that log in, and then idle."""
 
     async def log_in(connection: wire.Connection) -> None:
         await wire.log_in(connection, packets.V3, packets.connect(packets.V3, keepalive=KEEPALIVE))
@@ -86,13 +86,13 @@ async def flood_of_connections(field: Field) -> None:
 
 @attack("flood from one IPv6 network", sources=64, ipv6=True)
 async def flood_from_one_ipv6_network(field: Field) -> None:
-    """The same from many addresses, all of which anybody may have who has one."""
+    """The same from many addresses that one subscriber of a provider can have."""
     await flood_of_connections(field)
 
 
 @attack("flood of silent connections")
 async def flood_of_silent_connections(field: Field) -> None:
-    """No byte, or the first ones of a CONNECT, and then nothing."""
+    """Connections that send nothing, or only the first bytes of a CONNECT."""
 
     async def say_little(connection: wire.Connection) -> None:
         if field.random.random() < 0.5:
@@ -104,7 +104,7 @@ async def flood_of_silent_connections(field: Field) -> None:
 
 @attack("flood of unfinished upgrades")
 async def flood_of_unfinished_upgrades(field: Field) -> None:
-    """Requests for a websocket whose headers never end: nothing more comes, or a line now and then."""
+    """Requests for a websocket whose headers never end: nothing more is sent, or a line now and then."""
     dripping: set[asyncio.Task[None]] = set()
 
     async def drip(connection: wire.Connection) -> None:
@@ -125,7 +125,7 @@ async def flood_of_unfinished_upgrades(field: Field) -> None:
 
 @attack("flood of upgrades")
 async def flood_of_upgrades(field: Field) -> None:
-    """Websockets that are closed as soon as they are open, by many at once, over and over."""
+    """Websockets that are closed as soon as they are open, by many clients at once, over and over."""
 
     async def upgrade(listener: Listener) -> None:
         field.tried += 1
@@ -138,7 +138,7 @@ async def flood_of_upgrades(field: Field) -> None:
 
 @attack("flood of wrong passwords")
 async def flood_of_wrong_passwords(field: Field) -> None:
-    """Each costs the broker the hash of a password, if it looks at it. What got through are answers."""
+    """Each costs the broker a password hash, if the broker checks it. `through` counts answers."""
 
     async def guess(listener: Listener) -> None:
         name = field.random.choice(field.target.names)
@@ -158,7 +158,7 @@ async def flood_of_wrong_passwords(field: Field) -> None:
 
 @attack("subscribers that never read", seconds=10)
 async def subscribers_that_never_read(field: Field) -> None:
-    """Everything is for them, and they take nothing of it."""
+    """They subscribe to everything, and read nothing."""
 
     async def subscribe(connection: wire.Connection) -> None:
         await wire.log_in(connection, packets.V3, packets.connect(packets.V3, keepalive=KEEPALIVE), ["#"])
@@ -169,7 +169,7 @@ async def subscribers_that_never_read(field: Field) -> None:
 
 @attack("flood of packets")
 async def flood_of_packets(field: Field) -> None:
-    """Messages that are denied, subscriptions to and fro, and pings, as fast as the broker takes them. What got through are kilobytes."""
+    """Denied messages, repeated subscriptions, and pings, as fast as the broker accepts them. `through` counts kilobytes."""
     version = packets.V3
     batch = b"".join(
         packets.publish(version, "gerrit/hostile", b"hostile flood")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packets that no library would send, by the hundred thousand."""
+"""Hundreds of thousands of packets that no library would send."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST = 250_000
 
 @attack("malformed packets", forbidden=True, seconds=6, long_seconds=130, sources=64, least=200_000)
 async def malformed_packets(field: Field) -> None:
-    """From many addresses, since there may be limits on how often one may connect."""
+    """From many addresses, since there may be limits on the rate of connections."""
     grammar = Grammar(field.seed)
 
     async def send(listener: Listener) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plain HTTP where websockets are served, and other protocols where MQTT is."""
+"""Plain HTTP at websocket listeners, and other protocols at MQTT listeners."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REQUESTS = (
 
 @attack("plain HTTP", forbidden=True, seconds=3)
 async def plain_http(field: Field) -> None:
-    """On each port. An answer that is a success would be somebody's page: it got through."""
+    """On each port. A successful answer would be some page: that counts as a success of the attack."""
 
     async def ask(listener: Listener, request: bytes) -> None:
         connection = await field.insist(listener, upgraded=False)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happens at the ports for accounts: clients that log in, and then take all that they get."""
+"""Attacks at the account listeners: clients log in, and then use as many resources as they can."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .costs import chains
 from .floods import KEEPALIVE
 
 CONNECTIONS = 8
-# PUBLISH that are on their way on each connection
+# PUBLISH packets in flight on each connection
 IN_FLIGHT = 100
 Do = t.Callable[[wire.Connection], t.Awaitable[None]]
 
@@ -46,7 +46,7 @@ async def logged_in(field: Field, login: Login, do: Do, client_id: str = "", *, 
 
 @attack("TLS handshakes", sources=1)
 async def tls_handshakes(field: Field) -> None:
-    """As many as one address gets. What got through are handshakes."""
+    """As many as one address gets. `through` counts handshakes."""
     listener = field.target.insiders["tls"].listener
 
     async def shake(_number: int) -> None:
@@ -60,7 +60,7 @@ async def tls_handshakes(field: Field) -> None:
 
 @attack("frames before a login", sources=1)
 async def frames_before_a_login(field: Field) -> None:
-    """Pings without a payload, as fast as they are taken, of clients that never log in. What got through are connections."""
+    """Pings without a payload, as fast as possible, of clients that never log in. `through` counts connections."""
     listener = field.target.insiders["websockets"].listener
     ping = frames.frame(b"", frames.PING) * 2000
 
@@ -79,10 +79,10 @@ async def frames_before_a_login(field: Field) -> None:
 
 @attack("a header that ends early", forbidden=True)
 async def header_that_ends_early(field: Field) -> None:
-    """For brokers before 2.1 it ends at the first empty line. What HAProxy would take for its end is in a ping: all that follows is one frame to it."""
+    """For brokers before 2.1 it ends at the first empty line. HAProxy sees its end only inside a ping, so all later data is one frame to it."""
     login = field.target.insiders["websockets"]
     hello = packets.connect(V3, "early", username=login.username, password=login.password)
-    # No zero byte comes before the line ends: HAProxy looks for these in a text.
+    # There is no zero byte before the line ends, since HAProxy searches a text for line ends.
     key = bytes(next(each for each in range(1, 256) if each not in hello) for _each in range(4))
     masked = bytes(byte ^ key[0] for byte in hello)
     end = b"\r\n\r\n" + bytes([0x89, 0x7F, 0x40, *bytes(7)])
@@ -104,7 +104,7 @@ async def header_that_ends_early(field: Field) -> None:
 
 @attack("a publisher in a loop")
 async def publisher_in_a_loop(field: Field) -> None:
-    """At QoS 1, as fast as it gets acknowledgements. What got through are acknowledged."""
+    """At QoS 1, as fast as acknowledgements arrive. `through` counts acknowledged messages."""
     login = field.target.insiders["publisher"]
     payload = events.KEPT.ljust(64, b"x")
 
@@ -125,7 +125,7 @@ async def publisher_in_a_loop(field: Field) -> None:
 
 @attack("a reader that subscribes", sources=1, retained=2000)
 async def reader_that_subscribes(field: Field) -> None:
-    """To all that is retained, and to topic filters that share nothing."""
+    """Subscribes to all retained messages, and to topic filters that share nothing."""
     login = field.target.insiders["reader"]
 
     async def subscribe(connection: wire.Connection) -> None:
@@ -138,7 +138,7 @@ async def reader_that_subscribes(field: Field) -> None:
 
 @attack("a reader that subscribes to thousands", sources=1, retained=2000)
 async def reader_that_subscribes_to_thousands(field: Field) -> None:
-    """In each packet as many topic filters as fit. What got through are connections."""
+    """As many topic filters in each packet as fit. `through` counts connections."""
     login = field.target.insiders["subscriber"]
 
     async def subscribe(connection: wire.Connection) -> None:
@@ -153,7 +153,7 @@ async def reader_that_subscribes_to_thousands(field: Field) -> None:
 
 @attack("a reader that takes nothing", sources=1)
 async def reader_that_takes_nothing(field: Field) -> None:
-    """In as many sessions as it can have. What got through are sessions."""
+    """Reads nothing, in as many sessions as it can have. `through` counts sessions."""
     login = field.target.insiders["hoarder"]
 
     def holding(number: int) -> t.Awaitable[None]:

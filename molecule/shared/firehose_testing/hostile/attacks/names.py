@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names that are claimed: of publishers without their passwords, and of nobody."""
+"""Claimed usernames: of publishers without their passwords, and of accounts that do not exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..field import Field
 from ..packets import Will
 from .publishing import TOPICS, Try, attempt_all, message, payload, ways
 
-# No password, an empty one, wrong ones, and one that ends early.
+# No password, an empty one, wrong ones, and a truncated one.
 PASSWORDS = (None, b"", b"wrong", b"only-for-tests\0", b"x" * 60000)
 ODD_NAMES = (
     b"",
@@ -36,7 +36,7 @@ ODD_NAMES = (
 
 @attack("publish as a publisher", forbidden=True, seconds=2, sources=16)
 async def publish_as_a_publisher(field: Field) -> None:
-    """With a publisher's name, and not with its password."""
+    """With a publisher's username, but not its password."""
     tries = []
     for (listener, version), name, password in itertools.product(ways(field), field.target.names, PASSWORDS):
         for topic, qos in itertools.product((TOPICS[1], f"{name}/hostile"), (0, 1)):
@@ -49,7 +49,7 @@ async def publish_as_a_publisher(field: Field) -> None:
 
 @attack("publish with odd names", forbidden=True, seconds=2, sources=16)
 async def publish_with_odd_names(field: Field) -> None:
-    """Names and client ids that are no names, or nearly a publisher's; a password without a name."""
+    """Invalid usernames and client ids, or ones similar to a publisher's; a password without a username."""
     tries = []
     for (listener, version), name in itertools.product(ways(field), ODD_NAMES):
         for password in (None, b"", field.target.publisher.password.encode() if name != b"germqtt " else b"wrong"):

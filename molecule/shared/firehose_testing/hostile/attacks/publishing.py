@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Publishing without the right to. That it failed is seen by those who watch: an acknowledgement proves nothing."""
+"""Unauthorized publishing. The observers show that it failed: an acknowledgement proves nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..field import Field
 from ..packets import V5, VERSIONS, Will
 from ..target import Listener
 
-# The publisher's own, one that nobody has, and one of the name that others subscribe to.
+# The publisher's topic, a topic of no publisher, and a topic with the name that others subscribe to.
 TOPICS = ("gerrit/openstack/nova/comment-added", "gerrit/hostile", "hostile/topic")
 DOLLAR_TOPICS = (
     "$SYS/hostile",
@@ -30,7 +30,7 @@ SHARED_TOPICS = ("$share/group/gerrit/hostile", "$share/group/#", "$share//gerri
 
 @dataclasses.dataclass(frozen=True)
 class Try:
-    """What is sent after the connection is made. A CONNECT and whatever follows leave together, before any answer."""
+    """The data that is sent after the connection is made. A CONNECT and the packets after it are sent together, before any answer."""
 
     listener: Listener
     data: bytes
@@ -38,12 +38,12 @@ class Try:
 
 
 def payload(field: Field) -> bytes:
-    """One that nobody else sends."""
+    """A payload that no other client sends."""
     return f"hostile {field.random.getrandbits(64):x}".encode()
 
 
 async def attempt(field: Field, one: Try) -> None:
-    """Make it, and wait until the broker has dealt with it."""
+    """Make the attempt, and wait until the broker has processed it."""
     connection = await field.insist(one.listener)
     try:
         await connection.send(one.data + (b"" if one.vanish else packets.PINGREQ))
@@ -67,7 +67,7 @@ def ways(field: Field) -> t.Iterator[tuple[Listener, int]]:
 def message(
     field: Field, version: int, topic: packets.Text, qos: int = 0, retain: bool = False, properties: bytes = b""
 ) -> bytes:
-    """A PUBLISH, at QoS 2 with the PUBREL behind it."""
+    """A PUBLISH, at QoS 2 followed by PUBREL."""
     data = packets.publish(version, topic, payload(field), qos, retain, 7, properties)
     return data + (packets.acknowledge(packets.PUBREL, 7) if qos == 2 else b"")
 
@@ -87,7 +87,7 @@ async def publish(field: Field) -> None:
 
 @attack("publish by will", forbidden=True, seconds=2, sources=16)
 async def publish_by_will(field: Field) -> None:
-    """A will of each QoS, retained or not, at once or delayed, of clients that vanish or say that it is to be sent."""
+    """A will of each QoS, retained or not, at once or delayed, of clients that vanish or disconnect with a will."""
     modes = itertools.product((*TOPICS[:2], *DOLLAR_TOPICS[:1], *DOLLAR_TOPICS[3:6]), (0, 1, 2), (False, True))
     tries = []
     for (listener, version), (topic, qos, retain) in itertools.product(ways(field), modes):
@@ -103,7 +103,7 @@ async def publish_by_will(field: Field) -> None:
 
 @attack("publish on $ and shared topics", forbidden=True, seconds=2, sources=16)
 async def publish_on_dollar(field: Field) -> None:
-    """What belongs to the broker, and names of shared subscriptions."""
+    """Topics that belong to the broker, and names of shared subscriptions."""
     topics = (*DOLLAR_TOPICS, *SHARED_TOPICS)
     await attempt_all(
         field,
@@ -115,14 +115,14 @@ async def publish_on_dollar(field: Field) -> None:
 
 
 def aliased(field: Field, alias: int, topic: str, then: t.Sequence[str]) -> bytes:
-    """A topic by its alias, and more messages with the same."""
+    """Set a topic alias, and send more messages with it."""
     named = packets.number_property(packets.TOPIC_ALIAS, alias)
     return b"".join(message(field, V5, each, 0, False, named) for each in (topic, *then))
 
 
 @attack("publish by alias", forbidden=True, seconds=2, sources=16)
 async def publish_by_alias(field: Field) -> None:
-    """Topic aliases that are set on what is denied, never set, out of range, or set again."""
+    """Topic aliases that are set in denied messages, never set, out of range, or set again."""
     sets = [
         (1, TOPICS[1], [""]),
         (1, TOPICS[1], ["", TOPICS[0], ""]),
@@ -143,7 +143,7 @@ async def publish_by_alias(field: Field) -> None:
 
 @attack("publish out of order", forbidden=True, seconds=2, sources=16)
 async def publish_out_of_order(field: Field) -> None:
-    """Before CONNECT, after a second one, behind DISCONNECT, with flags that do not exist, on topics that are none."""
+    """Before CONNECT, after a second one, after DISCONNECT, with invalid flags, on invalid topics."""
     tries = []
     for listener, version in ways(field):
         hello, topic = packets.connect(version), TOPICS[1]

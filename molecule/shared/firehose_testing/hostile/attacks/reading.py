@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading what is closed."""
+"""Unauthorized reading."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLOSED = (
 
 @attack("read what is closed", forbidden=True, seconds=5)
 async def read_what_is_closed(field: Field) -> None:
-    """Longer than the broker takes here to write its own topics anew. One subscription each: a refused one may end the connection."""
+    """Longer than the $SYS interval of the broker here. Each filter has its own subscription: a rejected one may end the connection."""
 
     async def read(listener: Listener, version: int, topic: str) -> None:
         connection = await field.insist(listener)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Taking over other clients' sessions, and leaving many of one's own behind."""
+"""Attacks that take over sessions of other clients, or leave many sessions behind."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ GUESSES = (
 
 
 def has_session(connack: packets.Packet) -> bool:
-    """Whether the broker let the client in, with a session that was there before."""
+    """Whether the broker accepted the client, and resumed an existing session."""
     return connack.body[:2] == b"\1\0"
 
 
 async def connect_as(field: Field, listener: Listener, version: int, client_id: str, clean: bool) -> bool:
-    """Whether the broker had a session of that client id."""
+    """Whether the broker had a session for the client id."""
     connection = await field.insist(listener)
     try:
         await connection.send(packets.connect(version, client_id, clean=clean))
@@ -50,7 +50,7 @@ async def connect_as(field: Field, listener: Listener, version: int, client_id: 
         [*_others, answer] = await connection.until(packets.CONNACK)
         if answer.body[1]:
             return False
-        # Whoever comes back with the same client id is cut off again.
+        # A client that reconnects with the same client id is disconnected again.
         await connection.send(packets.PINGREQ)
         await connection.until(13)
         return has_session(answer)
@@ -59,7 +59,7 @@ async def connect_as(field: Field, listener: Listener, version: int, client_id: 
 
 
 async def take(field: Field, client_id: str) -> None:
-    """Take what session there is, in each way, and leave none behind that the next one would find."""
+    """Take over an existing session, in each way, and leave none behind for the next attempt."""
     for listener, version in ways(field):
         field.through += await connect_as(field, listener, version, client_id, clean=False)
         await connect_as(field, listener, version, client_id, clean=True)
@@ -84,13 +84,13 @@ async def take_over_by_a_guess(field: Field) -> None:
 
 @attack("take over by the client id", forbidden=True, seconds=3, sources=16)
 async def take_over_by_the_client_id(field: Field) -> None:
-    """The client ids that publishers have, as if somebody had told them."""
+    """The client ids of publishers, as if they were known."""
     await take_all(field, list(field.target.client_ids))
 
 
 @attack("sessions that are left behind")
 async def leave_sessions(field: Field) -> None:
-    """Sessions of QoS 1 subscriptions, of clients that go. What got through are those that are still there."""
+    """Sessions with QoS 1 subscriptions, of clients that disconnect. `through` counts sessions that still exist."""
 
     async def leave(number: int) -> None:
         version, listener = (packets.V3, packets.V5)[number % 2], field.target.listeners[0]

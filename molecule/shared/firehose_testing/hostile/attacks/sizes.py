@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packets and frames that are too long, or say that they are."""
+"""Packets and frames that are too long, or claim to be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = bytes(65536)
 
 
 def beginnings() -> list[bytes]:
-    """Packets that claim the largest size there is, before and after a CONNECT."""
+    """Packets that claim the largest possible size, before and after a CONNECT."""
     claim = packets.length(LARGEST)
     return [
         bytes([0x10]) + claim + packets.string("MQTT"),
@@ -33,7 +33,7 @@ def beginnings() -> list[bytes]:
 
 @attack("oversized packets", seconds=6)
 async def oversized_packets(field: Field) -> None:
-    """Some megabytes of each, and then nothing more. What got through are megabytes that were taken."""
+    """Some megabytes of each, and then nothing more. `through` counts accepted megabytes."""
     most = 64 if field.long else 8
 
     async def send(listener: Listener, beginning: bytes) -> None:
@@ -57,7 +57,7 @@ async def oversized_packets(field: Field) -> None:
 
 @attack("oversized frames", seconds=6)
 async def oversized_frames(field: Field) -> None:
-    """Websocket frames that claim up to 2^63 bytes, and messages of fragments that never end."""
+    """Websocket frames that claim up to 2^63 bytes, and fragmented messages that never end."""
     claims = (70000, 2**31, 2**32 + 5, 2**63 - 1, 2**64 - 1)
 
     async def send(listener: Listener, claim: int | None) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Subscriptions by the thousand, and such that multiply what the broker has to do."""
+"""Thousands of subscriptions, and subscriptions that multiply the work of the broker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .floods import KEEPALIVE
 async def subscribe_to(
     field: Field, clients: int, filters: t.Callable[[int], t.Iterable[str]], reads: bool = True
 ) -> None:
-    """Have clients subscribe to as many filters as there are; `through` counts the granted ones."""
+    """Make clients subscribe to all filters; `through` counts the granted ones."""
 
     async def client(number: int) -> None:
         listener = field.target.listeners[number % len(field.target.listeners)]
@@ -68,20 +68,20 @@ def matching() -> list[str]:
 
 @attack("filters that all match", seconds=6)
 async def filters_that_all_match(field: Field) -> None:
-    """Each event is for a client as often as it has filters that match."""
+    """A client gets each event as often as it has matching filters."""
     await subscribe_to(field, 40, lambda _number: matching())
 
 
 @attack("shared subscriptions that all match", seconds=6)
 async def shared_subscriptions_that_all_match(field: Field) -> None:
-    """Each group of a shared subscription gets every event, and anybody may have as many groups as there are names."""
+    """Each group of a shared subscription gets every event, and any client can have as many groups as there are names."""
     count = 5000 if field.long else 1000
     await subscribe_to(field, 8, lambda number: (f"$share/{number}-{place}/#" for place in range(count)), reads=False)
 
 
 @attack("long client ids and filters with a space", seconds=6)
 async def subscriptions_that_cannot_be(field: Field) -> None:
-    """Each could be worth a line of a log, with the name in it, and each session with such a name a record."""
+    """Each invalid subscription could cause a log line with its name, and each session with such a name a record."""
 
     async def client(number: int) -> None:
         connection = await field.connect(field.target.listeners[number % len(field.target.listeners)])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lets ``python3 -m germqtt`` run it."""
+"""Run germqtt with ``python3 -m germqtt``."""
 
 import sys
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: that of germqtt 0.1.0."""
+"""The command line, which is that of germqtt 0.1.0."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: config.Config, file: str) -> None:
-    """Raise ConfigError for what no further attempt would mend."""
+    """Raise ConfigError for problems that a retry cannot solve."""
     stream.check(options.gerrit, file)
     if options.mqtt.tls:
         try:
@@ -40,7 +40,7 @@ def _check(options: config.Config, file: str) -> None:
 
 
 def _daemon(options: config.Default) -> t.ContextManager[t.Any]:
-    """What makes a daemon of the process, as germqtt 0.1.0 does it."""
+    """The context that makes the process a daemon, as in germqtt 0.1.0."""
     try:
         pidfile = importlib.import_module("daemon.pidfile")
     except ImportError:
@@ -50,7 +50,7 @@ def _daemon(options: config.Default) -> t.ContextManager[t.Any]:
 
 
 def main() -> int:
-    """Run germqtt. Ends with EX_CONFIG where the local set-up is at fault, so that systemd does not try again."""
+    """Run germqtt. Exits with EX_CONFIG for a wrong local setup, so that systemd does not restart it."""
     arguments = _parser().parse_args()
     try:
         options = config.read(arguments.conffile)

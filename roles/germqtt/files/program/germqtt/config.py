@@ -12,10 +12,10 @@ import typing as t
 
 
 class ConfigError(Exception):
-    """What is wrong with the local set-up, in one line. Trying again does not help."""
+    """A problem of the local setup, in one line. A retry does not help."""
 
 
-# From where to where numbers may be.
+# Minimum and maximum of numbers.
 BOUNDS = {
     "port": (1, 65535),
     "keepalive": (5, 65535),
@@ -29,14 +29,14 @@ BOUNDS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Default:
-    """The process."""
+    """Options of the process."""
 
     pidfile: pathlib.Path = pathlib.Path("/var/run/germqtt.pid")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gerrit:
-    """Where the events come from."""
+    """The Gerrit that the events come from."""
 
     hostname: str
     port: int = 29418
@@ -47,7 +47,7 @@ class Gerrit:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mqtt:
-    """Where they go to."""
+    """The broker that the events are published to."""
 
     hostname: str
     port: int = 1883
@@ -57,19 +57,19 @@ class Mqtt:
     password: str = ""
     tls: bool = False
     ca_file: pathlib.Path | None = None
-    # Accepted because germqtt's later versions know it. Events are published at QoS 1, whatever it is.
+    # Accepted because later versions of germqtt have this option. Events are always published at QoS 1.
     qos: int = 1
     # The largest payload in bytes, where the broker accepts less than it announces. 0 is no limit.
     max_payload: int = 0
-    # How many events at most come again after a crash of the broker. 0: none, and what it lost is lost.
+    # Maximum number of events that are published again after a crash of the broker. 0: none; lost events stay lost.
     republish_max: int = 1000
-    # Also look for an event's project where germqtt 0.1.0 does not.
+    # Also look for an event's project in fields that germqtt 0.1.0 does not read.
     project_topics: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Store:
-    """Where they wait meanwhile: up to so many MiB and days. With fsync they also survive a crash of the host."""
+    """The store where events wait, up to max_mib and max_days. With fsync they also survive a crash of the host."""
 
     path: pathlib.Path = pathlib.Path("/var/lib/germqtt/events.sqlite")
     max_mib: int = 512
@@ -88,7 +88,7 @@ class Config:
 
 
 class _Interpolation(configparser.BasicInterpolation):
-    """germqtt 0.1.0 wants a percent sign to be written twice, and ends if it is not. Here one that stands alone is itself."""
+    """Interpolation where a single percent sign is literal. germqtt 0.1.0 exits unless it is doubled."""
 
     def before_get(self, parser: t.Any, section: str, option: str, value: str, defaults: t.Any) -> str:
         escaped = re.sub(r"%(%|\(\w+\)s)?", lambda found: found[0] if found[1] else "%%", value)
@@ -113,7 +113,7 @@ KINDS: dict[str, tuple[t.Callable[[str], t.Any], str]] = {
 
 
 def _value(text: str, field: dataclasses.Field[t.Any]) -> t.Any:
-    """An option's value from its text. Raises ValueError, which says what it should be and does not quote it."""
+    """Convert an option's text to its value. Raises ValueError, which describes valid values and does not quote the text."""
     if "\0" in text:
         raise ValueError("this has a NUL in it")
     convert, kind = KINDS[str(field.type).removesuffix(" | None")]

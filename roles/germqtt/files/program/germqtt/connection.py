@@ -13,15 +13,15 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import pack
 
 from . import config
 
-# Seconds, from the look for the host's name to the broker's answer.
+# Seconds, from the lookup of the host's name to the broker's answer.
 CONNECT_TIMEOUT = 20
-# Seconds that the broker keeps germqtt's session for, with its marker.
+# Seconds for which the broker keeps germqtt's session, with its marker.
 SESSION_EXPIRY = 24 * 60 * 60
 FIRST_FAILURE = reasons.FIRST_REFUSAL
 
 
 class RejectedError(Exception):
-    """The broker's answer to CONNECT."""
+    """A CONNECT that the broker has rejected."""
 
     def __init__(self, code: int) -> None:
         super().__init__(reasons.connack(code))
@@ -29,22 +29,22 @@ class RejectedError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """Connects once. `ended` is done, with the reason, when there is no connection any more."""
+    """One connection. `ended` is done, with the reason, when the connection has ended."""
 
     def __init__(self, options: config.Mqtt, client_id: str, version: str) -> None:
         self._options, self._client_id, self._level = options, client_id, packets.LEVELS[version]
         self._context = ssl.create_default_context(cafile=options.ca_file) if options.tls else None
         self._transport: asyncio.WriteTransport | None = None
         self._received, self._to_send = bytearray(), bytearray()
-        # When it was asked whether it is there, and has not answered yet
+        # The keepalive in seconds, and the time of the last ping while it has no answer
         self._keepalive, self._pinged = options.keepalive, 0.0
         self._sent = self._heard = time.monotonic()
         self._identifier = 0
         self._answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        # How many messages the broker wants to have unacknowledged at most.
+        # Maximum number of unacknowledged messages that the broker accepts.
         self.receive_maximum = 65535
-        # The largest packet in bytes that the broker accepts, as far as it announces that.
+        # The largest packet in bytes that the broker accepts, if it announces a limit.
         self.maximum_packet = packets.LONGEST_PACKET
         self.on_acknowledged: t.Callable[[int, int, str], None] = lambda _number, _code, _reason: None
         self.on_message: t.Callable[[int, bytes], None] = lambda _number, _payload: None
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         if self._answer.result():
             raise RejectedError(self._answer.result())
 
-    # ---- what asyncio calls -----------------------------------------------------------------------------------------
+    # ---- called by asyncio ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = t.cast("asyncio.WriteTransport", transport)
@@ -118,36 +118,36 @@ class Connection(asyncio.Protocol):
         if not self._answer.done():
             self._answer.set_result(code)
 
-    # ---- what the publisher calls -----------------------------------------------------------------------------------
+    # ---- called by the publisher ------------------------------------------------------------------------------------
 
     def packet_size(self, topic: str, payload: bytes) -> int:
         """The size in bytes of the packet that publish() sends."""
         return len(packets.publish(self._level, packets.Message(topic, payload, 1), 1))
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
-        """Send at QoS 1; return the number by which the broker will acknowledge the message."""
+        """Send at QoS 1; return the packet identifier that the broker will acknowledge."""
         number = self._next()
         self._send(packets.publish(self._level, packets.Message(topic, payload, 1, retain), number))
         return number
 
     def subscribe(self, topic: str) -> None:
-        """Have messages at QoS 1, which on_message gets and acknowledge() acknowledges."""
+        """Subscribe at QoS 1. on_message gets the messages, and acknowledge() acknowledges them."""
         self._send(packets.subscribe(self._level, self._next(), [topic], 1))
 
     def acknowledge(self, number: int) -> None:
-        """Acknowledge a message. One that was sent at QoS 0 has no number."""
+        """Acknowledge a message. A message that was sent at QoS 0 has no number."""
         if number:
             self._send(packets.acknowledge(packets.PUBACK, number))
 
     def flush(self) -> None:
-        """Write what was sent, in one piece. asyncio keeps what the broker does not take yet."""
+        """Write the queued packets in one piece. asyncio buffers data that the broker does not read yet."""
         data, self._to_send = self._to_send, bytearray()
         if data and self._transport and not self._transport.is_closing():
             self._transport.write(data)
             self._sent = time.monotonic()
 
     def tick(self) -> None:
-        """Ask the broker whether it is there, if one of the two has been silent for too long. Once in a second."""
+        """Ping the broker if either side has been silent for the keepalive. Called once a second."""
         now = time.monotonic()
         if self._pinged and now - self._pinged >= self._keepalive:
             self.end("silent: it did not answer a ping")
@@ -156,12 +156,12 @@ class Connection(asyncio.Protocol):
             self._send(packets.packet(packets.PINGREQ))
 
     def end(self, problem: str) -> None:
-        """Say why there is no connection any more; the first reason counts."""
+        """Set the reason why the connection has ended; the first one counts."""
         if not self.ended.done():
             self.ended.set_result(problem)
 
     def close(self, politely: bool = False) -> None:
-        """Hang up. The broker publishes the will unless that is done politely."""
+        """Close the connection. The broker publishes the will, unless this is done politely."""
         transport, self._transport = self._transport, None
         if not transport:
             return

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of a line of Gerrit's event stream: a topic and a payload. Pure functions."""
+"""Convert a line of Gerrit's event stream to a topic and a payload. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import json
 import re
 import typing as t
 
-# What a broker accepts at most: the length is MQTT's, the number of slashes Mosquitto's.
+# Limits of a topic: MQTT limits the length in bytes, Mosquitto the number of slashes.
 LONGEST_TOPIC = 65535
 MOST_SLASHES = 200
 
-# The escape itself, wildcards, the space, which some brokers reject, control characters, which line separators
-# count as, and what else MQTT forbids: surrogates and noncharacters.
+# Characters to escape: the escape itself, wildcards, the space, which some brokers reject, control characters with
+# line separators, and surrogates and noncharacters, which MQTT forbids.
 _UNFIT = re.compile(
     "[%+# \x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef"
     + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
@@ -25,7 +25,7 @@ _CREATED = re.compile(rb'"eventCreatedOn":\s*(\d{1,12})\b')
 
 
 class UnusableError(Exception):
-    """Why there is no topic for a line."""
+    """The reason why a line cannot be published."""
 
 
 def _encode(found: re.Match[str]) -> str:
@@ -33,22 +33,22 @@ def _encode(found: re.Match[str]) -> str:
 
 
 def encode_project(name: str) -> str:
-    """A project's name as levels of a topic. Ordinary names stay what they are, and no two become the same."""
+    """Encode a project name as topic levels. Ordinary names do not change, and different names stay different."""
     return _EMPTY_LEVEL.sub("%2F", _UNFIT.sub(_encode, name))
 
 
 def encode_level(name: str) -> str:
-    """A name as one level."""
+    """Encode a name as one topic level."""
     return _UNFIT.sub(_encode, name).replace("/", "%2F")
 
 
 def _project(event: t.Mapping[str, t.Any]) -> str:
-    """The project that an event is about, from where germqtt 0.1.0 takes it; empty if there is none."""
+    """The project of an event, from the fields that germqtt 0.1.0 reads; empty if there is none."""
     holder = event if event.get("project") else event.get("change", event.get("refUpdate", {}))
     if not isinstance(holder, dict):
         raise UnusableError("its change or refUpdate is not an object")
     project = holder.get("project") or ""
-    if isinstance(project, dict):  # as webhooks have it
+    if isinstance(project, dict):  # the form that webhooks use
         project = project.get("name")
     if not isinstance(project, str):
         raise UnusableError("its project is not a text, nor an object with a name")
@@ -56,7 +56,7 @@ def _project(event: t.Mapping[str, t.Any]) -> str:
 
 
 def _named_project(event: t.Mapping[str, t.Any]) -> str:
-    """The project of an event that names it only where germqtt 0.1.0 does not look; empty if there is none, or several."""
+    """The project of an event, from fields that germqtt 0.1.0 does not read; empty if there is none, or several."""
     if isinstance(name := event.get("projectName"), str):
         return name
     updates = event.get("refUpdates")
@@ -80,7 +80,7 @@ def _parse(line: bytes) -> dict[str, t.Any]:
 
 
 def message(base: str, line: bytes, project_topics: bool = False) -> tuple[str, bytes]:
-    """The topic and the payload. Raises UnusableError. With project_topics, a project may stand in more places."""
+    """The topic and the payload. Raises UnusableError. With project_topics, more fields can name the project."""
     event = _parse(line)
     kind = event.get("type")
     if not isinstance(kind, str) or not kind:
@@ -90,20 +90,20 @@ def message(base: str, line: bytes, project_topics: bool = False) -> tuple[str, 
     if len(topic.encode()) > LONGEST_TOPIC or topic.count("/") > MOST_SLASHES:
         raise UnusableError("its topic is longer than a broker accepts")
     try:
-        # As germqtt 0.1.0 writes it, so that also who compares texts sees no difference.
+        # The same text as in germqtt 0.1.0, for subscribers that compare texts.
         return topic, json.dumps(event).encode()
-    except RecursionError:  # reading takes less of the stack than writing, with some versions of Python
+    except RecursionError:  # in some versions of Python, writing needs more stack than reading
         raise UnusableError("it is nested too deeply") from None
 
 
 def created(line: bytes) -> int | None:
-    """When Gerrit made an event, in seconds since the epoch, if the line says so. It stands near the line's end."""
+    """The time when Gerrit created an event, in seconds since the epoch, if the line has it. The field is near the line's end."""
     found = _CREATED.search(line, max(line.rfind(b'"eventCreatedOn"'), 0))
     return int(found[1]) if found else None
 
 
 def says_dropped(line: bytes) -> bool:
-    """Whether Gerrit says that it has dropped events, since this reader was too slow."""
+    """Whether a line says that Gerrit has dropped events, because this reader was too slow."""
     if b"dropped-output" not in line:
         return False
     try:
@@ -113,8 +113,8 @@ def says_dropped(line: bytes) -> bool:
 
 
 def gap(start: float, end: float, reason: str, events: int | None = None) -> bytes:
-    """The message that tells of events which are not published: what Gerrit made in this span may be missing."""
-    first, last = sorted((start, end))  # the clock may have been put back
+    """The gap message: events that Gerrit created in this span may be missing."""
+    first, last = sorted((start, end))  # the clock may have been set back
     return json.dumps(
         {"type": "gap", "from": int(first), "to": int(last) + 1, "reason": reason, "events": events}
     ).encode()

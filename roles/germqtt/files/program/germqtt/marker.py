@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The marker: how far the broker has come, as the broker itself remembers it.
+"""The marker: the number of the last event that the broker remembers.
 
 germqtt publishes the number of its last event to itself, and leaves the newest such message unacknowledged. So the broker keeps
-it in germqtt's session, and saves it together with what it keeps for other subscribers. After a reconnect it sends the message
-again: what was published behind it is what the broker may have lost.
+it in germqtt's session, and saves it together with the messages for other subscribers. After a reconnect it sends the message
+again: the broker may have lost events that were published after it.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ import contextlib
 from . import connection
 
 PROBE = "probe"
-# Seconds. Mosquitto sends a client its own message before it acknowledges that.
+# Seconds. Mosquitto sends a client its own message before it acknowledges that message.
 ANSWER_TIMEOUT, ECHO_TIMEOUT = 30, 2
 
 
 def topic(base: str) -> str:
-    """Where markers go. Filters such as '#' do not match it, so that other subscribers do not get them."""
+    """The topic of markers. Filters such as '#' do not match it, so that other subscribers do not receive them."""
     return f"$germqtt/{base}"
 
 
 class Marker:
-    """The marker on a connection that is about to be opened. Others with the same topic have other owners."""
+    """The marker on a connection that is about to be opened. Other markers on the same topic have other owners."""
 
     def __init__(self, current: connection.Connection, base: str, owner: str) -> None:
         self._connection, self.topic, self._owner = current, topic(base), owner
         self._held: int | None = None
         self._echo = asyncio.Event()
-        # What the newest marker says, and what has been published last.
+        # The number in the newest marker, and the number that was published last.
         self.found: int | None = None
         self.sent = 0
-        # What the broker kept may come together with its answer to CONNECT.
+        # Kept messages may arrive together with the CONNACK.
         current.on_message = self._on_message
 
     def payload(self, number: int | str) -> bytes:
         return f"{self._owner} {number}".encode()
 
     async def find(self) -> bool:
-        """Whether the broker has markers for us; `found` then has the newest. What it kept comes before our probe."""
+        """Whether the broker delivers germqtt's markers. `found` is the newest one, if any: kept markers arrive before the probe."""
         current = self._connection
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         current.on_acknowledged = lambda _number, code, _reason: answer.done() or answer.set_result(code)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Publishes what the store holds, in its order, until the broker has acknowledged it; again what the broker lost then."""
+"""Publish the store's rows in order until the broker has acknowledged them, and again if the broker lost them later."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from . import backoff, config, connection, events, marker, status, store
 
 log = logging.getLogger(__name__)
 
-# How many events may be with the broker unacknowledged, if it does not want fewer.
+# Maximum number of unacknowledged events in flight, unless the broker wants fewer; and their bytes.
 WINDOW = 100
 WINDOW_BYTES = store.MIB
-# Seconds: between attempts at first and at most, for an acknowledgement, for the last ones at the end, between statuses.
+# Seconds: first and longest delay between attempts, timeout of acknowledgements, the same at the end, between statuses.
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15
 ACKNOWLEDGE_TIMEOUT, END_TIMEOUT = 30, 2
 STATUS_INTERVAL = 10
-# What other clients of a broker that has lost its sessions have to subscribe again, in seconds: public brokers try at least each 5.
+# Seconds for other clients to subscribe again after the broker lost its sessions: public brokers retry at least every 5 s.
 RETURN_TIME = 10
-# So many connections that end with the same event unacknowledged, and it is the event that ends them.
+# If this many connections end with the same event unacknowledged, the event is the cause.
 MOST_STRIKES = 5
 NOT_AUTHORIZED, QUOTA_EXCEEDED = 0x87, 0x97
 # An event that the broker rejects with one of these is rejected at every attempt: topic name, packet size, payload format.
@@ -31,25 +31,25 @@ PERMANENT_FAILURES = (0x90, 0x95, 0x99)
 
 
 class Publisher:
-    """One connection after the other, for ever."""
+    """A publisher that opens one connection after the other until it is stopped."""
 
     def __init__(self, options: config.Mqtt, kept: store.Store, shown: status.Status) -> None:
         self._options, self._store, self._status = options, kept, shown
         self._own = f"{options.topic}/germqtt"
         self._version = "5"
         self._connection: connection.Connection | None = None
-        # Part of what may come twice is with the broker unacknowledged; the rest is what the store keeps.
+        # Events that may be published twice: a part is in flight, the rest are acknowledged rows that the store keeps.
         self._window = min(WINDOW, max(options.republish_max // 2, 1)) if options.republish_max else WINDOW
         self._marker: marker.Marker | None = None
         self._has_complained = False
         self._stopping = asyncio.Event()
-        # What is with the broker, by the number of the message, where None is a status or a marker; what it has acknowledged
-        # and the store does not know of yet.
+        # Messages in flight by packet identifier, None for a status or a marker; then the acknowledged rows that the store
+        # does not know of yet.
         self._sent: dict[int, store.Row | None] = {}
         self._acknowledged: list[int] = []
         self._progress = 0.0
         self._suspect, self._strikes = 0, 0
-        # Whether this connection was of any use.
+        # Whether this connection made progress.
         self._advanced = False
         self._told, self._last_status, self._untold = 0.0, b"", False
         self._told_number = 0
@@ -74,11 +74,11 @@ class Publisher:
                 await delays.sleep(unless=self._stopping)
 
     def stop(self) -> None:
-        """End, after the broker has acknowledged what it has."""
+        """Stop, after waiting shortly for the last acknowledgements."""
         self._stopping.set()
 
     async def _connected(self, delays: backoff.Backoff) -> str:
-        """Connect, and publish until the connection ends; return why it did."""
+        """Connect, and publish until the connection ends; return the reason."""
         current = connection.Connection(self._options, self._store.client_id(), self._version)
         one = marker.Marker(current, self._options.topic, self._store.client_id())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -104,7 +104,7 @@ class Publisher:
         return problem
 
     async def _find(self, current: connection.Connection, one: marker.Marker) -> marker.Marker | None:
-        """The marker, if this broker lets us have one."""
+        """The marker, if republishing is enabled and the broker allows markers."""
         if not self._options.republish_max:
             return None
         if await one.find():
@@ -136,7 +136,7 @@ class Publisher:
         self.pump()
 
     def _after(self, problem: str) -> None:
-        """Look for an event that ends connections."""
+        """Find an event that ends connections, and remove it."""
         self._flush()
         sent = [row for row in self._sent.values() if row]
         head = min((row.id for row in sent), default=0)
@@ -154,7 +154,7 @@ class Publisher:
     # ---- events -----------------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Publish what waits, as much as the broker may have at a time."""
+        """Publish waiting events, up to the limit of events in flight."""
         current = self._connection
         if not current or current.ended.done() or self._stopping.is_set():
             return
@@ -166,7 +166,7 @@ class Publisher:
         current.flush()
 
     def _mark(self, current: connection.Connection) -> None:
-        """Publish a marker behind what has been published, as soon as the broker has acknowledged the one before."""
+        """Publish a marker after the last event, as soon as the broker has acknowledged the previous one."""
         one, number = self._marker, self._store.number
         if one and number > one.sent and self._may_send_own(current):
             one.sent = number
@@ -176,7 +176,7 @@ class Publisher:
         return None not in self._sent.values() and len(self._sent) < current.receive_maximum
 
     def _room(self, current: connection.Connection) -> int:
-        """How many more events the broker may have now. One that is suspected of ending connections goes alone."""
+        """The number of events that can be sent now. An event that is suspected of ending connections is sent alone."""
         window = 1 if self._suspect else min(self._window, current.receive_maximum)
         full = sum(len(row.line) for row in self._sent.values() if row) >= WINDOW_BYTES
         return 0 if full else window - len(self._sent)
@@ -201,7 +201,7 @@ class Publisher:
             self._send(current, row, topic, payload)
 
     def _size_problem(self, current: connection.Connection, topic: str, payload: bytes) -> str | None:
-        """Which limit of the broker a message exceeds. Sent anyway, it would end the connection or vanish unseen."""
+        """The limit of the broker that a message exceeds. If sent anyway, it would end the connection or get lost silently."""
         if 0 < self._options.max_payload < len(payload):
             return f"[mqtt] max_payload is {self._options.max_payload} bytes"
         if current.packet_size(topic, payload) > current.maximum_packet:
@@ -209,7 +209,7 @@ class Publisher:
         return None
 
     def _refuse(self, current: connection.Connection, row: store.Row, topic: str, payload: bytes, problem: str) -> None:
-        """Publish the message of a gap in place of an event that the broker does not accept."""
+        """Publish a gap message in place of an event that the broker rejects."""
         log.error("the broker does not take an event of %d bytes on %s: %s", len(payload), topic, problem)
         if gap := self._put_away(row, "refused"):
             self._publish(current, gap)
@@ -237,7 +237,7 @@ class Publisher:
             asyncio.get_running_loop().call_soon(self._flush_and_pump)
             return
         if code >= connection.FIRST_FAILURE:
-            # Rights and quotas may be put right, and nothing is lost until then. Anything else is the event's own fault.
+            # An operator can correct ACL rules and quotas, and nothing is lost until then. Other failures are caused by the event.
             if code in (NOT_AUTHORIZED, QUOTA_EXCEEDED):
                 self._sent.clear()
             self._connection.end(f"refuses to publish below {self._options.topic}/: {reason}")
@@ -250,25 +250,25 @@ class Publisher:
 
     def _flush_and_pump(self) -> None:
         self._flush()
-        # Mosquitto 2.0 does not save for what is on its way to a client, but for a retained message, with all the rest.
+        # In Mosquitto 2.0, messages in flight do not trigger a save. A retained message does, and everything is saved then.
         if self._untold or (self._marker and self._store.number - self._told_number > self._store.keep // 2):
             self.tell()
         self.pump()
 
     def _flush(self) -> None:
-        """Remove what is acknowledged. What the store cannot remove yet, it remembers."""
+        """Remove acknowledged rows. The store remembers those that it cannot remove yet."""
         done, self._acknowledged = self._acknowledged, []
         with contextlib.suppress(sqlite3.OperationalError):
             self._store.acknowledge(done)
 
     def _put_away(self, row: store.Row, counter: str) -> store.Row | None:
-        """Remove what nobody gets. If the store cannot do so yet, the next connection comes across it again."""
+        """Remove a row that is not published. If the store cannot do so yet, the next connection tries it again."""
         with contextlib.suppress(sqlite3.OperationalError):
             return self._store.put_away(row, counter)
         return None
 
     async def _end(self, current: connection.Connection) -> None:
-        """Wait a little for the last acknowledgements, and say goodbye."""
+        """Wait shortly for the last acknowledgements, and publish the offline status."""
         deadline = time.monotonic() + END_TIMEOUT
         while self._sent and time.monotonic() < deadline and not current.ended.done():
             await asyncio.sleep(0.01)
@@ -279,7 +279,7 @@ class Publisher:
     # ---- the connection ---------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """What has to be done once in a second."""
+        """Do the periodic work of once a second."""
         if not self._connection:
             return
         self._connection.tick()
@@ -291,7 +291,7 @@ class Publisher:
         self.pump()
 
     def tell(self) -> None:
-        """Publish the status, as soon as the broker has acknowledged the one before and takes another message."""
+        """Publish the status, as soon as the broker has acknowledged the previous one and accepts another message."""
         current = self._connection
         if not current or current.ended.done() or self._stopping.is_set():
             return

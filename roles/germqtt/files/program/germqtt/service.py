@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the parts of germqtt together, and tells systemd how they do."""
+"""Run the parts of germqtt together, and report their status to systemd."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def run(options: config.Config, kept: store.Store) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, reader.stop)
     status.notify(ready=1)
-    # What one of them does not expect ends all of them, and systemd starts germqtt again.
+    # An unexpected exception in one task ends all of them, and systemd restarts germqtt.
     async with asyncio.TaskGroup() as group:
         ticking = group.create_task(_tick(kept, shown, sender))
         reading = group.create_task(reader.run())
@@ -33,9 +33,9 @@ async def run(options: config.Config, kept: store.Store) -> None:
 
 
 async def _tick(kept: store.Store, shown: status.Status, sender: publisher.Publisher) -> None:
-    """Once in a second: a loop that gets here is not stuck."""
+    """Do periodic work once a second, and tell the watchdog that the loop is not stuck."""
     while True:
-        with contextlib.suppress(sqlite3.OperationalError):  # the disk is full, as the stream has said
+        with contextlib.suppress(sqlite3.OperationalError):  # the disk is full; the stream has logged that
             kept.tick(time.time())
         sender.tick()
         status.notify(status=shown.line(), watchdog=1)

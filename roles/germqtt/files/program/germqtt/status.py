@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How germqtt does: what subscribers and systemd are told."""
+"""The status of germqtt for subscribers and systemd."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _moment(seconds: float | None) -> str | None:
 
 
 class Status:
-    """What the parts of germqtt say of themselves, and what the store has counted."""
+    """The status of germqtt's parts, and the counters of the store."""
 
     def __init__(self, kept: store.Store) -> None:
         self._store = kept
@@ -42,26 +42,26 @@ class Status:
         }
 
     def online(self) -> bytes:
-        """What the status topic has while germqtt is connected to the broker."""
+        """The payload of the status topic while germqtt is connected to the broker."""
         return json.dumps({"state": "online", **self._details()}).encode()
 
     def offline(self) -> bytes:
-        """What it has when germqtt has ended."""
+        """The payload of the status topic after germqtt has ended."""
         return json.dumps({"state": "offline", **self._details()}).encode()
 
     def will(self) -> bytes:
-        """What the broker publishes on its own when the connection is lost. What changes until then is not in it."""
+        """The payload that the broker publishes when the connection is lost. It has no values that change until then."""
         return json.dumps({"state": "offline", **self._process()}).encode()
 
     def line(self) -> str:
-        """The same for `systemctl status`."""
+        """The status line for `systemctl status`."""
         details = self._details()
         counts = ", ".join(f"{details[name]} {name}" for name in ("waiting", *store.COUNTERS))
         return f"Gerrit {self.gerrit}; broker {self.broker}; last event {details['last_event'] or 'none'}; {counts}"
 
 
 def notify(**variables: t.Any) -> None:
-    """Tell systemd, if it is systemd that has started us and listens: sd_notify(3)."""
+    """Send variables to systemd with sd_notify(3), if systemd has started germqtt and listens."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         text = "\n".join(f"{name.upper()}={value}" for name, value in variables.items())

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The store: every line of the stream waits here, in its order, until the broker has acknowledged it.
+"""The store: every line of the stream waits here, in order, until the broker has acknowledged it.
 
-The last ones that it has acknowledged are kept, in case it loses them.
+The last acknowledged lines are kept, in case the broker loses them.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 DAY = 24 * 60 * 60
-# Where too much waits, or too long, room is made for a while, so that one message tells of many lost events.
+# Above a limit, drop events down to this share of it, so that one gap message covers many lost events.
 DROPPED_TO = 0.95
-# Of long lines so much is read at a time.
+# Bytes of lines after which take() reads no more rows.
 TAKEN_BYTES = MIB
-# Pages of 4 KiB that are given back to the file system at a time, once nothing waits.
+# Pages of 4 KiB that are returned to the file system at a time, once no row waits.
 FREED_PAGES = 4096
 COUNTERS = ("stored", "acknowledged", "repeated", "dropped", "unusable", "refused", "gaps")
-# Seconds after which an expired session is no sign that the broker has lost anything.
+# Seconds after which a session may have expired, so that a missing session is no sign of a loss at the broker.
 FORGOTTEN_AFTER = 24 * 60 * 60
-# `published` has the rows that are acknowledged and kept, with the number of their publishing. `made` is when Gerrit made the event,
-# as far as the line says so; `gap` tells messages of our own from Gerrit's lines, and theirs are from `made` to `received`.
+# `published` has the acknowledged rows that are kept, with their publish numbers. `made` is the time when Gerrit created the event,
+# if the line has it. `gap` marks gap messages, which cover the time from `made` to `received`.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS waiting (
     id INTEGER PRIMARY KEY AUTOINCREMENT, made INTEGER NOT NULL, received REAL NOT NULL, gap INTEGER NOT NULL,
@@ -46,7 +46,7 @@ INSERT = "INSERT INTO waiting VALUES (?, ?, ?, ?, ?)"
 
 
 class Row(t.NamedTuple):
-    """A line of the stream, or the message of a gap."""
+    """A line of the stream, or a gap message."""
 
     id: int
     gap: int
@@ -54,7 +54,7 @@ class Row(t.NamedTuple):
 
 
 class Store:
-    """What waits. Whatever writes may raise sqlite3.OperationalError, and has then changed nothing: the disk is full."""
+    """The waiting rows. Methods that write may raise sqlite3.OperationalError for a full disk, and have then changed nothing."""
 
     def __init__(self, options: config.Store) -> None:
         self._most_bytes = options.max_mib * MIB
@@ -63,9 +63,9 @@ class Store:
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         self._db.execute("PRAGMA journal_mode=WAL")
-        # NORMAL outlives an end of the process, FULL also one of the host.
+        # NORMAL survives a crash of the process, FULL also a crash of the host.
         self._db.execute(f"PRAGMA synchronous={'FULL' if options.fsync else 'NORMAL'}")
-        # Seldom, since what is published meanwhile waits for the disk.
+        # Checkpoint rarely, since publishing waits for the disk meanwhile.
         self._db.execute("PRAGMA wal_autocheckpoint=2000")
         self._db.execute(f"PRAGMA journal_size_limit={8 * MIB}")
         [problem] = self._db.execute("PRAGMA quick_check(1)").fetchone()
@@ -75,14 +75,14 @@ class Store:
         query = f"SELECT count(*), total(length(line)) FROM waiting WHERE {WAITS}"
         self.waiting, self._bytes = self._db.execute(query).fetchone()
         self._kept: dict[str, t.Any] = dict(self._db.execute("SELECT name, value FROM kept"))
-        # How many acknowledged rows to keep, and these in the order of their numbers, with their sizes.
+        # The number of acknowledged rows to keep, and these rows in the order of their publish numbers, with their sizes.
         self.keep = 0
         query = "SELECT id, number, length(line) FROM published JOIN waiting USING (id) ORDER BY number"
         self._published = {id: (number, size) for id, number, size in self._db.execute(query)}
-        # The number of the row that was published last.
+        # The publish number of the last row.
         self.number = max((number for number, _size in self._published.values()), default=0)
-        # Rows up to here are with the broker, under these numbers; those that it has acknowledged but that could not be
-        # written down yet.
+        # Rows up to this position were sent to the broker, with these publish numbers; then the acknowledged rows that could
+        # not be recorded yet.
         self._position = 0
         self._numbers: dict[int, int] = {}
         self._acknowledged: dict[int, int] = {}
@@ -93,7 +93,7 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> t.Iterator[None]:
-        """All or nothing, also of what is remembered here of the file's contents."""
+        """Run a transaction. After a failure, the values that are cached here are also as before."""
         before = self.waiting, self._bytes, dict(self._kept)
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -108,7 +108,7 @@ class Store:
             raise
 
     def count(self, name: str) -> int:
-        """One of COUNTERS, since the store was made."""
+        """The value of one of COUNTERS, since the store was created."""
         return self._kept.get(name, 0)
 
     def _add_to(self, name: str, number: int) -> None:
@@ -116,18 +116,18 @@ class Store:
 
     @property
     def last_event(self) -> float | None:
-        """When the last line came."""
+        """The time when the last line was received."""
         return self._kept.get("last_event")
 
     def client_id(self) -> str:
-        """What the broker knows us by: always the same once it could be kept, and nobody can guess it."""
+        """germqtt's client ID. It is unguessable, and always the same once it could be stored."""
         client_id = self._kept.get("client_id", f"germqtt-{secrets.token_hex(16)}")
         if "client_id" not in self._kept:
             with contextlib.suppress(sqlite3.OperationalError), self._transaction():
                 self._kept["client_id"] = client_id
         return client_id
 
-    # ---- what comes in ----------------------------------------------------------------------------------------------
+    # ---- received lines ---------------------------------------------------------------------------------------------
 
     def add(self, lines: t.Sequence[bytes], now: float) -> None:
         """Store lines of the stream."""
@@ -140,7 +140,7 @@ class Store:
             self._add_to("stored", len(lines))
             self._kept["last_event"] = now
             if not self._gap_is_open:
-                # What comes after this line was made after it.
+                # Gerrit creates later events after this one.
                 self._kept["heard"] = min(made[-1], now)
             elif not self.has_heard:
                 self._kept["heard"] = min(made[0], now)
@@ -152,17 +152,17 @@ class Store:
 
     @property
     def gap_is_open(self) -> bool:
-        """Whether events may be missing since the last one, which no message tells of yet. So it is at the start."""
+        """Whether events may be missing since the last line, without a gap message yet. True at the start."""
         return self._gap_is_open
 
     def open_gap(self) -> None:
-        """From the last line on, events may be missing. What is stored meanwhile does not narrow that down."""
+        """Open a gap: events after the last line may be missing. Lines that are stored meanwhile do not shorten it."""
         self._gap_is_open = True
-        # There is nothing to tell of before the first stream ever.
+        # Before the first stream ever, there is no gap to report.
         self._gap_is_one = self.has_heard
 
     def close_gap(self, until: float, reason: str) -> None:
-        """Until this moment events may be missing: store the message, if there ever was a stream before."""
+        """Close the gap at this time. Store a gap message, if there ever was a stream before."""
         with self._transaction():
             if self._gap_is_one:
                 self._insert_gap(None, self._kept["heard"], until, reason)
@@ -170,7 +170,7 @@ class Store:
         self._gap_is_open = False
 
     def lost_everything(self, now: float, reason: str) -> None:
-        """Whatever waited is lost, and nobody knows what that was."""
+        """Store a gap message for all waiting events: they are lost, and it is unknown which they were."""
         with self._transaction():
             self._insert_gap(None, now - self._longest_wait, now, reason)
             self._kept["heard"] = now
@@ -184,10 +184,10 @@ class Store:
         self._add_to("gaps", 1)
         return line
 
-    # ---- what goes out ----------------------------------------------------------------------------------------------
+    # ---- published rows ---------------------------------------------------------------------------------------------
 
     def take(self, most: int) -> list[Row]:
-        """The next rows, which then count as being with the broker."""
+        """The next rows, which then count as sent to the broker."""
         query = "SELECT id, gap, line FROM waiting WHERE id > ? ORDER BY id"
         rows: list[Row] = []
         size = 0
@@ -207,12 +207,12 @@ class Store:
         self._numbers[id] = self.number
 
     def rewind(self) -> None:
-        """What is not acknowledged is not with the broker any more."""
+        """Count rows without an acknowledgement as not sent."""
         self._position = 0
         self._numbers.clear()
 
     def acknowledge(self, ids: t.Iterable[int] = ()) -> None:
-        """The broker has these rows, and those that could not be written down before: keep the last ones."""
+        """Record these acknowledged rows, and earlier ones that could not be recorded; keep the last ones."""
         self._acknowledged.update((id, self._numbers.pop(id, self.number)) for id in ids)
         if not self._acknowledged:
             return
@@ -229,7 +229,7 @@ class Store:
         self._published, self._acknowledged = published, {}
 
     def _pop_oldest(self, published: dict[int, tuple[int, int]]) -> list[tuple[int]]:
-        """Take the oldest of the published rows away, if they are too many or too large."""
+        """Remove the oldest published rows, if they are too many or too large; return their IDs."""
         size = sum(size for _number, size in published.values())
         old = []
         while len(published) > self.keep or size > self._most_bytes // 2:
@@ -239,17 +239,17 @@ class Store:
         return old
 
     def is_forgotten(self, found: int | None) -> bool:
-        """Whether the broker has lost its store: it remembers nothing, though it should."""
+        """Whether the broker has lost its store: it has no marker, although the session cannot have expired."""
         return found is None and time.time() - self._kept.get("acknowledged_at", 0) <= FORGOTTEN_AFTER
 
     def resume(self, found: int | None) -> int:
-        """The broker remembers what was published up to a number, or nothing: what it had acknowledged since waits again.
+        """Let acknowledged rows wait again if they were published after the number that the broker remembers, None if it has no marker.
 
-        Returns how many rows that are.
+        Returns the number of these rows.
         """
         forgotten = self.is_forgotten(found)
         if found is None:
-            # A session that has expired is no loss.
+            # An expired session is no loss.
             found = 0 if forgotten else self.number
         again = [id for id, (number, _size) in self._published.items() if number > found]
         oldest = min((number for number, _size in self._published.values()), default=self.number + 1)
@@ -268,7 +268,7 @@ class Store:
         return len(again)
 
     def _tell_of_lost_events(self, again: t.Sequence[int], what: str) -> None:
-        """What was published before the rows that wait again is lost for whoever was away. The broker holds it for a day."""
+        """Store a gap message for offline clients: events before the rows that wait again are lost. The broker keeps events for a day."""
         now = time.time()
         made = self._db.execute("SELECT made FROM waiting WHERE id = ?", [min(again, default=0)]).fetchone()
         reason = f"the broker has lost {what}, with what waited there for clients that were away"
@@ -277,7 +277,7 @@ class Store:
     def put_away(self, row: Row, counter: str) -> Row | None:
         """Remove a row that is not published, and count it as unusable or refused.
 
-        The message of a gap takes the place of a refused event, and is returned.
+        A gap message takes the place of a refused event, and is returned.
         """
         with self._transaction():
             [(made, received)] = self._db.execute("SELECT made, received FROM waiting WHERE id = ?", [row.id])
@@ -294,7 +294,7 @@ class Store:
         return Row(row.id, True, line)
 
     def _leave(self, id: int, counter: str, number: int = 1) -> int:
-        """Count a row as one that does not wait any more, or with -1 as one that waits again. Returns its size."""
+        """Count a row as no longer waiting, or with -1 as waiting again. Returns its size."""
         [(size, gap)] = self._db.execute("SELECT length(line), gap FROM waiting WHERE id = ?", [id])
         self.waiting -= number
         self._bytes -= number * size
@@ -302,17 +302,17 @@ class Store:
             self._add_to(counter, number)
         return size
 
-    # ---- what is too much -------------------------------------------------------------------------------------------
+    # ---- limits -----------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """What has to be done once in a second."""
+        """Do the periodic work of once a second."""
         self.acknowledge()
         self._drop_excess(now)
         if not self.waiting and self._db.execute("PRAGMA freelist_count").fetchone()[0] > FREED_PAGES:
             self._db.executescript(f"PRAGMA incremental_vacuum({FREED_PAGES})")  # execute() would free a single page
 
     def _drop_excess(self, now: float) -> None:
-        """Drop the oldest lines that are not with the broker, if they are too many or too old."""
+        """Drop the oldest lines that were not sent to the broker, if they are too many or too old."""
         last = self._last_excess(now)
         if last is None:
             return
@@ -325,12 +325,12 @@ class Store:
             self.waiting -= number
             self._bytes -= size
             self._add_to("dropped", number)
-            # In the place of the last one, so that subscribers hear of it in between.
+            # In the place of the last dropped line, so that subscribers get the gap message in order.
             self._insert_gap(last, start, end, "too much had waited", number)
         log.error("%d events were dropped: too much had waited, or too long", number)
 
     def _last_excess(self, now: float) -> int | None:
-        """The newest line that has to go."""
+        """The ID of the newest line that has to be dropped."""
         excess = self._bytes - DROPPED_TO * self._most_bytes if self._bytes > self._most_bytes else 0
         limit = now - self._longest_wait
         last = None
@@ -347,7 +347,7 @@ class Store:
 
 
 def _asides(path: pathlib.Path) -> list[pathlib.Path]:
-    """The stores that could not be read."""
+    """The files of stores that could not be read."""
     return list(path.parent.glob(f"{glob.escape(path.name)}.corrupt-*"))
 
 
@@ -355,7 +355,7 @@ def _set_aside(path: pathlib.Path) -> pathlib.Path:
     name = f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
     while path.with_name(name) in _asides(path):
         name += "x"
-    # The log first: without its file sqlite would delete it.
+    # The -wal first: without the database, SQLite would delete it.
     for suffix in ("-wal", ""):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
@@ -363,13 +363,13 @@ def _set_aside(path: pathlib.Path) -> pathlib.Path:
 
 
 def open_store(options: config.Store, file: str) -> Store:
-    """Open the store, or make one. One that cannot be read is kept aside. Raises ConfigError; `file` is the configuration's."""
+    """Open or create the store. An unreadable store is set aside. Raises ConfigError; `file` is the path of the configuration."""
     try:
         kept = Store(options)
     except sqlite3.OperationalError as exc:
         if "unable to open" in str(exc) or "readonly" in str(exc):
             raise config.ConfigError(f"{file}: [store] path: {options.path}: {exc}") from None
-        raise  # a full disk, or another germqtt that is about to end: both pass
+        raise  # a full disk, or another germqtt that is about to end: both are temporary
     except sqlite3.DatabaseError as exc:
         try:
             aside = _set_aside(options.path)
@@ -378,7 +378,7 @@ def open_store(options: config.Store, file: str) -> Store:
         problem = " ".join(str(exc).split())
         log.error("the store %s cannot be read (%s); it is kept as %s", options.path, problem, aside)
         kept = Store(options)
-    # Also if it was not this germqtt that has put it aside: that one may have been killed.
+    # Also if an earlier process has set it aside: that one may have been killed before this step.
     if not kept.has_heard and _asides(options.path):
         try:
             kept.lost_everything(time.time(), "the store could not be read")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The event stream: one OpenSSH client after the other, for ever."""
+"""The event stream, read by one OpenSSH client after the other."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 CHUNK = 64 * 1024
 LONGEST_LINE = 4 * 1024 * 1024
-# Of what ssh says so much is kept, and so much shown.
+# Bytes of ssh's error output that are kept, and characters that are shown.
 KEPT_PROBLEM, SHOWN_PROBLEM = 4096, 300
-# Seconds. ssh ends when three of its questions go unanswered, so that a dead link is noticed within 40 seconds.
+# Seconds. ssh exits after three unanswered keepalives, so that a dead link is noticed within 40 seconds.
 KEEPALIVE = 10
 LOGIN_TIMEOUT = 60
 END_TIMEOUT = 2
-# Gerrit does not say when a stream has begun: so many seconds after the login, it has.
+# Gerrit does not say when a stream has begun. It has begun this many seconds after the login.
 BEGINS_WITHIN = 2
 FIRST_DELAY, LONGEST_DELAY = 1, 40
 FULL_DISK_DELAY = 1
@@ -34,18 +34,18 @@ REFUSALS = ("Permission denied", "Host key verification failed", "No matching ho
 
 
 def host_alias(gerrit: config.Gerrit) -> str:
-    """How known_hosts names Gerrit: with the port, also if that is 22, as germqtt 0.1.0 looks it up."""
+    """Gerrit's name in known_hosts: with the port, even if that is 22, as germqtt 0.1.0 looks it up."""
     return f"[{gerrit.hostname}]:{gerrit.port}"
 
 
 def _quoted(path: pathlib.Path) -> str:
-    """A path as ssh takes it in an option: it has escapes, and names for parts that start with a percent sign."""
+    """Quote a path for an option of ssh, which has escapes, and tokens that start with a percent sign."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{text}"'
 
 
 def command(gerrit: config.Gerrit) -> list[str]:
-    """The command whose output is the stream, after an empty line that says that Gerrit has let us in."""
+    """The command whose output is the stream, after an empty line that confirms the login."""
     options = {
         "BatchMode": "yes",
         "ConnectTimeout": "15",
@@ -70,7 +70,7 @@ def command(gerrit: config.Gerrit) -> list[str]:
 
 
 def check(gerrit: config.Gerrit, file: str) -> None:
-    """Raise ConfigError if the key or the host key cannot be used; `file` is the configuration's."""
+    """Raise ConfigError if the key or the host key cannot be used; `file` is the path of the configuration."""
     for option, path in (("key", gerrit.key), ("known_hosts", gerrit.known_hosts)):
         try:
             path.read_bytes()
@@ -101,14 +101,14 @@ def _ssh_keygen(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class Lines:
-    """Takes the stream apart."""
+    """A splitter of the stream into lines."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
         self._skipping = False
 
     def split(self, chunk: bytes) -> list[bytes]:
-        """The lines that end in this chunk. Of one that is too long only its beginning is left."""
+        """The lines that end in this chunk. Lines that are too long are truncated."""
         first, *others = chunk.split(b"\n")
         if not self._skipping:
             self._rest += first
@@ -121,7 +121,7 @@ class Lines:
 
 
 class Stream:
-    """Stores what Gerrit says, and where something may be missing."""
+    """Store Gerrit's lines, and gaps where events may be missing."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class Stream:
         told: t.Callable[[], None],
     ) -> None:
         self._gerrit, self._store, self._status = gerrit, kept, shown
-        # To be called when something waits, and when the status is another one.
+        # Callbacks for new rows in the store, and for a changed status.
         self._changed, self._told = changed, told
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -155,13 +155,13 @@ class Stream:
                 await delays.sleep(unless=self._stopping)
 
     def stop(self) -> None:
-        """End the stream; what it still has is stored."""
+        """End the stream; the rest of its output is stored."""
         self._stopping.set()
         if self._process and self._process.returncode is None:
             self._process.terminate()
 
     async def _follow(self) -> tuple[str, bool]:
-        """Run ssh until it ends; return why it did, and whether Gerrit refuses us."""
+        """Run ssh until it ends; return the reason, and whether Gerrit rejects germqtt."""
         try:
             process = self._process = await asyncio.create_subprocess_exec(
                 *command(self._gerrit),
@@ -169,19 +169,19 @@ class Stream:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 limit=CHUNK,
-                # LocalCommand needs a shell, and the account's own may be one that runs nothing.
+                # LocalCommand needs a shell, and the account's own shell may run no commands.
                 env={"PATH": os.defpath, "SHELL": "/bin/sh", "LC_ALL": "C.UTF-8"},
             )
         except OSError as exc:
             return f"ssh cannot be started: {exc.strerror}", False
         assert process.stdout and process.stderr
         if self._stopping.is_set():
-            self.stop()  # there was nothing to be stopped when that was asked for
+            self.stop()  # stop() was called when there was no process yet
         errors = asyncio.create_task(_problem(process.stderr))
         try:
             if await asyncio.wait_for(process.stdout.read(1), LOGIN_TIMEOUT):
                 await self._read(process.stdout)
-            # To kill what is about to end by itself would lose its code.
+            # Killing a process that is about to exit would lose its exit status.
             await asyncio.wait([asyncio.create_task(process.wait())], timeout=END_TIMEOUT)
         except TimeoutError:
             return f"there was no login within {LOGIN_TIMEOUT} seconds", False
@@ -190,15 +190,15 @@ class Stream:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-            await process.stdout.read()  # asyncio does not see the end of a process before that of its output
+            await process.stdout.read()  # asyncio sees the end of a process only after the end of its output
             code = await process.wait()
             said = await errors
-        # ssh itself ends with 255, else with what the command at Gerrit's side did, such as refusing to be run.
+        # ssh exits with 255 for errors of its own, otherwise with the status of Gerrit's command, such as a denied command.
         refused_there = code not in (0, 255) and code > 0 and self._status.gerrit != status.CONNECTED
         return said or f"ssh ended with {code}", refused_there or any(refusal in said for refusal in REFUSALS)
 
     async def _read(self, output: asyncio.StreamReader) -> None:
-        """Store what comes, until the end."""
+        """Store the stream's lines until its end."""
         lines, begins = Lines(), time.monotonic() + BEGINS_WITHIN
         while True:
             if self._store.gap_is_open and time.monotonic() >= begins:
@@ -217,7 +217,7 @@ class Stream:
                 await self._take(got)
 
     async def _connected(self) -> None:
-        """Gerrit streams for sure: tell until when it may not have."""
+        """Close the gap, since Gerrit certainly streams by now, and update the status."""
         await self._persist(self._store.close_gap, time.time(), self._gap_reason)
         self._status.gerrit = status.CONNECTED
         log.info("Gerrit %s:%d connected", self._gerrit.hostname, self._gerrit.port)
@@ -236,7 +236,7 @@ class Stream:
         self._changed()
 
     async def _persist(self, write: t.Callable[..., None], *arguments: t.Any) -> None:
-        """Write to the store. While the disk is full nothing more is read, and nothing that was read is lost."""
+        """Write to the store. While the disk is full, wait and read nothing more, so that no event is lost silently."""
         complained = False
         while True:
             try:
@@ -246,14 +246,14 @@ class Stream:
                     log.error("the store cannot be written, so nothing is read for now: %s", exc)
                     complained = True
                 if self._stopping.is_set():
-                    # What comes now could be stored, but does not begin where the store ends.
+                    # Later lines could be stored, but would not continue where the store ends.
                     return self._store.open_gap()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), FULL_DISK_DELAY)
 
 
 async def _problem(output: asyncio.StreamReader) -> str:
-    """Read to the end; return the last line that says something, so that it can be shown."""
+    """Read to the end; return the last line that is not empty, without unprintable characters."""
     kept = b""
     while chunk := await output.read(CHUNK):
         kept = (kept + chunk)[-KEPT_PROBLEM:]

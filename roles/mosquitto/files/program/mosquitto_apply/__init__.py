@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring a changed configuration to a Mosquitto that is at work: tried out first, installed as one, taken back if it does not serve."""
+"""Apply a changed configuration to a running Mosquitto: test it, install it atomically, and roll back if the broker does not serve."""

@@ -79,7 +79,7 @@ def _apply(instance: Instance, options: argparse.Namespace) -> None:
 
 
 def _apply_all(options: argparse.Namespace) -> None:
-    """One that fails does not keep the others from what is new to them. One that somebody has stopped for good is left alone."""
+    """Apply the changes of all brokers, even if one fails. Brokers that are stopped and disabled are skipped."""
     problems = []
     for instance in every():
         try:
@@ -102,7 +102,7 @@ def main() -> int:
             "--all goes neither with an instance nor with --json, --reload, --only-put-back, --prepare-store or"
             " --watch-store"
         )
-    # What the sets hold is nobody else's.
+    # Other users must not read the sets.
     os.umask(0o077)
     try:
         instance = Instance(options.instance)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other programs, and what they print."""
+"""Run other programs, and make their output printable."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def run(*command: str, timeout: float | None = None) -> subprocess.CompletedProc
 
 
 def printable(text: str) -> str:
-    """A text without characters that a terminal would obey, apart from line feeds."""
+    """A text without characters that a terminal would interpret, except line feeds."""
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)

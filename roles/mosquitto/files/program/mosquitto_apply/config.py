@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read mosquitto.conf: the files that it names, its listeners, and what a change of it takes."""
+"""Read mosquitto.conf: the files that it names, its listeners, and whether a change needs a restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import tran
 
 from mosquitto_apply.problem import Problem
 
-# What names a file that the broker reads.
+# Options that name a file that the broker reads.
 FILE_OPTIONS = {
     "acl_file",
     "bridge_cafile",
@@ -28,9 +28,9 @@ FILE_OPTIONS = {
     "plugin_opt_password_file",
     "psk_file",
 }
-# Files that it reads again when it is told to reload.
+# Options whose files the broker reads again on a reload.
 RELOADED_FILES = {"acl_file", "certfile", "keyfile", "password_file", "psk_file"}
-# Options that it takes from a reload, on every version. All others need a restart, also some that the manual says are reloaded.
+# Options that every version applies on a reload. All others need a restart, even some that the manual says are reloaded.
 RELOADED_OPTIONS = {
     "allow_anonymous",
     "allow_duplicate_messages",
@@ -41,18 +41,18 @@ RELOADED_OPTIONS = {
     "queue_qos0_messages",
     "sys_interval",
 }
-# What would have the broker read files that are not in the set, or open a listener that is not seen here.
+# Options that make the broker read files outside the set, or open a listener that this program does not see.
 UNFIT_OPTIONS = {
     "bind_address": "write 'listener PORT ADDRESS'",
     "include_dir": "a set has one configuration file",
     "port": "write 'listener PORT'",
 }
-# What stands before the path of a file that holds a value.
+# Start of a value that names a file with the real value: '@' and an absolute path.
 WORD = "@/"
 
 
 class Line(t.NamedTuple):
-    """An option where it stands."""
+    """An option with its line number."""
 
     number: int
     option: str
@@ -61,7 +61,7 @@ class Line(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Listener:
-    """A place where clients connect."""
+    """A listener of the broker."""
 
     port: int
     address: str
@@ -73,7 +73,7 @@ class Listener:
 
     @property
     def protocol(self) -> str:
-        """What clients speak."""
+        """The protocol of the listener, mqtt by default."""
         return self.options.get("protocol", "mqtt")
 
     @property
@@ -83,17 +83,17 @@ class Listener:
 
     @property
     def is_askable(self) -> bool:
-        """Whether a client without secrets gets to the CONNECT."""
+        """Whether a client without a PSK, a PROXY header or a certificate can send a CONNECT."""
         return not ({"psk_hint", "enable_proxy_protocol"} & set(self.options) or self.wants_certificate)
 
     @property
     def wants_certificate(self) -> bool:
-        """Whether clients have to show a certificate of theirs."""
+        """Whether clients need a certificate."""
         return self.options.get("require_certificate") == "true"
 
     @property
     def endpoint(self) -> dict[str, t.Any]:
-        """Where the host itself reaches it."""
+        """The endpoint where the host itself reaches the listener."""
         if self.socket:
             return {"socket": self.socket, "protocol": "mqtt"}
         return {
@@ -105,7 +105,7 @@ class Listener:
 
 
 def _split(text: str) -> t.Iterator[tuple[int, str]]:
-    """The lines as the broker splits them, at line feeds only, with their numbers."""
+    """Split a text into numbered lines as the broker does, at line feeds only."""
     return enumerate(text.removesuffix("\n").split("\n"), 1)
 
 
@@ -121,7 +121,7 @@ def parse(text: str) -> list[Line]:
 
 
 def check(lines: t.Iterable[Line], path: str) -> None:
-    """Refuse what a set of files cannot hold."""
+    """Reject options that a set of files does not support."""
     for line in lines:
         if line.option in UNFIT_OPTIONS:
             raise Problem(
@@ -137,17 +137,17 @@ def files(lines: t.Iterable[Line]) -> list[Line]:
 
 
 def words(lines: t.Iterable[Line]) -> list[Line]:
-    """The lines whose value is the word that a file holds: a password, or a client id that nobody is to guess."""
+    """The lines whose value is a secret in a file: a password, or an unguessable client ID."""
     return [line for line in lines if line.value.startswith(WORD)]
 
 
 def values(lines: t.Iterable[Line], option: str) -> list[str]:
-    """All values that an option has."""
+    """All values of an option."""
     return [line.value for line in lines if line.option == option]
 
 
 def in_set(text: str, folder: str, word: t.Mapping[str, str]) -> str:
-    """The configuration as the broker gets it: the files are those below a folder, and the words stand where their files are named."""
+    """The configuration for the broker: paths are below a folder, and secrets replace the names of their files."""
     changed = []
     for _number, line in _split(text):
         option, _space, rest = line.strip(line_file.BLANKS).partition(" ")
@@ -162,7 +162,7 @@ def in_set(text: str, folder: str, word: t.Mapping[str, str]) -> str:
 
 
 def listeners(lines: t.Iterable[Line]) -> list[Listener]:
-    """The listeners with their options; those of bridges are not among them."""
+    """The listeners with their options, without the options of bridges."""
     found: list[Listener] = []
     current: dict[str, str] | None = None
     for line in lines:
@@ -180,7 +180,7 @@ def listeners(lines: t.Iterable[Line]) -> list[Listener]:
 
 
 def needs_restart(before: t.Iterable[Line], after: t.Iterable[Line]) -> bool:
-    """Whether two configurations differ in what a reload does not bring about."""
+    """Whether two configurations differ in options that a reload does not apply."""
 
     def fixed(lines: t.Iterable[Line]) -> list[tuple[str, str]]:
         return [(line.option, line.value) for line in lines if line.option not in RELOADED_OPTIONS]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check, read and write mosquitto.sqlite3, as C(plugins/persist-sqlite) of Mosquitto 2.1 has it."""
+"""Check, read and write mosquitto.sqlite3, in the format of C(plugins/persist-sqlite) of Mosquitto 2.1."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import urllib.parse
 from mosquitto_apply import command, properties, room
 from mosquitto_apply.records import Client, Damaged, Delivery, Message, Record, Retained, Subscription, UnknownVersion
 
-# What SQLite says of a file that it cannot read as a database. Any other error is not the file's.
+# SQLite's errors for a file that it cannot read as a database. Other errors are not caused by the file.
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 KNOWN_VERSIONS = [(1, 0), (1, 1)]
 WAL_HEADER = struct.Struct("!8I")
-# SQLite moves changes from the -wal to the database as soon as it has 4 MiB, and writes it anew from its start.
+# SQLite moves changes from the -wal to the database when the -wal has 4 MiB, and then overwrites it from its start.
 WAL_RESERVE = 8 * room.MIB
 RESERVE = "mosquitto_apply_reserve"
 WAL_MAGIC = (0x377F0682, 0x377F0683)
 LOW = 0xFFFFFFFF
-# The plugin's own words, for a database that it is to find. The types decide how SQLite stores a text.
+# The plugin's own statements, for a new database. The column types decide how SQLite stores a text.
 TABLES = """
 CREATE TABLE base_msgs (store_id INT64 PRIMARY KEY,expiry_time INT64,topic STRING NOT NULL,payload BLOB,source_id STRING,
  source_username STRING,payloadlen INTEGER,source_mid INTEGER,source_port INTEGER,qos INTEGER,retain INTEGER,properties STRING);
@@ -59,7 +59,7 @@ RETAINED = "SELECT store_id FROM retains"
 
 @contextlib.contextmanager
 def _opened(path: pathlib.Path, mode: str) -> t.Iterator[sqlite3.Connection]:
-    """Open a database. What is read is as its -wal has it; reading changes neither of both."""
+    """Open a database. Reading includes the changes in its -wal, and changes neither file."""
     try:
         with contextlib.closing(
             sqlite3.connect(f"file:{urllib.parse.quote(str(path))}?mode={mode}", uri=True)
@@ -77,7 +77,7 @@ def wal(path: pathlib.Path) -> pathlib.Path:
 
 
 def wal_is_damaged(path: pathlib.Path) -> bool:
-    """Whether a database has a -wal that SQLite would pass over without a word."""
+    """Whether a database has a -wal that SQLite would ignore silently."""
     try:
         with wal(path).open("rb") as file:
             header = file.read(WAL_HEADER.size)
@@ -96,7 +96,7 @@ def wal_is_damaged(path: pathlib.Path) -> bool:
 
 
 def check(path: pathlib.Path) -> None:
-    """Fail if a database is damaged, or of another version. SQLite looks at all pages, but not at what texts and payloads say."""
+    """Fail if a database is damaged or of another version. SQLite checks all pages, but not the contents of texts and payloads."""
     size = path.stat().st_size
     if not size:
         raise Damaged("it is empty")
@@ -104,7 +104,7 @@ def check(path: pathlib.Path) -> None:
         found = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
         if found != ["ok"]:
             raise Damaged("; ".join(found))
-        # SQLite takes what a last page lacks for zeros.
+        # SQLite reads the missing part of a last page as zeros.
         if size % connection.execute("PRAGMA page_size").fetchone()[0]:
             raise Damaged("it ends within a page")
         # Before its first transaction a database has no tables.
@@ -116,7 +116,7 @@ def check(path: pathlib.Path) -> None:
 
 
 def read(path: pathlib.Path) -> t.Iterator[Record]:
-    """Read a database, in the order that mosquitto.db has."""
+    """Read a database, in the order of mosquitto.db."""
     with _opened(path, "ro") as connection:
         for *row, stored in connection.execute(MESSAGES):
             store_id, expiry, topic, payload, source_id, username, *rest = row
@@ -141,13 +141,13 @@ def read(path: pathlib.Path) -> t.Iterator[Record]:
 
 
 def last_store_id(path: pathlib.Path) -> int:
-    """The highest id of a message."""
+    """The highest ID of a message."""
     with _opened(path, "ro") as connection:
         return connection.execute("SELECT coalesce(max(store_id), 0) FROM base_msgs").fetchone()[0]
 
 
 def _signed(number: int) -> int:
-    """A number of 32 bits as the plugin stores it."""
+    """A 32-bit number as the plugin stores it, which is signed."""
     return number - (LOW + 1) if number >> 31 else number
 
 
@@ -178,7 +178,7 @@ def write(path: pathlib.Path, records: t.Iterable[Record]) -> None:
 
 
 def _free(path: pathlib.Path) -> int:
-    """How many bytes a database has in free pages."""
+    """The size of the free pages of a database in bytes."""
     if not path.exists():
         return 0
     with _opened(path, "ro") as connection:
@@ -187,11 +187,11 @@ def _free(path: pathlib.Path) -> int:
 
 
 def _grow(path: pathlib.Path, size: int) -> None:
-    """Have so many bytes in free pages, by filling a table that is dropped then."""
+    """Create free pages of this size in bytes, by filling a table and dropping it."""
     with _opened(path, "rwc") as connection:
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
-        # Else each page that gets free is written once more.
+        # Otherwise each freed page is written once more.
         connection.execute("PRAGMA secure_delete=OFF")
         connection.execute(f"DROP TABLE IF EXISTS {RESERVE}")
         connection.execute(f"CREATE TABLE {RESERVE} (piece BLOB)")
@@ -201,7 +201,7 @@ def _grow(path: pathlib.Path, size: int) -> None:
 
 
 def reserve(path: pathlib.Path, size: int) -> None:
-    """Have room for changes on a full disk: free pages in the database, and space behind the end of its -wal."""
+    """Reserve space for changes on a full disk: free pages in the database, and space behind the end of its -wal."""
     missing = size - _free(path)
     has_room = room.free(path.parent) >= missing + 2 * WAL_RESERVE
     if missing > 0 and has_room:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a broker's files are, by the name of its instance."""
+"""The paths of a broker's files, by the name of its instance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mosquitto_apply.problem import Problem
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """One broker of this host. The one without a name is that of the unit mosquitto.service."""
+    """One broker instance of this host. The instance without a name is mosquitto.service."""
 
     name: str = ""
 
@@ -27,7 +27,7 @@ class Instance:
 
     @property
     def user(self) -> str:
-        """The user that it runs as. No instance can read the files of another, or end it."""
+        """The user that it runs as. No instance can read the files of another, or kill it."""
         return f"mosquitto{self._suffix}"
 
     @property
@@ -37,17 +37,17 @@ class Instance:
 
     @property
     def unit_file(self) -> pathlib.Path:
-        """The file that the unit is made from. Each instance has its own."""
+        """The file of the unit. Each instance has its own."""
         return pathlib.Path("/etc/systemd/system", self.unit)
 
     @property
     def obsolete_drop_in(self) -> pathlib.Path:
-        """What release 1.0.0 put beside the unit of Debian's package."""
+        """The drop-in that release 1.0.0 added to the unit of Debian's package."""
         return self.unit_file.with_name(f"{self.unit_file.name}.d") / "opendev-firehose.conf"
 
     @property
     def folder(self) -> pathlib.Path:
-        """What administrators and roles write."""
+        """The directory that administrators and roles write to."""
         return pathlib.Path(f"/etc/mosquitto{self._suffix}")
 
     @property
@@ -57,7 +57,7 @@ class Instance:
 
     @property
     def sets(self) -> pathlib.Path:
-        """The sets of files that the broker was given, each in a directory."""
+        """The directory of the sets of files that the broker was given."""
         return self.folder / "sets"
 
     @property
@@ -67,22 +67,22 @@ class Instance:
 
     @property
     def runtime(self) -> pathlib.Path:
-        """The directory that lives as long as the process."""
+        """The directory that exists as long as the process."""
         return pathlib.Path(f"/run/mosquitto{self._suffix}")
 
     @property
     def loaded(self) -> pathlib.Path:
-        """A copy of the link from when the process read it last. In /run itself, where only root can write."""
+        """A copy of the live link from when the process last read it. In /run itself, where only root can write."""
         return self.runtime.with_name(f"{self.runtime.name}.set")
 
     @property
     def lock(self) -> pathlib.Path:
-        """What a change holds. The broker could lock its own directories, and keep changes out for ever."""
+        """The lock of a change. In its own directories the broker could take the lock, and block changes forever."""
         return self.runtime.with_name(f"{self.runtime.name}.lock")
 
 
 def every(root: pathlib.Path = pathlib.Path("/etc")) -> list[Instance]:
-    """The brokers that were ever given a set of files, the one without a name first. A copy of a folder is none."""
+    """The brokers that were ever given a set of files, the unnamed one first. Directories without a valid name are ignored."""
     names = [
         re.fullmatch(r"mosquitto(?:-([a-z0-9]{1,22}))?", path.parent.name) for path in root.glob("mosquitto*/sets")
     ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""See whether the host has the addresses and free ports of listeners: a trial has a network of its own, and cannot tell."""
+"""Check that the host has the listeners' addresses and that their ports are free. A trial cannot: it has its own network."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _holders(port: int) -> dict[int, str]:
 
 
 def problems(wanted: t.Iterable[Listener], opened: t.Iterable[Listener]) -> list[str]:
-    """Those of the wanted listeners that the host has no address for, or that something else is in the way of.
+    """The wanted listeners whose address the host does not have, or whose port is in use, each with the problem.
 
-    Ports that the broker itself has opened are not free, which is no problem. Their addresses are tried with any port.
+    Ports that the broker itself has opened are no problem. Their addresses are tested with any free port.
     """
     own = {listener.port for listener in opened}
     found = []

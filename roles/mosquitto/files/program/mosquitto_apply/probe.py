@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask a broker's listeners, as anybody could: does each serve, and does none let in or pass on what the files forbid."""
+"""Test a broker's listeners as a client without credentials: each must answer, and deny what the files forbid."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE----
 
 
 class Answers(t.NamedTuple):
-    """What was wrong with listeners, by listener: with those where nobody listens, and with those that did not answer otherwise."""
+    """The problems by listener: of listeners that are closed, and of those that did not answer for other reasons."""
 
     closed: dict[str, str]
     silent: dict[str, str]
 
     @property
     def all(self) -> dict[str, str]:
-        """Both."""
+        """The problems of both kinds."""
         return {**self.closed, **self.silent}
 
 
 def ask(listeners: t.Iterable[Listener], timeout: float, is_alive: t.Callable[[], bool] = lambda: True) -> Answers:
-    """Ask each listener until it answers, all of them within so many seconds, and while there is anybody who could answer."""
+    """Ask each listener until it answers, all of them within the timeout in seconds, and while the broker is alive."""
     deadline = time.monotonic() + timeout
     answers = Answers({}, {})
     for listener in listeners:
@@ -54,17 +54,17 @@ def ask(listeners: t.Iterable[Listener], timeout: float, is_alive: t.Callable[[]
 
 
 def _passes_on(client: mqtt.Client, topic: str) -> bool:
-    """Whether what a client without a name publishes comes back to it."""
+    """Whether an anonymous client receives a message that it has published."""
     if client.log_in():
         return False
     client.subscribe([topic])
-    # It returns when the broker has dealt with the message.
+    # publish() returns when the broker has processed the message.
     client.publish(topic, b"nobody should get this")
     return any(message.topic == topic for message in client.messages)
 
 
 def _attempts(listener: Listener, rights: Rights) -> t.Iterator[tuple[str, t.Callable[[mqtt.Client], bool]]]:
-    """What should not work: in words, and as what a client does."""
+    """Attempts that must fail: each a description and an action of a client."""
     topic = probe_topic()
     if not rights.lets_anonymous_pass_on(f"{listener.options.get('mount_point', '')}{topic}"):
         yield "a client without a name can publish", lambda it: _passes_on(it, topic)
@@ -78,7 +78,7 @@ def _attempts(listener: Listener, rights: Rights) -> t.Iterator[tuple[str, t.Cal
 
 
 def trespass(listeners: t.Iterable[Listener], rights: Rights, timeout: float) -> list[str]:
-    """What clients can do that the files forbid. A listener that does not answer lets nobody do anything."""
+    """Forbidden actions that the listeners allow. A listener that does not answer allows nothing."""
     found = []
     for listener in listeners:
         for what, attempt in _attempts(listener, rights) if listener.is_askable else ():
@@ -89,7 +89,7 @@ def trespass(listeners: t.Iterable[Listener], rights: Rights, timeout: float) ->
 
 
 def stale_certificates(listeners: t.Iterable[Listener], files: Files, timeout: float) -> list[Listener]:
-    """The listeners that serve another certificate than the file has which they are to take it from."""
+    """The listeners that serve another certificate than that in their certfile."""
     stale = []
     for listener in listeners:
         if listener.has_tls and listener.is_askable:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What keeps a configuration from being taken, in words for whoever runs the command."""
+"""The error that a configuration cannot be applied, with a message for the operator."""
 
 
 class Problem(Exception):
-    """The configuration cannot be taken. The broker goes on with what it had."""
+    """The configuration cannot be applied. The broker keeps its previous one."""

@@ -13,7 +13,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import pack
 from mosquitto_apply.records import Damaged
 
 SUBSCRIPTION_IDENTIFIER = 11
-# What a PUBLISH packet can have, by number
+# Properties of a PUBLISH packet, by number
 NAMES = {
     1: "payload-format-indicator",
     2: "message-expiry-interval",
@@ -29,7 +29,7 @@ NUMBERS = {name: number for number, name in NAMES.items()}
 
 @contextlib.contextmanager
 def _damage() -> t.Iterator[None]:
-    """What is not as MQTT has it is damaged."""
+    """Raise Damaged for properties that are not valid MQTT."""
     try:
         yield
     except packets.Malformed as exc:
@@ -46,7 +46,7 @@ def _read(content: bytes) -> list[packets.Property]:
 
 
 def strip(content: bytes) -> bytes:
-    """Properties without the length before them. Nothing at all is none."""
+    """Properties without the length before them. Empty content has no properties."""
     if not content:
         return b""
     with _damage():
@@ -59,17 +59,17 @@ def strip(content: bytes) -> bytes:
 
 
 def with_length(content: bytes) -> bytes:
-    """Properties with their length before them. None is nothing at all."""
+    """Properties with their length before them. No properties are empty content."""
     return packets.number(len(content)) + content if content else b""
 
 
 def subscription_identifier(content: bytes) -> int:
-    """The one that a message is delivered with, 0 if there is none."""
+    """The subscription identifier of a delivery, 0 if there is none."""
     return max((value for number, value in _read(content) if number == SUBSCRIPTION_IDENTIFIER), default=0)
 
 
 def of_subscription(identifier: int) -> bytes:
-    """The same as properties."""
+    """The properties with a subscription identifier, empty if that is 0."""
     return packets.write_properties([(SUBSCRIPTION_IDENTIFIER, identifier)]) if identifier else b""
 
 
@@ -86,7 +86,7 @@ def to_json(content: bytes) -> str | None:
 
 
 def from_json(text: str | None) -> bytes:
-    """What was stored as JSON."""
+    """Properties from the JSON that the plugin stores."""
     found: list[packets.Property] = []
     for entry in json.loads(text) if text else []:
         number = NUMBERS[entry["identifier"]]

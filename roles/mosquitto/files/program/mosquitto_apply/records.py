@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a Mosquitto stores: the records that both of its formats hold, and how a file can be wrong."""
+"""The records that both of Mosquitto's storage formats contain, and the errors of a file."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import typing as t
 
 
 class Damaged(Exception):
-    """The file is not as Mosquitto writes it. It cannot be read by any version."""
+    """A file that is not in Mosquitto's format. No version can read it."""
 
 
 class UnknownVersion(Exception):
-    """The file is of a version that this program does not know. Another Mosquitto may read it."""
+    """A file of a format version that this program cannot read. Another Mosquitto may read it."""
 
 
 class Message(t.NamedTuple):
-    """A message that is retained, or waits for clients."""
+    """A message that is retained, or queued for clients."""
 
     store_id: int
-    # In seconds since 1970, 0 for a message without an end
+    # Seconds since 1970, 0 for a message that does not expire
     expiry_time: int
     topic: str
     payload: bytes
@@ -29,7 +29,7 @@ class Message(t.NamedTuple):
     source_port: int
     qos: int
     retain: int
-    # As a PUBLISH packet of MQTT 5 has them, without their length
+    # Encoded as in a PUBLISH packet of MQTT 5, without their length
     properties: bytes
 
 
@@ -45,7 +45,7 @@ class Client(t.NamedTuple):
 
 
 class Delivery(t.NamedTuple):
-    """A message for one session, or from it. Those of a session are in order."""
+    """A message to or from one session. The deliveries of a session are in order."""
 
     client_id: str
     store_id: int
@@ -63,13 +63,13 @@ class Subscription(t.NamedTuple):
 
     client_id: str
     topic: str
-    # The QoS, and the options of MQTT 5 above it
+    # The QoS in the low two bits, the subscription options of MQTT 5 above it
     options: int
     identifier: int
 
 
 class Retained(t.NamedTuple):
-    """That a message is retained."""
+    """The ID of a message that is retained."""
 
     store_id: int
 

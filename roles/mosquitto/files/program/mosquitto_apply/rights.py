@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a set lets clients do, read from its files: what the broker does is held against it."""
+"""The accounts and ACL rules in a set's files, which the broker's behaviour is compared with."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from mosquitto_apply.sets import Files, decoded
 
 T = t.TypeVar("T")
 WRITING = ("write", "readwrite")
-# No client can log in with a longer one.
+# Bytes of the longest username that a client can log in with.
 LONGEST_NAME = 65535
 
 
 @dataclasses.dataclass(frozen=True)
 class Rights:
-    """Who may log in, and who may do what; None where the configuration has no such file."""
+    """The accounts and the ACL rules; None where the configuration has no such file."""
 
     accounts: list[str] | None
     rules: acl_file.Rights | None
 
     def lets_anonymous_pass_on(self, topic: str) -> bool:
-        """Whether clients without a name may both write a topic and read it."""
+        """Whether anonymous clients can both publish to a topic and read it."""
         if self.rules is None:
             return True
         return all(acl_decisions.decide(self.rules, topic, access, None) for access in ("write", "read"))
 
     @property
     def publisher(self) -> str | None:
-        """An account that somebody could want to pass for, best one that may publish."""
+        """An account to test impersonation with, preferably one that can publish."""
         writing = self.rules.users if self.rules else {}
 
         def rank(name: str) -> tuple[bool, str]:
@@ -50,7 +50,7 @@ class Rights:
 
 
 def probe_topic() -> str:
-    """A topic that nobody else uses."""
+    """A unique topic for a probe."""
     return f"mosquitto-apply/{uuid.uuid4().hex}"
 
 
@@ -66,7 +66,7 @@ def _parsed(files: Files, option: str, parse: t.Callable[[str], T]) -> T | None:
 
 
 def read(files: Files) -> Rights:
-    """Read the accounts and the access rules; a line that one of the versions would refuse or pass over is a problem."""
+    """Read the accounts and the ACL rules. Fail for a line that one of the versions would reject or ignore."""
     accounts = _parsed(files, "password_file", password_file.parse)
     rules = _parsed(files, "acl_file", acl_file.parse)
     return Rights(

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Room on the disk for what a broker stores, and the last save that was whole.
+"""Disk space for a broker's store, and the last save that was whole.
 
-Mosquitto 2.0 ignores errors behind the messages of a save, so that a full disk replaces a good mosquitto.db by a cut one.
+Mosquitto 2.0 ignores errors after the messages of a save, so that on a full disk a truncated mosquitto.db replaces a good one.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ SETTING = re.compile(r"X-StoreReserve=(\d+)")
 
 
 def reserve(unit: str) -> int:
-    """How many bytes of the disk a broker's unit wants in reserve."""
+    """The disk space in bytes that a broker's unit wants in reserve."""
     found = SETTING.search(unit)
     return int(found[1]) * MIB if found else 0
 
 
 def free(folder: pathlib.Path) -> int:
-    """How many bytes a broker can still write on the file system of a directory."""
+    """The bytes that a broker can still write on the file system of a directory."""
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
 
 
 def see_size(folder: pathlib.Path, wanted: int) -> None:
-    """Fail for a reserve that the file system cannot have."""
+    """Fail if the reserve is larger than the file system."""
     if wanted and folder.is_dir():
         status = os.statvfs(folder)
         size = status.f_blocks * status.f_frsize
@@ -46,9 +46,9 @@ def see_size(folder: pathlib.Path, wanted: int) -> None:
 
 
 def shortage(path: pathlib.Path, wanted: int, *, writes_all: bool) -> str:
-    """What to tell when the disk has too little room.
+    """The message for a disk with too little space, else empty.
 
-    That is less than the reserve. Where each save writes a new file, it is also room for two: the one that is kept takes its own.
+    The limit is the reserve. Where each save writes a new file, space for two saves is added: the kept save needs its own.
     """
     try:
         left = free(path.parent)
@@ -64,12 +64,12 @@ def shortage(path: pathlib.Path, wanted: int, *, writes_all: bool) -> str:
 
 
 def kept(path: pathlib.Path) -> pathlib.Path:
-    """Where the last save is that was whole: another name of the same file, which Mosquitto never writes to again."""
+    """The path of the last whole save: a hard link to the file, which Mosquitto never writes to again."""
     return path.with_name(f"{path.name}.kept")
 
 
 def moment(path: pathlib.Path) -> str:
-    """When a file was written."""
+    """The time when a file was written."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(path.stat().st_mtime))
 
 
@@ -81,7 +81,7 @@ def check(path: pathlib.Path) -> None:
 
 
 def keep(path: pathlib.Path) -> str:
-    """Keep the newest save if it is whole; return what to tell if it is not."""
+    """Keep the newest save if it is whole; return a message if it is not."""
     # The broker may replace the file while it is read.
     last = kept(path)
     new = last.with_name(f"{last.name}.new")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The broker's unit, asked and told through systemctl."""
+"""Query and control the broker's unit through systemctl."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from mosquitto_apply import command
 from mosquitto_apply.instance import Instance
 from mosquitto_apply.problem import Problem
 
-# A unit gets 90 s to stop, and 15 min to check and restore what it stored. A process can ask systemd for more, as often as it likes.
+# The unit has 90 s to stop, and 15 min to check and restore its store. A process can ask systemd for more time, repeatedly.
 RESTART_TIMEOUT = 1000.0
 
 
 class State(t.NamedTuple):
-    """The unit at a moment."""
+    """The state of the unit at one moment."""
 
     # The main process, 0 if there is none
     pid: int
-    # Whether it runs, or is just being reloaded
+    # Whether it is running or being reloaded
     is_active: bool
-    # Whether it starts with the host
+    # Whether it starts at boot
     is_enabled: bool
-    # Drop-ins that override what the unit promises: each a sentence
+    # Drop-ins that override guarantees of the unit: each a sentence
     conflicts: list[str]
-    # Whether systemd has to read the unit's files again
+    # Whether systemd needs a daemon-reload
     is_stale: bool
-    # Why the process has to be started anew, whatever is in its files: each a sentence without a subject
+    # Reasons for a restart other than changed files: each a sentence without a subject
     reasons: list[str]
 
 
@@ -53,7 +53,7 @@ class Service:
         return found
 
     def look(self) -> State:
-        """Ask systemd, and see what administrators put beside the unit."""
+        """Query systemd, and check the administrators' drop-ins."""
         properties = self._properties()
         started = systemd.parse_timestamp(properties.get("ExecMainStartTimestamp", "")) or 0.0
         newest = 0.0
@@ -72,7 +72,7 @@ class Service:
         )
 
     def look_without_overrides(self, expected: str = "") -> State:
-        """The same. Fail if a drop-in other than the expected one overrides what the unit promises."""
+        """Return the state. Fail if a drop-in other than the expected one overrides guarantees of the unit."""
         state = self.look()
         problems = [problem for problem in state.conflicts if problem.partition(" ")[0] != expected]
         if problems:
@@ -80,40 +80,40 @@ class Service:
         return state
 
     def look_without_obsolete(self, *, check: bool) -> State:
-        """The same, without the drop-in of release 1.0.0, which is removed. With check it stays."""
+        """Remove the drop-in of release 1.0.0, unless check is set; return the state as above."""
         drop_in = self.instance.obsolete_drop_in
         if not check:
             drop_in.unlink(missing_ok=True)
-            # Drop-ins of others keep it.
+            # The directory stays if it has other drop-ins.
             with contextlib.suppress(OSError):
                 drop_in.parent.rmdir()
         state = self.look_without_overrides(str(drop_in))
         return state._replace(is_stale=state.is_stale or drop_in.exists())
 
     def enable(self) -> None:
-        """Have it start with the host."""
+        """Enable the unit, so that it starts at boot."""
         self._tell("enable")
 
     def reload_units(self) -> None:
-        """Have systemd read the unit that is on disk."""
+        """Reload systemd's units from disk."""
         command.run("systemctl", "daemon-reload")
 
     def restart(self) -> None:
-        """Start it, or start it anew, with the unit that is on disk."""
+        """Start or restart the broker, with the unit that is on disk."""
         self.reload_units()
         # A unit that waits for its next automatic restart is started by 'restart', not by 'start'.
         try:
             self._tell("restart", timeout=RESTART_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._tell("kill", "--signal=SIGKILL")
-            # The restart goes on, and this waits for it.
+            # The restart continues, and this call waits for it.
             try:
                 self._tell("restart", timeout=RESTART_TIMEOUT)
             except subprocess.TimeoutExpired:
                 raise Problem(f"{self.name} did not restart within {2 * RESTART_TIMEOUT:g} s") from None
 
     def convert_store(self) -> None:
-        """Stop the process, and have what it stored in the format that the configuration on disk names."""
+        """Stop the broker, and convert its store to the format in the configuration on disk."""
         self.reload_units()
         self._tell("stop")
         user = self.instance.user
@@ -125,8 +125,8 @@ class Service:
             raise Problem(result.stderr.strip())
 
     def reload(self) -> None:
-        """Have the process read its files. It does so before it looks at anything that clients send from now on."""
-        # systemd knows the process; a number that is read from its output could be another's by now.
+        """Reload the broker. It reads its files before anything that clients send from now on."""
+        # Through systemd: a PID that was read from its output could belong to another process by now.
         self._tell("kill", "--kill-whom=main", "--signal=SIGHUP")
 
     def _tell(self, *words: str, timeout: float | None = None) -> None:
@@ -135,5 +135,5 @@ class Service:
             raise Problem(f"'systemctl {' '.join(words)} {self.name}' failed. Its last log lines:\n{self.journal()}")
 
     def journal(self) -> str:
-        """What it logged last."""
+        """The last log lines of the unit."""
         return command.run(*systemd.journal(self.name)).stdout.strip()

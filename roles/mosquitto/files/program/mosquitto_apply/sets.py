@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets of files: what a broker reads, all of it in one directory, behind a link that is turned in one step.
+"""Sets of files: all files that a broker reads, in one directory, behind a link that is switched atomically.
 
-A set never changes once it is complete. A host that dies at any moment comes up with the one set or the other.
+A set never changes once it is complete. A host that crashes at any moment starts with the old set or the new one.
 
-A set has each file twice. The broker owns the copies that it reads, since Mosquitto complains of other owners. Root reads and
-writes back only C(kept.json), which nobody else can open: a broker that was taken over cannot change what root does.
+A set has each file twice. The broker owns the copies that it reads, since Mosquitto warns about other owners. Root reads and
+restores only C(kept.json), which no other user can open: a compromised broker cannot change what root does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LOCK_TIMEOUT = 120.0
 
 
 class File(t.NamedTuple):
-    """A file as it was found."""
+    """A file with its owner and mode."""
 
     content: bytes
     uid: int
@@ -49,7 +49,7 @@ class File(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """The files that belong together, by their paths, and what mosquitto.conf says."""
+    """The files of one configuration by path, and the parsed mosquitto.conf."""
 
     instance: Instance
     by_path: dict[str, File]
@@ -75,12 +75,12 @@ class Files:
         return config.listeners(self.lines)
 
     def content(self, option: str) -> bytes | None:
-        """The file that an option of the whole broker names, None if there is no such option."""
+        """The content of the file that a global option names, None if there is no such option."""
         paths = config.values(self.lines, option)
         return self.by_path[paths[0]].content if paths else None
 
     def difference(self, other: Files | None) -> set[str]:
-        """The paths of files whose content is another one, or that only one of both has."""
+        """The paths of files whose content differs, or that only one of the two has."""
         mine = {path: file.content for path, file in self.by_path.items()}
         others = {path: file.content for path, file in other.by_path.items()} if other else {}
         return {path for path in mine.keys() | others.keys() if mine.get(path) != others.get(path)}
@@ -107,7 +107,7 @@ def decoded(path: str, content: bytes) -> str:
 
 
 def _word(path: pathlib.Path, named_by: str, *, make: bool) -> File:
-    """A file with one word, which nobody has to know."""
+    """A file with one secret. A missing secret is generated, and with make written to the file."""
     try:
         if secret_files.read(str(path)) is None:
             if not make:
@@ -119,7 +119,7 @@ def _word(path: pathlib.Path, named_by: str, *, make: bool) -> File:
 
 
 def find(instance: Instance, *, make: bool = False) -> Files:
-    """What stands in the instance's folder, and wherever else its mosquitto.conf points to. Words that are missing can be made."""
+    """Read mosquitto.conf, the files that it names, and the unit. With make, missing secrets are written."""
     path = str(instance.config)
     by_path = {path: _read(instance.config)}
     lines = config.parse(decoded(path, by_path[path].content))
@@ -135,7 +135,7 @@ def find(instance: Instance, *, make: bool = False) -> Files:
 
 
 def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
-    """The files of a set, None if there is no such set, or if the broker's copies are not what root kept."""
+    """The files of a set, None if there is no such set, or if the broker's copies differ from root's."""
     files = kept(instance, folder)
     if folder is None or files is None:
         return None
@@ -147,13 +147,13 @@ def load(instance: Instance, folder: pathlib.Path | None) -> Files | None:
 
 
 def _copy(path: pathlib.Path) -> bytes | None:
-    """What the broker's copy of a file holds. With a lease or a FIFO the broker could block its reading."""
+    """Read the broker's copy of a file without blocking. With a lease or a FIFO the broker could block root."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
 
 def kept(instance: Instance, folder: pathlib.Path | None) -> Files | None:
-    """The files of a set as root kept them, None if there is no such set, or if an earlier version wrote it."""
+    """The files of a set from root's copy, None if there is no such set, or if an earlier version wrote it."""
     try:
         return Files(instance, _unpacked((folder / KEPT).read_bytes())) if folder else None
     except FileNotFoundError:
@@ -161,7 +161,7 @@ def kept(instance: Instance, folder: pathlib.Path | None) -> Files | None:
 
 
 def for_broker(files: Files) -> dict[str, bytes]:
-    """What the broker reads, by the paths within a set. The unit and what root alone needs are not among it."""
+    """The files that the broker reads, by path within a set. The unit and files that only root needs are left out."""
     words = {
         line.value[1:]: files.by_path[line.value[1:]].content.decode().strip() for line in config.words(files.lines)
     }
@@ -171,7 +171,7 @@ def for_broker(files: Files) -> dict[str, bytes]:
 
 
 def _packed(files: Files) -> bytes:
-    """All files as one text."""
+    """All files as JSON."""
     entries = {path: [base64.b64encode(file.content).decode(), *file[1:]] for path, file in files.by_path.items()}
     return json.dumps(entries, indent=1).encode()
 
@@ -181,7 +181,7 @@ def _unpacked(text: bytes) -> dict[str, File]:
 
 
 def _write(path: pathlib.Path, content: bytes, uid: int, gid: int, mode: int) -> None:
-    """Write a new file, readable by nobody else at any moment."""
+    """Write a new file, with mode 0600 until its owner is set."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         os.fchown(descriptor, uid, gid)
@@ -192,7 +192,7 @@ def _write(path: pathlib.Path, content: bytes, uid: int, gid: int, mode: int) ->
 
 
 def sync(folder: pathlib.Path) -> None:
-    """Have the names of files in a directory on the disk."""
+    """Sync a directory, so that the names of its files are on disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -208,7 +208,7 @@ class Sets:
 
     @functools.cached_property
     def _broker(self) -> tuple[int, int]:
-        """The user and group of the broker. In check mode on a host that has yet to get the broker there is none."""
+        """The user and group of the broker. In check mode on a host without the broker there are none."""
         try:
             return pwd.getpwnam(self.instance.user).pw_uid, grp.getgrnam(self.instance.user).gr_gid
         except KeyError:
@@ -218,7 +218,7 @@ class Sets:
 
     @contextlib.contextmanager
     def locked(self) -> t.Iterator[None]:
-        """Be the only one that changes them."""
+        """Lock the sets against other changes."""
         if not self.instance.sets.is_dir():
             self.instance.sets.mkdir()
         descriptor = os.open(self.instance.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -243,7 +243,7 @@ class Sets:
         folder.chmod(0o750)
 
     def live(self) -> pathlib.Path | None:
-        """The directory of the set that the broker reads, None if it was never given one."""
+        """The directory of the set that the broker reads, None if it has none."""
         return self._target(self.instance.live)
 
     def loaded(self) -> pathlib.Path | None:
@@ -258,7 +258,7 @@ class Sets:
         return folder if folder.is_dir() else None
 
     def add(self, files: Files) -> pathlib.Path:
-        """Write a set, and return its directory. Nobody reads it yet."""
+        """Write a set that is not in use yet, and return its directory."""
         folder = None
         try:
             now = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime())
@@ -281,7 +281,7 @@ class Sets:
         return folder
 
     def turn(self, folder: pathlib.Path) -> None:
-        """Have the link point to this set, from one moment to the next."""
+        """Switch the live link to this set atomically."""
         self._link(folder, self.instance.live)
 
     def note_loaded(self, folder: pathlib.Path) -> None:
@@ -296,16 +296,16 @@ class Sets:
         sync(link.parent)
 
     def prune(self, *keep: pathlib.Path | None) -> None:
-        """Remove all sets but these: they hold what accounts and keys were."""
+        """Remove all sets but these: old sets contain earlier accounts and keys."""
         for folder in self.instance.sets.iterdir():
             if folder not in keep:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def put_back(files: Files, found: Files | None = None) -> list[str]:
-    """Have the instance's own files, and its unit, be as they are in a set; return which were not.
+    """Restore the instance's own files and its unit from a set; return which were different.
 
-    Files of others, such as certbot's, are left alone. So is what has changed again since it was found to be wrong.
+    Files outside the instance's directory, such as certbot's, are left alone. So are files that changed since they were read.
     """
     changed = []
     for name, file in files.by_path.items():

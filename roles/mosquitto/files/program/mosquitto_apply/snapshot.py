@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read and write mosquitto.db, as C(src/persist.h) of Mosquitto 2.0 and 2.1 has it.
+"""Read and write mosquitto.db, in the format of C(src/persist.h) of Mosquitto 2.0 and 2.1.
 
-A file is a header and chunks, each with its kind and length. Numbers of 64 bits are in the host's byte order, others in that of
-networks. Nothing says how many chunks there have to be: a file that ends after a whole chunk looks complete.
+A file is a header and chunks, each with its kind and length. 64-bit numbers are in host byte order, others in network byte
+order. The number of chunks is not stored: a file that ends after a whole chunk looks complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mosquitto_apply.records import Client, Damaged, Delivery, Message, Record, 
 
 MAGIC = b"\x00\xb5\x00mosquitto db"
 VERSION = 6
-# Those that Mosquitto reads, of Mosquitto before 2.0
+# Versions of Mosquitto before 2.0, which Mosquitto still reads
 OLD_VERSIONS = range(2, 6)
 # A checksum that is always 0, and the version
 HEADER = struct.Struct("!II")
@@ -35,13 +35,13 @@ class _Fields:
         self.place = 0
 
     def numbers(self, layout: str) -> tuple[int, ...]:
-        """Numbers in a layout of the module struct."""
+        """Read numbers in a format of the struct module."""
         found = struct.unpack_from(layout, self.content, self.place)
         self.place += struct.calcsize(layout)
         return found
 
     def take(self, length: int) -> bytes:
-        """Bytes. Fewer than that are damage."""
+        """Read bytes. Raise Damaged if there are fewer."""
         found = self.content[self.place : self.place + length]
         if len(found) != length:
             raise Damaged("a chunk is shorter than what it holds")
@@ -49,12 +49,12 @@ class _Fields:
         return found
 
     def text(self, length: int) -> str:
-        """A text."""
+        """Read a text with this length in bytes."""
         return self.take(length).decode()
 
     @property
     def rest(self) -> bytes:
-        """What is left."""
+        """The remaining bytes."""
         return self.take(len(self.content) - self.place)
 
 
@@ -111,7 +111,7 @@ def _size(file: t.BinaryIO) -> int:
 
 
 def _chunks(file: t.BinaryIO) -> t.Iterator[tuple[int, _Fields]]:
-    """Read the chunks behind the header."""
+    """Read the chunks after the header."""
     left = _size(file) - file.tell()
     while left:
         head = file.read(CHUNK.size)
@@ -140,7 +140,7 @@ def _see_header(file: t.BinaryIO) -> None:
 
 
 def _see_settings(chunk: tuple[int, _Fields] | None) -> None:
-    """Look at the first chunk, which each file has."""
+    """Check the first chunk, which each file has."""
     if chunk is None or chunk[0] != SETTINGS:
         raise Damaged("its first chunk is not there")
     _last_id, _shutdown, size = chunk[1].numbers("=QBB6x")
@@ -149,7 +149,7 @@ def _see_settings(chunk: tuple[int, _Fields] | None) -> None:
 
 
 def read(file: t.BinaryIO) -> t.Iterator[Record]:
-    """Read a file to its end. That it is damaged can show after any number of records."""
+    """Read a file to its end. Damage can appear after any number of records."""
     _see_header(file)
     chunks = _chunks(file)
     try:
@@ -200,7 +200,7 @@ def _packed(record: Record) -> tuple[int, bytes]:
 
 
 def write(file: t.BinaryIO, records: t.Iterable[Record], last_store_id: int) -> None:
-    """Write a file whose messages have ids up to the last one."""
+    """Write a file whose messages have IDs up to last_store_id."""
     file.write(MAGIC + HEADER.pack(0, VERSION))
     settings = SETTINGS, struct.pack("=QBB6x", last_store_id, 1, STORE_ID_SIZE)
     for kind, content in itertools.chain([settings], map(_packed, records)):

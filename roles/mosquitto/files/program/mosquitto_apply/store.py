@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Before a broker starts, as its user: see that it can read what it stored, and bring that into the format that it is to use.
+"""Check a broker's store before the broker starts, as its user, and convert it to the configured format.
 
-A damaged file is set aside, so that the broker starts without it. So is the file of the format that it does not use any more,
-once that is in the other format. All else that is wrong with a file keeps the broker from starting: it would start without what
-it stored, and write over it.
+A damaged file is set aside, so that the broker starts with its last whole save or without one. After a conversion, the file of
+the previous format is set aside, too. Any other problem with a file prevents the start: the broker would start without its data,
+and overwrite it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from mosquitto_apply.records import Damaged, UnknownVersion
 from mosquitto_apply.sets import CONFIG, sync
 
 SNAPSHOT, DATABASE = "mosquitto.db", "mosquitto.sqlite3"
-# What belongs to a database
+# Suffixes of the files of a database
 BESIDE = ("", "-wal", "-shm")
 PLUGIN = "mosquitto_persist_sqlite.so"
 LIBRARIES = pathlib.Path("/usr/lib")
 DAMAGED, CONVERTED = "damaged", "converted"
 ASIDE = re.compile(rf"(.+\.({DAMAGED}|{CONVERTED})-[0-9TZ]+)(-wal|-shm)?")
 KEPT = 3
-# of sd-daemon(3)
+# Log levels of sd-daemon(3)
 ERROR, WARNING, NOTICE = "<3>", "<4>", "<5>"
 
 
@@ -40,13 +40,13 @@ def _tell(level: str, text: str) -> None:
 
 
 def _aside(folder: pathlib.Path, why: str) -> list[str]:
-    """The names that files were set aside under, the oldest first."""
+    """The names of files that were set aside, the oldest first."""
     found = {match[1] for path in folder.iterdir() if (match := ASIDE.fullmatch(path.name)) and match[2] == why}
     return sorted(found, key=lambda name: name.rpartition("-")[2])
 
 
 def set_aside(path: pathlib.Path, why: str, parts: t.Iterable[str] = BESIDE) -> str:
-    """Rename a file and what belongs to it. Of earlier ones the newest stay."""
+    """Rename a file and the files that belong to it. The newest KEPT files that were set aside stay."""
     folder = path.parent
     name = f"{path.name}.{why}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     for part in parts:
@@ -60,7 +60,7 @@ def set_aside(path: pathlib.Path, why: str, parts: t.Iterable[str] = BESIDE) -> 
 
 
 def damaged(folder: pathlib.Path) -> list[str]:
-    """Names of damaged files that nobody has removed."""
+    """The names of damaged files that are still there."""
     try:
         return _aside(folder, DAMAGED)
     except OSError:
@@ -75,7 +75,7 @@ def _check(path: pathlib.Path) -> None:
 
 
 def _restore(path: pathlib.Path) -> str:
-    """Put the last whole save in the place of a damaged one; return its moment, empty if there is none."""
+    """Replace a damaged save by the last whole one; return its time, empty if there is none."""
     last = room.kept(path)
     try:
         room.check(last)
@@ -122,7 +122,7 @@ def _usable(path: pathlib.Path) -> bool:
 
 
 def _convert(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Bring what one file holds into another of the other format. A host that dies meanwhile comes up with the first one."""
+    """Convert a file to the other format. After a crash during the conversion, the source is still in use."""
     new = target.with_name(f"{target.name}.new")
     for part in (*BESIDE, "-journal"):
         new.with_name(f"{new.name}{part}").unlink(missing_ok=True)
@@ -139,11 +139,11 @@ def _convert(source: pathlib.Path, target: pathlib.Path) -> None:
         new.unlink(missing_ok=True)
         raise Problem(f"{source} cannot be converted to {target}: {exc}. It stays as it is.") from None
     if target.exists():
-        # Left from before the broker went over to the other format.
+        # Left over from before an earlier conversion to the other format.
         set_aside(target, CONVERTED)
     new.rename(target)
     sync(target.parent)
-    # Of a file that is not used any more.
+    # The last whole save of a file that is no longer used.
     room.kept(source).unlink(missing_ok=True)
     _tell(NOTICE, f"{source} is converted to {target}. It is now {set_aside(source, CONVERTED)}.")
 
@@ -157,18 +157,18 @@ def location(lines: t.Iterable[config.Line]) -> pathlib.Path | None:
 
 
 def uses_plugin(lines: t.Iterable[config.Line]) -> bool:
-    """Whether Mosquitto's SQLite plugin stores for it."""
+    """Whether the broker stores with Mosquitto's SQLite plugin."""
     return any(value.endswith(f"/{PLUGIN}") for value in config.values(lines, "plugin"))
 
 
 def _live(instance: Instance) -> tuple[list[config.Line], int]:
-    """What the broker's configuration says, and the reserve."""
+    """The lines of the broker's live configuration, and the reserve in bytes."""
     lines = config.parse((instance.live / CONFIG).read_text(encoding="utf-8"))
     return lines, room.reserve(instance.unit_file.read_text(encoding="utf-8"))
 
 
 def prepare(instance: Instance) -> None:
-    """Do what has to be done before the broker starts."""
+    """Check, convert and reserve the store before the broker starts."""
     os.umask(0o077)
     lines, reserve = _live(instance)
     folder = location(lines)
@@ -189,7 +189,7 @@ def prepare(instance: Instance) -> None:
 
 
 def watch(instance: Instance) -> None:
-    """Tell of a disk that fills, and keep the newest whole save. For a timer."""
+    """Log a shortage of disk space, and keep the newest whole save. A timer runs this."""
     lines, reserve = _live(instance)
     folder = location(lines)
     if folder is None or not reserve:
@@ -203,7 +203,7 @@ def watch(instance: Instance) -> None:
 
 
 def see_reserve(lines: t.Iterable[config.Line], unit: str) -> None:
-    """Fail for a reserve that the disk cannot have."""
+    """Fail if the reserve is larger than the file system."""
     if folder := location(lines):
         room.see_size(folder, room.reserve(unit))
 
@@ -214,7 +214,7 @@ def _shortage(folder: pathlib.Path, lines: t.Sequence[config.Line], reserve: int
 
 
 def warnings(lines: t.Sequence[config.Line], unit: str) -> list[str]:
-    """What an operator should know of what a broker stores."""
+    """Warnings for the operator about a broker's store."""
     folder = location(lines)
     if folder is None:
         return []

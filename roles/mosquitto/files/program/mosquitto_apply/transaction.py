@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring what stands in a broker's folder to the broker at work, or leave all as it was."""
+"""Apply the files in a broker's directory to the running broker, or leave everything as it was."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ from mosquitto_apply.problem import Problem
 from mosquitto_apply.service import Service, State
 from mosquitto_apply.sets import Files
 
-# Before 2.1 a reload sets these of every listener to their defaults, which are no limits.
+# Before 2.1 a reload resets these options of every listener to their defaults, which are no limits.
 LOST_BY_OLD_RELOADS = {"max_connections", "max_qos", "max_topic_alias"}
-# What a change goes back for: also an answer of a broker that this program does not understand.
+# Errors that roll a change back, including answers of a broker that this program does not understand.
 FAULTS = (Problem, OSError, ValueError, LookupError)
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What was done, or would be."""
+    """The changes that were made, or would be made."""
 
-    # Nothing, start, restart or reload
+    # start, restart, reload or empty
     action: str
-    # Whether files were put in place
+    # Whether files were installed
     installed: bool
     # Whether the unit was enabled
     enabled: bool
-    # Whether systemd had to read its units again
+    # Whether systemd needed a daemon-reload
     daemon_reload: bool = False
-    # Why the broker is restarted, apart from its files
+    # Reasons for a restart, other than changed files
     reasons: list[str] = dataclasses.field(default_factory=list)
-    # What an operator should know of, whatever was done
+    # Warnings for the operator, whatever was done
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def changed(self) -> bool:
-        """Whether anything was, or would be, done."""
+        """Whether anything was changed, or would be."""
         return bool(self.action) or self.installed or self.enabled or self.daemon_reload
 
     @property
     def summary(self) -> str:
-        """The same in a few words."""
+        """A short description of the outcome."""
         if self.action:
             return f"{self.action} ({'; '.join(self.reasons)})" if self.reasons else self.action
         return "new files" if self.installed else "daemon-reload" if self.daemon_reload else "up to date"
 
 
 def broker_version() -> tuple[int, ...]:
-    """The version of the broker that is installed."""
+    """The version of the installed broker."""
     said = command.run("/usr/sbin/mosquitto", "-h").stdout
     match = re.search(r"version (\d+)\.(\d+)\.(\d+)", said)
     return tuple(int(part) for part in match.groups()) if match else ()
 
 
 def reload_lifts_limits(files: Files, version: tuple[int, ...]) -> bool:
-    """Whether the listeners have limits that a reload would take from them."""
+    """Whether the listeners have limits that a reload would remove."""
     return version < (2, 1) and any(LOST_BY_OLD_RELOADS & set(listener.options) for listener in files.listeners)
 
 
 def needed_action(loaded: Files | None, wanted: Files, version: tuple[int, ...]) -> str:
-    """What has a broker that runs go over from what it has read to what is wanted: restart, reload or nothing."""
+    """The action that takes a running broker from the loaded files to the wanted ones: restart, reload or none."""
     if loaded is None:
         return "restart"
     different = wanted.difference(loaded)
@@ -104,7 +104,7 @@ class Transaction:
 
     @contextlib.contextmanager
     def _alone(self) -> t.Iterator[None]:
-        """Be the only one that changes the broker, and leave no set behind that it does not read."""
+        """Lock the broker against other changes, and then remove the sets that it does not use."""
         with self.sets.locked():
             try:
                 yield
@@ -112,7 +112,7 @@ class Transaction:
                 self.sets.prune(self.sets.live(), self.sets.loaded())
 
     def run(self, *, check: bool = False, put_back: bool = False) -> Outcome:
-        """Bring it there, and say what that took. With check nothing is done; with put_back files that cannot be taken are replaced."""
+        """Apply the files, and return the outcome. check changes nothing; put_back restores the previous files after a failure."""
         if check and not self.instance.config.exists():
             # Nothing was written yet, and check mode writes nothing.
             return Outcome("start", installed=True, enabled=True)
@@ -137,20 +137,20 @@ class Transaction:
             return outcome
 
     def only_put_back(self) -> str:
-        """Have the files be as those that the broker has, for a change that failed elsewhere; say which were not."""
+        """Restore the broker's previous files after a change that failed elsewhere; return which were different."""
         with self.sets.locked():
             kept = sets.kept(self.instance, self.sets.live())
             return self._put_back(kept) if kept else "There is no earlier configuration to go back to."
 
     def _put_back(self, kept: Files, found: Files | None = None) -> str:
-        """Put back the files, and have systemd read the unit again: for another broker it may have read the one that goes."""
+        """Restore the files, and reload systemd: it may have read the replaced unit during a change of another broker."""
         restored = sets.put_back(kept, found)
         if str(self.instance.unit_file) in restored:
             self.service.reload_units()
         return _told(restored)
 
     def reload(self) -> None:
-        """Have the broker read its files, if a reload is enough for what changed in them, and they are good."""
+        """Reload the broker, if its files are valid and a reload is enough for their changes."""
         with self._alone():
             live = sets.load(self.instance, self.sets.live())
             wanted = sets.find(self.instance)
@@ -190,7 +190,7 @@ class Transaction:
         is_active = self.service.look().is_active
         loaded = sets.load(self.instance, self.sets.loaded()) if is_active else None
         if loaded is None and is_active:
-            # A broker that was not set up in this way: which of the ports are its own is not known.
+            # The loaded set of this broker is unknown, and so are the ports that it has opened itself.
             return
         taken = ports.problems(wanted.listeners, loaded.listeners if loaded else [])
         if taken:
@@ -217,7 +217,7 @@ class Transaction:
             self.sets.note_loaded(folder)
 
     def _see_that_it_serves(self, wanted: Files, silent: t.Container[str]) -> None:
-        """Fail unless each listener answers, but for those that were too busy before, and none lets through what the files forbid."""
+        """Fail unless each listener answers, except those that were too busy before, and denies what the files forbid."""
         answers = probe.ask(wanted.listeners, self.timeout).all
         problems = [f"{listener} does not serve: {why}" for listener, why in answers.items() if listener not in silent]
         problems += probe.trespass(wanted.listeners, rights.read(wanted), self.timeout)
@@ -225,7 +225,7 @@ class Transaction:
             raise Problem("; ".join(problems))
 
     def _go_back(self, previous: pathlib.Path | None, action: str, wanted: Files) -> str:
-        """Give the broker its previous set again; say in one sentence how that went."""
+        """Roll the broker back to its previous set; return the result as a sentence."""
         kept = sets.kept(self.instance, previous)
         if previous is None:
             return "There is no earlier configuration to go back to."
@@ -237,7 +237,7 @@ class Transaction:
         sets.put_back(dataclasses.replace(kept, by_path={unit: kept.by_path[unit]}))
         try:
             if store.uses_plugin(kept.lines) != store.uses_plugin(wanted.lines):
-                # The unit that was put back may be of an earlier version, which converts nothing.
+                # The restored unit may be of an earlier version, which does not convert the store.
                 self.service.convert_store()
             try:
                 self._do("reload" if action == "reload" else "restart", kept, folder, ())
@@ -248,7 +248,7 @@ class Transaction:
         return "It serves with its previous configuration again."
 
     def _go_back_to_untrusted(self, previous: pathlib.Path) -> str:
-        """Let the broker read again what an earlier version wrote for it: root reads and writes back nothing of that."""
+        """Roll back to a set that an earlier version wrote. Root neither reads its files nor restores them."""
         self.sets.turn(previous)
         try:
             self.service.restart()

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Try a set of files out with the host's own broker, where it can touch nothing of the one at work.
+"""Test a set of files with the host's own broker, isolated from the running broker.
 
-The trial has a network, a process table and mounts of its own: ports are free there, where a broker writes there is memory
-instead of the disk, and all else is read-only. It runs as the same user and with the same capability as the unit. An exit
-status says little (2.0.11 runs on without a listener that it could not open), so that the listeners are asked.
+The trial has its own network, process table and mounts: all ports are free, directories that a broker writes to are in memory,
+and everything else is read-only. It runs with the user and the capability of the unit. It asks the listeners, because an exit
+status says little: 2.0.11 continues without a listener that it could not open.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ LOG = pathlib.Path("/run/trial-log")
 HOSTS = pathlib.Path("/run/trial-hosts")
 ETC_HOSTS = pathlib.Path("/etc/hosts")
 CAPABILITY = "-all,+net_bind_service"
-# What the unit's sandbox hides from the broker, or makes a new one for it.
+# Directories that the unit's sandbox hides from the broker, or replaces by new ones.
 HIDDEN = ("/tmp", "/var/tmp", "/home", "/root")
-# Options that name a file that the broker writes. The database of the SQLite plugin is one where no persistence_location is given.
+# Options that name a file that the broker writes. Without a persistence_location, the SQLite plugin's database is one of them.
 WRITTEN_FILES = ("pid_file", "persistence_file", "plugin_opt_db_file")
-# of mount_setattr(2)
+# Constants of mount_setattr(2)
 AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = -100, 0x8000, 1
 WORDS = 800
 
 
 def run(files: Files, folder: pathlib.Path, timeout: float) -> None:
-    """Raise Problem unless a broker serves this set as it should."""
+    """Raise Problem unless a trial broker serves this set correctly."""
     words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", sys.executable, sys.argv[0]]
     words += [ARGUMENT, str(folder), f"--timeout={timeout}", *([files.instance.name] if files.instance.name else [])]
     try:
@@ -70,12 +70,12 @@ def run(files: Files, folder: pathlib.Path, timeout: float) -> None:
 
 
 def inside(instance: Instance, folder: pathlib.Path, timeout: float) -> str:
-    """Within the trial's namespaces: what is wrong with the set, empty if nothing is."""
+    """Test the set within the trial's namespaces; return the problem, empty if there is none."""
     files = load(instance, folder)
     if files is None:
         return f"{folder} is no set of files"
     addresses = json.load(sys.stdin)
-    # The broker has to get to its directories, whatever the umask of whoever runs this.
+    # The broker needs access to its directories, whatever the caller's umask.
     os.umask(0o022)
     _network(addresses)
     _mounts(files)
@@ -90,7 +90,7 @@ def _tell(*words: str) -> None:
 
 
 def _addresses(listeners: t.Iterable[config.Listener]) -> dict[str, list[str]]:
-    """What listeners are bound to, and the addresses behind it: the trial has nobody who would know."""
+    """The names that listeners are bound to, with their addresses: the trial cannot resolve names."""
     found = {}
     for name in {listener.address for listener in listeners} - set(transport.ANY_ADDRESS):
         try:
@@ -113,7 +113,7 @@ def _names(addresses: dict[str, list[str]]) -> None:
     unknown = [name for name in addresses if not _is_known(name)]
     if unknown:
         lines = [f"{address} {name}\n" for name in unknown for address in addresses[name]]
-        # In whatever encoding: a host's own names need not be UTF-8.
+        # In any encoding: /etc/hosts need not be UTF-8.
         HOSTS.write_bytes("".join(lines).encode() + ETC_HOSTS.read_bytes())
         HOSTS.chmod(0o644)
         _tell("mount", "--bind", str(HOSTS), str(ETC_HOSTS))
@@ -127,7 +127,7 @@ def _is_known(name: str) -> bool:
 
 
 def _writable_folders(files: Files) -> dict[pathlib.Path, os.stat_result]:
-    """Where the broker could write, as far as it is there."""
+    """The existing directories that the broker could write to."""
     named = {listener.socket for listener in files.listeners if listener.socket}
     named |= {value for option in WRITTEN_FILES for value in config.values(files.lines, option)}
     named |= {line.value.partition(" ")[2] for line in files.lines if line.option == "log_dest"}
@@ -137,7 +137,7 @@ def _writable_folders(files: Files) -> dict[pathlib.Path, os.stat_result]:
 
 
 def _mounts(files: Files) -> None:
-    # Everything that comes from outside is looked at before it is hidden.
+    # Read the host's directories before they are hidden.
     writable = _writable_folders(files)
     _make_read_only()
     _mount(pathlib.Path("/run"))
@@ -151,11 +151,11 @@ def _mounts(files: Files) -> None:
     for path in filter(pathlib.Path.is_dir, map(pathlib.Path, HIDDEN)):
         _mount(path)
     _mount(files.instance.folder)
-    # systemd makes it for the unit.
+    # systemd creates this directory for the unit.
     files.instance.runtime.mkdir(exist_ok=True)
     user = files.instance.user
     broker = pwd.getpwnam(user).pw_uid, grp.getgrnam(user).gr_gid
-    # The unit hands over the directory with the stored messages when it starts.
+    # The unit makes the broker's user the owner of the store's directory when it starts.
     stored = [pathlib.Path(value) for value in config.values(files.lines, "persistence_location")]
     for path in (files.instance.runtime, *filter(pathlib.Path.is_dir, stored)):
         os.chown(path, *broker)
@@ -209,7 +209,7 @@ def _serve(files: Files, timeout: float) -> str:
 
 
 def _explained(errors: str, files: Files) -> str:
-    """What the broker said, with what it does not say."""
+    """The broker's errors, with the paths of unix sockets, which it does not name."""
     sockets = [listener.socket for listener in files.listeners if listener.socket]
     return f"{errors} ({', '.join(sockets)})" if "unix socket" in errors else errors
 

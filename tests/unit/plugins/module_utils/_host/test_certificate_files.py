@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long a certificate lasts."""
+"""The time until a certificate expires."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CERTIFICATE = {
 
 
 @pytest.mark.parametrize(("seconds", "days"), [(86400, 1), (86399, 0), (0, 0), (-1, -1), (86400 * 14 + 1, 14)])
-def test_the_days_that_are_left_are_whole_ones(seconds, days):
+def test_the_remaining_days_are_whole_days(seconds, days):
     assert certificate_files.describe(CERTIFICATE, END - seconds) == {
         "not_after": "2027-03-01T12:00:00Z",
         "days_left": days,
@@ -26,11 +26,11 @@ def test_the_days_that_are_left_are_whole_ones(seconds, days):
     }
 
 
-def test_in_words():
+def test_the_remaining_days_as_text():
     described = certificate_files.describe(CERTIFICATE, END - 86400)
     assert certificate_files.lasts(described) == "1 day left, until 2027-03-01T12:00:00Z"
     assert certificate_files.lasts({**described, "days_left": 0}).startswith("0 days left")
 
 
-def test_a_certificate_without_a_name_of_its_own():
+def test_a_certificate_without_a_subject():
     assert certificate_files.describe({"notAfter": CERTIFICATE["notAfter"]}, 0)["subject"] == ""

@@ -50,7 +50,7 @@ def check(tmp_path):
 
 
 @pytest.mark.parametrize("chain", [(LEAF,), (LEAF, MIDDLE), (LEAF, MIDDLE, ROOT), (signed("self"),)])
-def test_good(check, chain):
+def test_a_valid_pair(check, chain):
     assert check(chain[0][0], *chain)["days_left"] in (29, 30)
 
 
@@ -65,7 +65,7 @@ def test_good(check, chain):
         *((pair[0], (pair, MIDDLE), "not valid yet") for pair in [signed("new", MIDDLE, begin=1)]),
     ],
 )
-def test_bad(check, key, chain, problem):
+def test_an_invalid_pair(check, key, chain, problem):
     with pytest.raises(certificate_files.Unusable, match=problem):
         check(key, *chain)
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Work that goes on when whoever started it has returned."""
+"""Work that continues after the process that started it has returned."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def running(name: str) -> list[pathlib.Path]:
     return found
 
 
-def test_it_goes_on_until_it_is_ended(name, tmp_path):
+def test_the_work_continues_until_it_is_ended(name, tmp_path):
     def work(tell):
         tell("ready")
         tell("and more that nobody listens to")
@@ -70,11 +70,11 @@ def test_it_goes_on_until_it_is_ended(name, tmp_path):
         (lambda _tell: sys.exit("no"), "it ended without a word"),
     ],
 )
-def test_what_it_tells(name, work, told):
+def test_the_first_report_is_returned(name, work, told):
     assert detached.start(name, work, 0.5) == told
 
 
-def test_whoever_reads_the_output_of_the_first_process_is_not_kept_waiting():
+def test_the_output_of_the_first_process_is_closed():
     code = f"""
 import importlib.util, time
 spec = importlib.util.spec_from_file_location("detached", {detached.__file__!r})
@@ -92,6 +92,6 @@ print(detached.start("unit-waiting", work, 5))
     assert time.monotonic() - begin < 20
 
 
-def test_a_setuid_program_of_another_user_is_none_of_ours(tmp_path):
+def test_a_setuid_program_has_other_users(tmp_path):
     (tmp_path / "status").write_text("Name:\tsu\nUid:\t65534\t0\t0\t0\n", encoding="utf-8")
     assert detached._users(tmp_path) == {"65534", "0"}

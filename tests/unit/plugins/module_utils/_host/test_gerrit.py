@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a failed login at Gerrit means for the role's variables."""
+"""The variables to which a failed Gerrit login is attributed."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def test_a_failure_names_the_variable_and_the_remedy(words, logged_in, says):
     assert found.count("\n") <= 2
 
 
-def test_the_words_of_the_other_side_stay_in_one_printable_line():
+def test_the_last_lines_are_joined_to_one_printable_line():
     assert gerrit.last_lines("one\ntwo\x1b[31m\n\nthree\u2028x\nfour\n", 3) == "two[31m; threex; four"
 
 
-def test_known_hosts_has_the_name_that_ssh_is_told_to_look_up():
+def test_known_hosts_has_the_host_key_alias_of_ssh():
     assert LOGIN.known_hosts(["ssh-ed25519 AAAA root@review"]) == "[review.example.org]:29418 ssh-ed25519 AAAA\n"
     assert "HostKeyAlias=[review.example.org]:29418" in LOGIN.command("/run/x")
 
 
-def test_the_sandbox_is_that_of_germqtt():
+def test_the_sandbox_matches_the_unit_of_germqtt():
     unit = (Path(__file__).parents[5] / "roles/germqtt/templates/germqtt.service.j2").read_text(encoding="utf-8")
     lines = unit[unit.index("CapabilityBoundingSet=") : unit.index("\n\n[Install]")].split("\n")
     assert lines == [*gerrit.SANDBOX]

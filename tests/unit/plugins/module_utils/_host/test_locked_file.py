@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that are replaced as a whole: what others do at the same time is not lost."""
+"""Files that are replaced as a whole: concurrent changes are not lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._host import lock
 
 @contextlib.contextmanager
 def opened(path, **options):
-    """The file, as a module with these options has it."""
+    """The file, as a module with these options opens it."""
     with patch_module_args({"path": str(path), "_ansible_remote_tmp": str(path.parent), **options}):
         module = AnsibleModule(argument_spec={"path": {"type": "path"}}, add_file_common_args=True)
         with locked_file.TextFile(module) as file:
@@ -46,10 +46,10 @@ APPEND = textwrap.dedent("""
 """)
 
 
-def test_no_run_loses_what_another_wrote(tmp_path):
+def test_concurrent_runs_lose_no_change(tmp_path):
     path = tmp_path / "file"
     names = ["a", "b", "c"]
-    # The programs find the collection where this one did, which ansible-test sees to in a way of its own.
+    # The programs import the collection from the same place as this test. ansible-test has its own import mechanism.
     collections = str(Path(locked_file.__file__).parents[6])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([collections, os.environ.get("PYTHONPATH", "")])}
     runs = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), name], env=environment) for name in names]
@@ -58,7 +58,7 @@ def test_no_run_loses_what_another_wrote(tmp_path):
     assert [other.name for other in tmp_path.iterdir() if other.name.startswith(".")] == []
 
 
-def test_what_another_program_wrote_meanwhile_stays(tmp_path, capsys):
+def test_concurrent_changes_of_other_programs_are_kept(tmp_path, capsys):
     path = tmp_path / "file"
     path.write_text("old\n")
     with pytest.raises(SystemExit), opened(path) as file:
@@ -69,7 +69,7 @@ def test_what_another_program_wrote_meanwhile_stays(tmp_path, capsys):
     assert [other.name for other in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_run_that_holds_the_file_is_waited_for_and_then_named(tmp_path, capsys, monkeypatch):
+def test_waiting_for_a_locked_file_has_a_time_limit(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(locked_file, "LOCK_TIMEOUT", 0.3)
     path = tmp_path / "file"
     with opened(path):
@@ -80,7 +80,7 @@ def test_a_run_that_holds_the_file_is_waited_for_and_then_named(tmp_path, capsys
         assert file.put("new\n") == (True, {})
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path, capsys):
+def test_a_fifo_is_rejected(tmp_path, capsys):
     path = tmp_path / "file"
     os.mkfifo(path)
     with pytest.raises(SystemExit), opened(path):
@@ -98,7 +98,7 @@ def test_a_directory_that_cannot_be_locked_is_named(tmp_path, capsys, monkeypatc
     assert f"{tmp_path} cannot be locked: No locks available" in json.loads(capsys.readouterr().out)["msg"]
 
 
-def test_an_owner_that_is_not_there_is_noticed_before_anything_changes(tmp_path, capsys):
+def test_an_unknown_owner_is_rejected_before_anything_changes(tmp_path, capsys):
     path = tmp_path / "file"
     with pytest.raises(SystemExit), opened(path, owner="nobody-has-this-name") as file:
         file.put("new\n")

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a service needs, from what systemd says of it."""
+"""The action that a service needs, from its systemd properties."""
 
 from __future__ import annotations
 
@@ -93,14 +93,14 @@ def test_settings_of_a_unit():
         (["NotifyAccess=all"], ["NotifyAccess"]),
     ],
 )
-def test_drop_ins_that_override_a_decisive_setting(lines, overridden):
+def test_drop_ins_that_override_a_critical_setting(lines, overridden):
     problems = systemd.overrides(UNIT, [drop_in(*lines)])
     assert [problem.split(" ")[:3] for problem in problems] == [
         ["/run/systemd/system/a.service.d/x.conf", "overrides", name] for name in overridden
     ]
 
 
-def test_where_drop_ins_of_a_unit_are():
+def test_the_directories_of_drop_ins():
     assert systemd.drop_in_names(["mosquitto@public.service"]) == [
         "mosquitto@public.service",
         "mosquitto@.service",
@@ -136,7 +136,7 @@ SHOWN = {
         ({"User": "root"}, True),
     ],
 )
-def test_whether_systemd_has_the_settings_of_the_files(change, stale):
+def test_an_outdated_unit_is_detected(change, stale):
     assert systemd.is_stale({**SHOWN, **change}, UNIT) is stale
 
 
@@ -154,7 +154,7 @@ def test_whether_systemd_has_the_settings_of_the_files(change, stale):
         ("", "/usr/sbin/mosquitto -c a", False),
     ],
 )
-def test_whether_a_process_has_the_command_line_of_its_unit(running, words, same):
+def test_an_outdated_command_line_is_detected(running, words, same):
     assert systemd.runs_command(running.split(" "), words.split(" ")) is same
 
 
@@ -172,7 +172,7 @@ MAPS = """\
 """
 
 
-def test_what_a_process_executes_though_it_was_replaced():
+def test_replaced_files_of_a_process_are_found():
     assert systemd.deleted_files(MAPS) == ["/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/sbin/mosquitto"]
 
 
@@ -187,12 +187,12 @@ def test_what_a_process_executes_though_it_was_replaced():
         ("reload", [], True, "needs a reload"),
     ],
 )
-def test_what_is_said_of_a_service(action, reasons, stale, said):
+def test_the_description_of_a_service(action, reasons, stale, said):
     assert systemd.state(action, reasons, is_stale=stale) == said
 
 
-def test_a_drop_in_that_a_container_manager_generates_does_not_count(tmp_path, monkeypatch):
-    """One with its name elsewhere does."""
+def test_a_drop_in_of_a_container_manager_is_ignored(tmp_path, monkeypatch):
+    """A drop-in with the same name in another place does."""
     generated, local, elsewhere = (
         tmp_path / path for path in ("run/service.d/zzz.conf", "run/service.d/local.conf", "etc/a.service.d/zzz.conf")
     )

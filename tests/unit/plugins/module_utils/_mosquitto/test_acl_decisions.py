@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What rules decide, against the order in which mosquitto.conf(5) has them, tried out over a small alphabet."""
+"""ACL decisions, compared with the evaluation order in mosquitto.conf(5) over a small alphabet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ["a", "b", "u"]
 TOPICS = ["/".join(levels) for count in (1, 2, 3) for levels in itertools.product(NAMES, repeat=count)]
 TOPICS += ["$SYS/a", "$SYS/broker/connection/a/state", "$share/a/b", "$x/a"]
 CLIENTS = [(None, "c"), (None, "b"), ("u", "c"), ("v", "b"), ("u+", "c"), ("u", "#")]
-# Text of a topic's own: slashes, and what only the broker's topics start with.
+# Characters of a topic: slashes, and the first character of the broker's own topics.
 CLIENTS += [("a/b", "b/a/u"), ("u", "a/b"), ("$SYS", "$x"), ("u", "$SYS/broker/connection")]
 QUESTIONS = list(itertools.product(TOPICS, ("read", "write"), CLIENTS))
 
@@ -56,7 +56,7 @@ def matches(topic_filter, topic):
 
 
 def closed(topic, access):
-    """What no rule can open."""
+    """Topics that no rule can allow."""
     if topic.startswith("$SYS") and access == "write":
         return not re.fullmatch(r"\$SYS/broker/connection/[^/]*/state", topic)
     return topic.startswith("$share")
@@ -70,19 +70,19 @@ def first_match(rules, topic, access):
 
 
 def put_in(pattern, name, client_id):
-    """A pattern for a client as 2.0 has it: as text, wherever it stands."""
+    """A pattern for a client as in 2.0: the text is replaced everywhere."""
     return pattern.replace("%u", name or "").replace("%c", client_id)
 
 
 def put_in_levels(pattern, name, client_id):
-    """As 2.1 has it: whole levels stand for one level of a topic, of which the first one starts with no dollar sign."""
+    """As in 2.1: only whole levels are replaced, by one level of a topic, and the first must not start with a dollar sign."""
     levels = [{"%u": name, "%c": client_id}.get(level, level) for level in pattern.split("/")]
     possible = not any("/" in level for level in levels) and levels[0].startswith("$") == pattern.startswith("$")
     return "/".join(levels) if possible else None
 
 
 def brute_force(rights, topic, access, name, client_id, put_in=put_in):
-    """The broker's loops: the client's own denials, its own rules, everybody's denials, everybody's rules."""
+    """The broker's loops: the client's own denials, its own rules, general denials, general rules."""
     own = first_match(rights.anonymous if name is None else rights.users.get(name, []), topic, access)
     if closed(topic, access) or own is not None:
         return bool(own) and not closed(topic, access)
@@ -94,7 +94,7 @@ def brute_force(rights, topic, access, name, client_id, put_in=put_in):
 
 
 @given(rights=rights_of(*LEVELS))
-def test_decisions_are_those_of_the_brokers_loops(rights):
+def test_decisions_match_the_brokers_loops(rights):
     for topic, access, (name, client_id) in QUESTIONS:
         expected = brute_force(rights, topic, access, name, client_id)
         assert acl_decisions.decide(rights, topic, access, name, client_id) == expected, (
@@ -106,10 +106,10 @@ def test_decisions_are_those_of_the_brokers_loops(rights):
 
 
 def needed(rights):
-    """The rights without the pointless rules."""
+    """The rules without the pointless ones."""
 
     def rest(rules, allowed, **options):
-        # Of rules that are equal, the later are the pointless ones.
+        # Of equal rules, the later ones are pointless.
         rules = list(rules)
         for rule, _why in list(acl_decisions._pointless_in(rules, allowed, **options)):
             del rules[len(rules) - 1 - rules[::-1].index(rule)]
@@ -125,7 +125,7 @@ def needed(rights):
 
 
 @given(rights=rights_of(*LEVELS, "b%c", "%ub"))
-def test_without_the_pointless_rules_everything_is_decided_alike(rights):
+def test_removing_pointless_rules_changes_no_decision(rights):
     less = needed(rights)
     if less == rights:
         return
@@ -159,7 +159,7 @@ def test_without_the_pointless_rules_everything_is_decided_alike(rights):
         ("topic read #\ntopic read $SYS/a\n", []),
         ("user x\ntopic read a\nuser y\ntopic read a\n", []),
         ("topic readwrite a\ntopic deny a\n", ["anonymous: 'topic readwrite a': 'deny a' denies all of it"]),
-        # One of them has to stay
+        # One of them must stay
         (
             "topic readwrite a\ntopic read a\ntopic write a\n",
             ["anonymous: 'topic read a'", "anonymous: 'topic write a'"],
@@ -173,7 +173,7 @@ def test_without_the_pointless_rules_everything_is_decided_alike(rights):
             "user x\ntopic read $SYS/#\ntopic readwrite $SYS/a\n",
             ["user x: 'topic readwrite $SYS/a': 'read $SYS/#' allows it already"],
         ),
-        # A name may have slashes, or start with a dollar sign.
+        # A username can have slashes, or start with a dollar sign.
         ("pattern read a/+\npattern read a/%u\n", []),
         ("pattern read a/%u\npattern read a/+\n", []),
         ("pattern read #\npattern read %u/a\n", []),
@@ -189,7 +189,7 @@ def test_without_the_pointless_rules_everything_is_decided_alike(rights):
         ("pattern read u\npattern deny %u\n", []),
         ("pattern read a/u\npattern deny a/%u\n", []),
         ("pattern write $SYS/%c/state\n", []),
-        # What names stand for in patterns only
+        # Placeholders are replaced in patterns only
         ("topic read a/%u\n", ["anonymous: 'topic read a/%u': '%u' and '%c' stand for names in patterns only"]),
         (
             "topic read u\ntopic deny %u\n",
@@ -199,14 +199,14 @@ def test_without_the_pointless_rules_everything_is_decided_alike(rights):
         ("pattern read a/%u/#\npattern deny a/b/#\n", []),
     ],
 )
-def test_reports(content, reported):
+def test_pointless_rules_are_reported(content, reported):
     found = acl_decisions.pointless(acl_file.collect(acl_file.parse(content)))
     assert len(found) == len(reported), found
     assert all(line.startswith(start) for line, start in zip(found, reported)), found
 
 
 @pytest.mark.parametrize("keyword", ["topic", "pattern"])
-def test_many_rules_take_no_long_time(keyword):
+def test_many_rules_are_checked_quickly(keyword):
     rules = "".join(f"{keyword} read own/{number}/#\n{keyword} deny own/{number}/secret\n" for number in range(1500))
     started = time.process_time()
     assert acl_decisions.pointless(acl_file.collect(acl_file.parse(rules))) == []

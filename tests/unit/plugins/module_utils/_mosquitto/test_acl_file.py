@@ -29,7 +29,7 @@ topic read x
 """
 
 
-def test_everything_that_the_broker_reads_is_read():
+def test_all_valid_lines_are_parsed():
     lines = acl_file.parse(GOOD)
     assert acl_file.render(lines) == GOOD
     assert acl_file.render(acl_file.parse(GOOD.rstrip("\n"))) == GOOD
@@ -43,7 +43,7 @@ def test_everything_that_the_broker_reads_is_read():
     )
 
 
-def test_a_rule_without_an_access_is_for_both():
+def test_a_rule_without_an_access_allows_reading_and_writing():
     assert acl_file.collect(acl_file.parse("topic a/b\n")).anonymous == [Rule("a/b", "readwrite")]
 
 
@@ -64,7 +64,7 @@ def test_a_rule_without_an_access_is_for_both():
         ("Topic read a\n", 1, "starts with none of"),
     ],
 )
-def test_files_that_the_broker_would_refuse_name_the_line(content, line, why):
+def test_errors_of_invalid_files_name_the_line(content, line, why):
     with pytest.raises(line_file.FileError, match=why) as error:
         acl_file.parse(content)
     assert error.value.line == line
@@ -161,14 +161,14 @@ def test_merge(before, acl, after):
 
 
 @pytest.mark.parametrize("before", ["", "topic read #\n", GOOD])
-def test_a_user_that_came_and_went_leaves_nothing(before):
+def test_a_user_that_is_added_and_removed_leaves_nothing(before):
     users = [{"name": "guest", "rules": rules("write g/#", "read h")}]
     with_guest = merge(before, {"users": users})
     assert with_guest != before
     assert merge(with_guest, {"users": [{"name": "guest", "state": "absent"}]}) == before
 
 
-def test_prune_leaves_what_was_given_and_comments():
+def test_prune_keeps_given_rules_and_comments():
     acl = {"users": [{"name": "bob jones", "rules": rules("readwrite b/+", "read c")}]}
     expected = "# by hand\n\n# alice writes\n\nuser  bob jones\ntopic readwrite b/+\ntopic read c\n"
     assert merge(GOOD, acl, prune=True) == expected
@@ -205,11 +205,11 @@ def test_problems_name_the_place(acl, problem):
         ("pattern read a/%c", False),
     ],
 )
-def test_lines_that_let_anybody_publish(text, lets):
+def test_lines_that_allow_anonymous_publishing(text, lets):
     assert any(acl_file.lets_anonymous_publish(line) for line in acl_file.parse(text)) == lets
 
 
-# Any rule that the broker reads: levels that look like keywords, comments and placeholders among it.
+# Any rule that the broker accepts, including levels that look like keywords, comments and placeholders.
 LEVELS = st.sampled_from(["", "a", "read", "b c", "+", "%u", "é", "user", "$SYS"])
 FILTERS = st.builds(
     lambda levels, rest: "/".join([*levels, *rest]),
@@ -230,7 +230,7 @@ COMMENTS = st.lists(st.sampled_from(["", "# comment", "#topic write #"]), max_si
 
 @st.composite
 def files(draw):
-    """A file with rules, in which lines that mean nothing stand anywhere."""
+    """A file with rules, and lines without meaning anywhere."""
     lines = acl_file.merge([], acl_file.wanted(draw(ACLS)))
     for text in draw(COMMENTS):
         lines.insert(draw(st.integers(0, len(lines))), acl_file.Line(text))
@@ -238,7 +238,7 @@ def files(draw):
 
 
 def as_sets(rights):
-    """Rules without their order, and without users that have none."""
+    """Rules without their order, and without users that have no rules."""
     return (
         sorted(rights.anonymous),
         {name: sorted(own) for name, own in rights.users.items() if own},
@@ -247,7 +247,7 @@ def as_sets(rights):
 
 
 def expected(content, acl, prune):
-    """What the merge is to do, said in another way."""
+    """The expected result of a merge, computed in another way."""
     rights, wanted = acl_file.collect(acl_file.parse(content)), acl_file.wanted(acl)
     anonymous = wanted.anonymous if wanted.anonymous is not None else [] if prune else rights.anonymous
     patterns = wanted.patterns if wanted.patterns is not None else [] if prune else rights.patterns
@@ -265,7 +265,7 @@ def test_any_rules_survive_a_round_trip(acl):
 
 @settings(max_examples=5 * settings.default.max_examples)
 @given(content=files(), acl=PARTS, prune=st.booleans())
-def test_merging_gives_the_wanted_rules_leaves_the_others_and_is_done_once(content, acl, prune):
+def test_merging_is_correct_and_idempotent(content, acl, prune):
     merged = acl_file.render(acl_file.merge(acl_file.parse(content), acl_file.wanted(acl), prune=prune))
     assert as_sets(acl_file.collect(acl_file.parse(merged))) == expected(content, acl, prune)
     assert acl_file.render(acl_file.merge(acl_file.parse(merged), acl_file.wanted(acl), prune=prune)) == merged

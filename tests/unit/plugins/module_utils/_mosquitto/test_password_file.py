@@ -28,14 +28,14 @@ ARGON2 = "$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA
 
 
 @pytest.mark.parametrize("stored", [MOSQUITTO_2_0, MOSQUITTO_2_1])
-def test_hashes_of_mosquitto_itself_match_their_password_only(stored):
+def test_hashes_of_mosquitto_match_only_their_password(stored):
     parsed = password_file.parse_hash(stored)
     assert parsed.matches("secret")
     assert not parsed.matches("Secret")
     assert not parsed.matches("")
 
 
-def test_own_hash_is_what_mosquitto_2_0_reads():
+def test_generated_hashes_have_the_format_of_mosquitto_2_0():
     text = password_file.hash_password("pässword", password_file.Parameters(101))
     _empty, kind, iterations, salt, digest = text.split("$")
     assert (kind, iterations) == ("7", "101")
@@ -48,7 +48,7 @@ def test_two_hashes_of_one_password_differ():
     assert password_file.hash_password("same") != password_file.hash_password("same")
 
 
-def test_argon2_is_accepted_and_never_said_to_match():
+def test_argon2_is_accepted_and_never_matches():
     assert not password_file.parse_hash(ARGON2).matches("secret")
 
 
@@ -70,14 +70,14 @@ def test_argon2_is_accepted_and_never_said_to_match():
         ("$argon2id$v=19$m=1,t=1$x", "not a complete"),
     ],
 )
-def test_bad_hashes_are_refused_without_quoting_them(stored, why):
+def test_invalid_hashes_are_rejected_and_not_quoted(stored, why):
     with pytest.raises(password_file.HashError, match=why) as error:
         password_file.parse_hash(stored)
     assert len(stored) < 10 or stored not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["alice", "Ünïcode", "with blank", "a" * 200, "x#y", "@+/"])
-def test_names_that_are_fine(name):
+def test_valid_names(name):
     assert password_file.name_problem(name) is None
 
 
@@ -100,7 +100,7 @@ def test_names_that_are_fine(name):
         "é" * 32768,
     ],
 )
-def test_names_that_are_not(name):
+def test_invalid_names(name):
     assert password_file.name_problem(name)
 
 
@@ -112,7 +112,7 @@ def test_a_file_survives_parse_and_render(content):
     assert password_file.render(password_file.parse(content)) == content
 
 
-def test_a_last_line_without_its_end_gets_one():
+def test_a_missing_newline_at_the_end_is_added():
     assert password_file.render(password_file.parse(GOOD.rstrip("\n"))) == GOOD
 
 
@@ -128,7 +128,7 @@ def test_a_last_line_without_its_end_gets_one():
         (f":{MOSQUITTO_2_0}\n", 1, "empty"),
     ],
 )
-def test_files_that_the_broker_would_refuse_name_the_line(content, line, why):
+def test_errors_of_invalid_files_name_the_line(content, line, why):
     with pytest.raises(line_file.FileError, match=why) as error:
         password_file.parse(content)
     assert error.value.line == line
@@ -140,20 +140,20 @@ def merge(content, users, *args, **kwargs):
     return password_file.render(lines), changes
 
 
-def test_right_passwords_change_nothing():
+def test_unchanged_passwords_change_nothing():
     content, changes = merge(GOOD, [{"name": "bob", "password": "secret"}, {"name": "alice", "password": "secret"}])
     assert content == GOOD
     assert changes == password_file.Changes()
 
 
-def test_a_hash_changes_nothing_if_it_is_the_stored_one():
+def test_an_unchanged_hash_changes_nothing():
     content, changes = merge(GOOD, [{"name": "alice", "password_hash": MOSQUITTO_2_0}])
     assert (content, changes) == (GOOD, password_file.Changes())
     _content, changes = merge(GOOD, [{"name": "alice", "password_hash": MOSQUITTO_2_1}])
     assert changes.updated == ["alice"]
 
 
-def test_another_password_replaces_one_line_where_it_stands():
+def test_a_new_password_replaces_one_line_in_place():
     content, changes = merge(GOOD, [{"name": "alice", "password": "new"}], parameters=password_file.Parameters(7))
     assert changes == password_file.Changes(updated=["alice"])
     old, new = GOOD.splitlines(), content.splitlines()
@@ -175,7 +175,7 @@ def test_absent_and_new_accounts():
     assert [line.name for line in password_file.parse(content)] == [None, None, "bob", "carol"]
 
 
-def test_prune_removes_what_is_not_named_and_keeps_comments():
+def test_prune_removes_other_accounts_and_keeps_comments():
     content, changes = merge(GOOD, [{"name": "bob", "password": "secret"}], policy=password_file.Policy(prune=True))
     assert changes == password_file.Changes(removed=["alice"])
     assert content == GOOD.replace(f"alice:{MOSQUITTO_2_0}\n", "")
@@ -187,7 +187,7 @@ def test_argon2_is_replaced_once():
     assert merge(content, [{"name": "alice", "password": "secret"}]) == (content, password_file.Changes())
 
 
-def test_on_create_leaves_what_is_there_alone():
+def test_on_create_does_not_change_existing_accounts():
     users = [
         {"name": "alice", "password": "new"},
         {"name": "bob", "password_hash": ARGON2},
@@ -206,7 +206,7 @@ def test_on_create_leaves_what_is_there_alone():
         (password_file.Parameters(101, 64), ["alice"]),
     ],
 )
-def test_rehash_makes_the_hash_of_a_right_password_anew_if_its_parameters_differ(parameters, rehashed):
+def test_rehash_renews_hashes_with_other_parameters(parameters, rehashed):
     old, _changes = merge("", [{"name": "alice", "password": "secret"}], password_file.Parameters(101))
     users = [{"name": "alice", "password": "secret"}]
     assert merge(old, users, parameters) == (old, password_file.Changes())
@@ -265,7 +265,7 @@ def users_of(accounts, state="present"):
 
 
 def passwords_that_work(content, *passwords):
-    """Which of the passwords each account of a file has."""
+    """The passwords that match each account of a file."""
     lines = [line for line in password_file.parse(content) if line.stored]
     return {line.name: {password for password in passwords if line.stored.matches(password)} for line in lines}
 
@@ -284,7 +284,7 @@ def test_any_accounts_survive_a_round_trip(accounts, parameters, comments):
 
 
 @given(old=ACCOUNTS, new=ACCOUNTS, gone=st.lists(NAMES, max_size=2), parameters=QUICK, policy=POLICIES)
-def test_merging_gives_the_wanted_passwords_leaves_the_others_and_is_done_once(old, new, gone, parameters, policy):
+def test_merging_is_correct_and_idempotent(old, new, gone, parameters, policy):
     before, _changes = merge("# by hand\n", users_of(old), password_file.Parameters(1))
     users = users_of(new) + [{"name": name, "state": "absent"} for name in set(gone) - set(new)]
     content, changes = merge(before, users, parameters, policy)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The MQTT client without a library, at the other end of a socket. With real brokers it is used in the Molecule scenarios."""
+"""The MQTT client without a library, tested with a socket. The Molecule scenarios use it with real brokers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTHS = [0, 1, 100, 125, 126, 127, 128, 16383, 16384, 65535, 65536, 300_000]
 
 
 class Peer:
-    """A broker for one client, which gets back what it publishes. Says everything in pieces."""
+    """A broker for one client, which returns the client's messages. It sends everything in pieces."""
 
     def __init__(self, connection: socket.socket, websockets: bool, code: int) -> None:
         self.connection, self.websockets, self.code = connection, websockets, code
@@ -148,7 +148,7 @@ def test_logins(connect, login, flags, payload):
     assert peer.packets == [(packets.CONNECT, 0, b"\0\4MQTT\4" + bytes([flags]) + b"\0\x0a" + payload)]
 
 
-def test_a_refused_subscription(connect):
+def test_a_rejected_subscription(connect):
     client, _peer = connect()
     client.log_in()
     with pytest.raises(transport.Failure, match="rejected the subscription to closed") as caught:
@@ -156,7 +156,7 @@ def test_a_refused_subscription(connect):
     assert caught.value.cause == "subscription"
 
 
-def test_listening_ends_in_time_and_loses_nothing(connect):
+def test_listening_ends_in_time_and_loses_no_message(connect):
     client, peer = connect()
     client.log_in()
     packet = packets.publish(V3, packets.Message("a", b"payload"))
@@ -177,7 +177,7 @@ def test_no_answer(connect):
         client.log_in()
 
 
-def test_a_login_that_is_not_taken_ends_in_time():
+def test_a_login_to_a_blocked_connection_ends_in_time():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
@@ -207,7 +207,7 @@ def test_the_end_of_a_websocket(connect):
         client.listen(time.monotonic() + 5)
 
 
-def test_what_is_no_mqtt(connect):
+def test_data_that_is_not_mqtt(connect):
     client, peer = connect()
     peer.answer = lambda *_args: peer.connection.sendall(b"H\xff\xff\xff\xff\xff")
     with pytest.raises(transport.Failure, match="not with MQTT"):
@@ -215,7 +215,7 @@ def test_what_is_no_mqtt(connect):
 
 
 @pytest.mark.parametrize("websockets", [False, True])
-def test_behind_tls(certificate, websockets):
+def test_messages_over_tls(certificate, websockets):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     peers = []
@@ -250,7 +250,7 @@ def test_behind_tls(certificate, websockets):
 
 
 @pytest.mark.parametrize("kind", [packets.SUBACK, packets.PUBACK, packets.PUBLISH, packets.CONNACK, packets.AUTH])
-def test_what_is_no_mqtt_behind_the_login(connect, kind):
+def test_data_that_is_not_mqtt_after_the_login(connect, kind):
     client, peer = connect()
     client.log_in()
     peer.connection.sendall(bytes([kind << 4, 0]))
@@ -258,7 +258,7 @@ def test_what_is_no_mqtt_behind_the_login(connect, kind):
         client.listen(time.monotonic() + 5)
 
 
-def test_a_message_in_front_of_what_is_no_mqtt_counts(connect):
+def test_a_message_before_malformed_data_counts(connect):
     client, peer = connect()
     client.log_in()
     peer.connection.sendall(packets.publish(V3, packets.Message("a", b"1")) + b"\x30" + b"\xff" * 4)
@@ -267,7 +267,7 @@ def test_a_message_in_front_of_what_is_no_mqtt_counts(connect):
     assert arrived(client) == [("a", b"1")]
 
 
-def test_a_message_at_qos_2_that_is_sent_again_counts_once(connect):
+def test_a_repeated_qos_2_message_counts_once(connect):
     client, peer = connect()
     client.log_in()
     sent = packets.publish(V3, packets.Message("a", b"1", 2), 7)
@@ -279,7 +279,7 @@ def test_a_message_at_qos_2_that_is_sent_again_counts_once(connect):
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_keepalive(answers):
-    """A broker that answers pings is there, and one that does not is lost."""
+    """A broker that answers pings is alive. One that does not is lost."""
     ours, theirs = socket.socketpair()
     peer = Peer(theirs, False, 0)
     with ours, theirs:
@@ -294,7 +294,7 @@ def test_keepalive(answers):
 
 
 class Busy:
-    """A connection on which there is always something to be read."""
+    """A connection that always has data to read."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -309,7 +309,7 @@ class Busy:
         return came
 
 
-def test_messages_do_not_keep_the_client_from_pinging():
+def test_the_client_pings_while_messages_arrive():
     connection = Busy()
     client = Client(connection, 5, keepalive=1)
     client.log_in()
@@ -317,8 +317,8 @@ def test_messages_do_not_keep_the_client_from_pinging():
     assert connection.sent[1:] == [b"\xc0\0"]
 
 
-def test_an_answer_that_comes_together_with_the_end_of_a_websocket():
-    """A proxy joins what the broker has sent in two pieces."""
+def test_an_answer_together_with_a_websocket_close():
+    """A proxy may join two packets of the broker."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         client = client_at(ours, websockets=True)

@@ -19,7 +19,7 @@ def options(**given):
     return {name: option.get("default") for name, option in client_options.argument_spec().items()} | given
 
 
-def test_the_documentation_is_that_of_the_options():
+def test_the_documentation_matches_the_options():
     documented = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
     spec = client_options.argument_spec()
     assert documented.keys() == spec.keys()
@@ -44,7 +44,7 @@ def test_the_documentation_is_that_of_the_options():
         {"keepalive": 0},
     ],
 )
-def test_good_options(given):
+def test_valid_options(given):
     assert client_options.option_problems(options(**given)) == []
 
 
@@ -78,7 +78,7 @@ def test_good_options(given):
         ({"connect_timeout": 1e10}, "connect_timeout: 1e+10 is no number of seconds above 0 and up to 1000000000"),
     ],
 )
-def test_bad_options(given, problem):
+def test_invalid_options(given, problem):
     [found] = client_options.option_problems(options(**given))
     assert problem in found
     assert "secret" not in found
@@ -95,12 +95,12 @@ def test_bad_options(given, problem):
         (UNIX, "the socket /run/broker.sock"),
     ],
 )
-def test_places(given, place):
+def test_the_place_in_messages(given, place):
     assert client_options.place(options(**given)) == place
 
 
 @pytest.mark.parametrize("topic", ["a", "/", "a//b", "gerrit/x/ü", "$SYS/a"])
-def test_good_topics(topic):
+def test_valid_topics(topic):
     assert client_options.topic_problem(topic) is None
 
 
@@ -115,5 +115,5 @@ def test_good_topics(topic):
         ("x" * 65536, "65535"),
     ],
 )
-def test_bad_topics(topic, problem):
+def test_invalid_topics(topic, problem):
     assert problem in (client_options.topic_problem(topic) or "")

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Frames of websockets, beside the bytes and the key that RFC 6455 gives."""
+"""Websocket frames, compared with the bytes and the key in RFC 6455."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_frames(length, head):
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_whole_frames_are_taken_and_others_left(masked):
+def test_only_complete_frames_are_removed(masked):
     sent = [frames.Frame(kind, b"x" * length) for kind, length in ((2, 0), (9, 5), (0, 126), (2, 70000), (8, 2))]
     data = bytearray()
     found = []
@@ -42,7 +42,7 @@ def test_whole_frames_are_taken_and_others_left(masked):
     assert not data
 
 
-def test_the_key():
+def test_the_websocket_key():
     assert frames.accept(KEY) == ACCEPT
     assert f"Sec-WebSocket-Key: {KEY}\r\n".encode() in frames.upgrade("broker", "/mqtt", KEY)
 

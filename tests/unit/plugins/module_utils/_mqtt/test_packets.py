@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Packets of MQTT, beside the bytes that the specifications give."""
+"""MQTT packets, compared with the bytes in the specifications."""
 
 from __future__ import annotations
 
@@ -79,18 +79,18 @@ TOPICS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 
 
 @given(st.sampled_from([V3, V5]), st.builds(Message, TOPICS, st.binary(max_size=300), st.integers(0, 2), st.booleans()))
-def test_messages_are_the_same_after_their_packet(level, message):
+def test_messages_survive_a_round_trip(level, message):
     [found] = packets.split(bytearray(packets.publish(level, message, 9)))
     assert packets.read_publish(level, found) == (message, 9 if message.qos else 0)
 
 
-def test_properties_of_a_message_are_passed_over():
+def test_properties_of_a_message_are_skipped():
     body = b"\0\1t\7\x26\0\1a\0\1bpayload"
     assert packets.read_publish(V5, Packet(packets.PUBLISH, 0, body)) == (Message("t", b"payload"), 0)
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5), st.integers(0, 300))
-def test_whole_packets_are_taken_and_others_left(bodies, cut):
+def test_only_complete_packets_are_removed(bodies, cut):
     sent = b"".join(packets.packet(packets.PUBLISH, body) for body in bodies)
     data = bytearray(sent[: len(sent) - cut] if cut else sent)
     found = packets.split(data)
@@ -101,7 +101,7 @@ def test_whole_packets_are_taken_and_others_left(bodies, cut):
     assert packets.split(data) == []
 
 
-def test_what_is_malformed_behind_whole_packets_loses_none():
+def test_malformed_data_after_packets_loses_no_packet():
     data = bytearray(packets.packet(packets.PINGRESP) + b"\x30" + b"\xff" * 4)
     assert packets.split(data) == [Packet(packets.PINGRESP, 0, b"")]
     for _time in range(2):
@@ -116,7 +116,7 @@ def test_what_is_malformed_behind_whole_packets_loses_none():
         (V3, b"\1\0", (0, {})),
         (V5, b"\0\0\0", (0, {})),
         (V5, b"\0\x87\0", (0x87, {})),
-        (V5, b"\0\1", (1, {})),  # a broker that knows only 3.1.1
+        (V5, b"\0\1", (1, {})),  # a broker that supports only 3.1.1
         (V5, b"\0\0\x0d\x22\0\x0a\x13\0\x1e\x25\0\x21\0\x14\x24\1", (0, {34: 10, 19: 30, 37: 0, 33: 20, 36: 1})),
         (V5, b"\0\0\x0e\x12\0\3own\x26\0\1a\0\2bc", (0, {18: "own", 38: ("a", "bc")})),
     ],
@@ -159,11 +159,11 @@ def test_acknowledgements(kind, level, body, codes):
         (packets.read_publish, b"\0\1t"),
     ],
 )
-def test_what_is_cut_short_is_malformed(read, body):
+def test_truncated_packets_are_malformed(read, body):
     with pytest.raises(Malformed):
         read(V5, Packet(packets.SUBACK, 0, body))
 
 
-def test_a_qos_that_is_none():
+def test_an_invalid_qos():
     with pytest.raises(Malformed, match="QoS"):
         packets.read_publish(V3, Packet(packets.PUBLISH, 6, b"\0\1t\0\1"))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The words for what a broker answers."""
+"""The descriptions of a broker's answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import reas
         (99, "3.1.1", "refused", "return code 99"),
     ],
 )
-def test_refusals_of_a_connection(code, version, cause, words):
+def test_rejections_of_a_connection(code, version, cause, words):
     refusal = reasons.connect_refusal(code, version)
     assert refusal.cause == cause
     assert words in str(refusal)

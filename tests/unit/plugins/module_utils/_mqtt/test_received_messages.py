@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which messages count."""
+"""The selection of received messages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt.received_me
 
 
 @pytest.mark.parametrize("value", [0, 0.0, 1, "x", " ", [0], {"a": None}, True])
-def test_truth(value):
+def test_true_values(value):
     assert received_messages.is_true(value)
 
 
 @pytest.mark.parametrize("value", [None, False, "", [], {}])
-def test_no_truth(value):
+def test_false_values(value):
     assert not received_messages.is_true(value)
 
 
@@ -42,7 +42,7 @@ def test_no_truth(value):
         ("@", b"\xff\xfe\xff", False),
         ("@", b"[" * 100000, False),
         ("starts_with(event, 'fin')", b'{"event": "finished"}', True),
-        ("starts_with(event, 'fin')", b'{"other": 1}', False),  # nothing that the function takes
+        ("starts_with(event, 'fin')", b'{"other": 1}', False),  # an argument that the function does not accept
     ],
 )
 def test_conditions(expression, payload, holds):
@@ -50,7 +50,7 @@ def test_conditions(expression, payload, holds):
 
 
 @pytest.mark.parametrize("expression", ["", "event ==", "nothing(@)", "abs(`1`, `2`)", "[", "'"])
-def test_broken_conditions(expression):
+def test_invalid_conditions(expression):
     with pytest.raises(received_messages.ConditionError) as caught:
         Condition(expression)
     assert str(caught.value).startswith(f"condition: {expression!r}: ")
@@ -73,21 +73,21 @@ def queue(*payloads: bytes, retain: bool = False) -> collections.deque[Message]:
     return collections.deque(Message(f"t/{number}", payload, 0, retain) for number, payload in enumerate(payloads))
 
 
-def test_enough_is_enough():
+def test_collecting_ends_at_the_wanted_number():
     collector, messages = Collector(2, None, True), queue(b"1", b"2", b"3")
     assert collector.take(messages)
     assert [message.payload for message in collector.matching] == [b"1", b"2"]
     assert len(messages) == 1
 
 
-def test_others_are_counted():
+def test_ignored_messages_are_counted():
     collector = Collector(2, Condition("@ > `1`"), True)
     assert not collector.take(queue(b"1", b"2", b"x"))
     assert (len(collector.matching), collector.ignored) == (1, 2)
     assert collector.take(queue(b"3"))
 
 
-def test_retained_messages_count_or_not():
+def test_retained_messages_can_be_ignored():
     with_them, without = Collector(1, None, True), Collector(1, None, False)
     assert with_them.take(queue(b"1", retain=True))
     assert not without.take(queue(b"1", retain=True))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sessions with whoever answers otherwise than a broker that lets one in. Real brokers are in the Molecule scenarios."""
+"""Sessions with servers that do not answer like a working broker. Real brokers are in the Molecule scenarios."""
 
 # pylint: disable=used-before-assignment # it does not see what a `with` of several lines assigns
 
@@ -26,7 +26,7 @@ TIMEOUT = 0.5
 
 @contextlib.contextmanager
 def server(*answers: bytes | None, reset: bool = False, takes: int = 4096):
-    """Accept a connection, and answer each thing that comes with the next answer; None closes, and the end is silence."""
+    """Accept a connection, and answer each received piece with the next answer. None closes, and the end is silence."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         heard: list[bytes] = []
 
@@ -57,7 +57,7 @@ def options(**given):
 
 
 def failure(**given) -> Failure:
-    """Why a session does not begin."""
+    """The failure at the start of a session."""
     with pytest.raises(Failure) as caught, Session(options(**given)):
         pytest.fail("there is a session")
     return caught.value
@@ -68,7 +68,7 @@ def failure(**given) -> Failure:
     [
         (b"\x20\x03\x00\x87\x00", {}, "login", "not authorized (reason code 135)"),
         (b"\x20\x03\x00\x84\x00", {}, "refused", 'protocol_version: "3.1.1"'),
-        (b"\x20\x02\x00\x01", {}, "refused", 'protocol_version: "3.1.1"'),  # a broker that knows only 3.1.1
+        (b"\x20\x02\x00\x01", {}, "refused", 'protocol_version: "3.1.1"'),  # a broker that supports only 3.1.1
         (b"\x20\x02\x00\x01", {"protocol_version": "3.1.1"}, "refused", "unsupported protocol version"),
         (b"\x20\x02\x00\x02", {"protocol_version": "3.1.1"}, "refused", "client identifier not valid"),
         (b"\x20\x02\x00\x02", {"protocol_version": "3.1.1"}, "refused", "keepalive is above its max_keepalive"),
@@ -95,7 +95,7 @@ def failure(**given) -> Failure:
 )
 def test_causes(answer, given, cause, words):
     with server(answer) as (port, _heard):
-        # Each answer decides at once. A busy machine has the time to get there.
+        # Each answer decides at once. The timeout allows for a busy machine.
         found = failure(port=port, connect_timeout=4, **given)
     assert found.cause == cause
     assert str(found).startswith(f"127.0.0.1 port {port}")
@@ -103,7 +103,7 @@ def test_causes(answer, given, cause, words):
 
 
 @pytest.mark.parametrize("given", [{}, {"tls": True}, {"transport": "websockets"}])
-def test_a_reset_is_no_crash(given):
+def test_a_reset_is_a_failure_with_a_cause(given):
     with server(None, reset=True) as (port, _heard):
         assert failure(port=port, **given).cause in ("not_mqtt", "tls")
 
@@ -120,7 +120,7 @@ def test_silence_ends_in_time(given):
     assert time.monotonic() - begin < TIMEOUT + 1
 
 
-def test_nobody_there(tmp_path):
+def test_nothing_listens(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     found = failure(port=port)
@@ -136,7 +136,7 @@ def test_nobody_there(tmp_path):
     assert "name of the host cannot be resolved" in str(found)
 
 
-def test_files_that_are_none(tmp_path):
+def test_invalid_certificate_files(tmp_path):
     (tmp_path / "text").write_text("text", encoding="utf-8")
     for given, words in [
         ({"ca_path": "/none"}, "ca_path: /none: No such file"),
@@ -169,11 +169,11 @@ def test_acknowledgements(version, qos, answers, code):
     ):
         assert session.publish("a", "b", qos, False) == code
     packets = b"".join(heard[1:])
-    assert (b"\x62\x02\x00\x01" in packets) == (len(answers) == 2)  # PUBREL, not after a refusal
+    assert (b"\x62\x02\x00\x01" in packets) == (len(answers) == 2)  # PUBREL, not after a rejection
     assert packets.endswith(b"\xe0\x00")  # DISCONNECT
 
 
-def test_a_message_at_qos_2_is_acknowledged_by_the_last_packet():
+def test_a_qos_2_message_is_acknowledged_by_the_last_packet():
     with server(WELCOME["5"], b"\x50\x02\x00\x01") as (port, heard), Session(options(port=port)) as session:
         with pytest.raises(Failure, match="did not acknowledge the message within"):
             session.publish("a", "b", 2, False)
@@ -203,7 +203,7 @@ def test_the_end_of_a_session(answers, cause, words):
 
 
 @pytest.mark.parametrize("reset", [True, False])
-def test_a_message_at_qos_0_that_is_lost_is_a_failure(reset):
+def test_a_lost_qos_0_message_is_a_failure(reset):
     with (
         server(WELCOME["5"], None, reset=reset) as (port, _heard),
         pytest.raises(Failure, match="the connection was lost"),
@@ -212,7 +212,7 @@ def test_a_message_at_qos_0_that_is_lost_is_a_failure(reset):
         session.publish("a", "b", 0, False)
 
 
-def test_a_connection_that_was_reset_cannot_be_cut():
+def test_cutting_a_reset_connection_is_a_failure():
     with (
         server(WELCOME["5"], None, reset=True, takes=1) as (port, _heard),
         pytest.raises(Failure, match=rf"127.0.0.1 port {port}: the connection was lost") as caught,
@@ -223,8 +223,8 @@ def test_a_connection_that_was_reset_cannot_be_cut():
     assert caught.value.cause == "lost"
 
 
-def test_the_reason_is_read_even_if_nothing_more_can_be_sent():
-    """The broker has hung up with packets unread, which resets the connection, and has said why."""
+def test_the_reason_is_read_from_a_closed_connection():
+    """The broker has closed the connection with unread packets, which resets it, and has sent the reason."""
     with (
         server(WELCOME["5"] + b"\xe0\x01\x8b", None, takes=1) as (port, _heard),
         pytest.raises(Failure) as caught,
@@ -276,17 +276,17 @@ def test_the_end_of_a_subscription(answers, words):
     [
         (b"", (2, True)),
         (b"\x24\x00\x25\x00", (0, False)),
-        (b"\x22\x00\x0a\x13\x00\x1e\x25\x00\x21\x00\x14\x24\x01", (1, False)),  # Mosquitto's
+        (b"\x22\x00\x0a\x13\x00\x1e\x25\x00\x21\x00\x14\x24\x01", (1, False)),  # Mosquitto's answer
     ],
 )
-def test_what_a_broker_takes(properties, limits):
+def test_limits_that_the_broker_announces(properties, limits):
     answer = bytes([0x20, 3 + len(properties), 0, 0, len(properties)]) + properties
     with server(answer) as (port, _heard), Session(options(port=port)) as session:
         assert (session.max_qos, session.retain_available) == limits
 
 
 @pytest.mark.parametrize(("size", "fits"), [(12, True), (11, False)])
-def test_a_message_that_is_larger_than_the_broker_takes_is_not_sent(size, fits):
+def test_a_message_above_the_maximum_packet_size_is_not_sent(size, fits):
     answer = b"\x20\x08\x00\x00\x05\x27" + size.to_bytes(4, "big")
     with server(answer, b"\x40\x02\x00\x01") as (port, heard), Session(options(port=port)) as session:
         if fits:
@@ -301,8 +301,8 @@ def test_a_message_that_is_larger_than_the_broker_takes_is_not_sent(size, fits):
 
 
 @pytest.mark.parametrize(("answer", "pings"), [(b"\x20\x06\x00\x00\x03\x13\x00\x01", True), (WELCOME["5"], False)])
-def test_the_brokers_own_keepalive_counts(answer, pings):
-    """With MQTT 5 it may want a shorter one than it was asked for."""
+def test_the_server_keepalive_is_used(answer, pings):
+    """With MQTT 5 the broker can request a shorter keepalive than the client's."""
     with server(answer, b"\xd0\x00") as (port, heard), Session(options(port=port, keepalive=60)) as session:
         session.run(lambda: False, time.monotonic() + 1.5)
         assert (b"\xc0\x00" in heard) == pings
@@ -320,8 +320,8 @@ def test_client_ids_cannot_be_guessed():
     assert own[0].endswith(b"\x00\x06my own")
 
 
-def test_an_encrypted_key_asks_nobody(monkeypatch, tmp_path):
-    """Without a terminal it would only fail, but with one it would wait for a password."""
+def test_an_encrypted_key_does_not_prompt(monkeypatch, tmp_path):
+    """Without a terminal ssl only fails, but with one it would ask for the passphrase."""
     asked = []
     monkeypatch.setattr(
         ssl.SSLContext, "load_cert_chain", lambda _self, *_args, password=None: asked.append(password is None)
@@ -361,6 +361,6 @@ def test_the_certificate_of_a_broker(certificate, transport, verified):
     assert (found["subject"], found["days_left"]) == ("commonName=broker", 1) if verified else found is None
 
 
-def test_without_tls_there_is_no_certificate():
+def test_there_is_no_certificate_without_tls():
     with server(WELCOME["5"]) as (port, _heard), Session(options(port=port)) as session:
         assert session.certificate() is None

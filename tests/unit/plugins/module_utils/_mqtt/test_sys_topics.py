@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a broker tells of itself, as data."""
+"""The $SYS topics of a broker, as data."""
 
 from __future__ import annotations
 
 import pytest
 from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import sys_topics
 
-# from Debian's brokers, shortened to what differs between them
+# from Debian's brokers, shortened to their differences
 OLD = {
     "$SYS/broker/version": "mosquitto version 2.0.11",
     "$SYS/broker/uptime": "708 seconds",
@@ -55,7 +55,7 @@ def counter(number: int) -> dict[str, float]:
     return {"count": number, "rate_1min": number + 0.01, "rate_5min": number + 0.05, "rate_15min": number + 0.15}
 
 
-def test_everything():
+def test_all_topics_of_a_new_broker():
     assert sys_topics.parse(NEW) == {
         "version": "2.1.2",
         "uptime": 81,
@@ -73,7 +73,7 @@ def test_everything():
     }
 
 
-def test_what_is_missing_is_null():
+def test_missing_topics_are_null():
     found = sys_topics.parse(OLD)
     assert found["version"] == "2.0.11"
     assert found["uptime"] == 708
@@ -83,17 +83,17 @@ def test_what_is_missing_is_null():
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.5", "nan", "1e5", "٣"])
-def test_what_is_no_number_is_null(text):
+def test_invalid_numbers_are_null(text):
     assert sys_topics.parse({"$SYS/broker/uptime": text})["uptime"] is None
 
 
 @pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e5", "1."])
-def test_what_is_no_rate_is_null(text):
+def test_invalid_rates_are_null(text):
     found = sys_topics.parse({"$SYS/broker/load/bytes/sent/1min": text})
     assert found["bytes"]["sent"] == NOTHING
 
 
-def test_another_broker():
+def test_the_version_of_another_broker():
     assert sys_topics.parse({"$SYS/broker/version": "other 5"})["version"] == "other 5"
 
 
@@ -109,7 +109,7 @@ def test_another_broker():
         ("other 5", True),
     ],
 )
-def test_forgetful_brokers_need_an_update(version, may_end):
+def test_the_end_of_the_topics_depends_on_the_version(version, may_end):
     topics = {"$SYS/broker/version": version}
     assert sys_topics.may_end(topics) is may_end
     assert sys_topics.may_end(topics | {"$SYS/broker/bytes/received": "1"})

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 @pytest.mark.parametrize(
     "topic_filter", ["#", "+", "/", "a", "a/#", "+/+", "/a/+/b", "a b/c", "$SYS/#", "é/日本", "a//b"]
 )
-def test_filters_that_are_fine(topic_filter):
+def test_valid_filters(topic_filter):
     assert topic_filters.filter_problem(topic_filter) is None
 
 
@@ -25,12 +25,12 @@ def test_filters_that_are_fine(topic_filter):
     "topic_filter",
     ["", "a#", "#/a", "a/#/b", "a+/b", "+a", "a\nb", "a\x00", "a\u2028b", "a\u2029b", "x" * 65536, "\ud800"],
 )
-def test_filters_that_are_not(topic_filter):
+def test_invalid_filters(topic_filter):
     assert topic_filters.filter_problem(topic_filter)
 
 
 @pytest.mark.parametrize("topic_filter", [" a", "a ", "a/# "])
-def test_files_cannot_hold_blanks_at_the_ends(topic_filter):
+def test_rules_cannot_have_spaces_at_the_ends(topic_filter):
     assert topic_filters.filter_problem(topic_filter.strip()) is None
     assert topic_filters.rule_problem(topic_filter)
 
@@ -57,7 +57,7 @@ def test_matches(topic_filter, topic, expected):
     assert topic_filters.matches(topic_filter, topic) is expected
 
 
-# All topics of up to three levels over an alphabet that has every kind of level.
+# All topics of up to three levels over an alphabet with every kind of level.
 NAMES = ["", "a", "b"]
 TOPICS = [
     "/".join([first, *rest])
@@ -87,14 +87,14 @@ def brute_force(topic_filter: str) -> set[str]:
 
 @given(topic_filter=FILTERS)
 @example(topic_filter="#")
-def test_matches_is_what_the_definition_says(topic_filter):
+def test_matches_agrees_with_the_definition(topic_filter):
     assert {topic for topic in TOPICS if topic_filters.matches(topic_filter, topic)} == brute_force(topic_filter)
 
 
 @settings(max_examples=10 * settings.default.max_examples)
 @given(one=FILTERS, other=FILTERS)
-def test_covers_and_overlap_are_what_the_topics_say(one, other):
-    # A filter of as many levels as the topics have cannot tell '#' from '+': what is deeper is the same again.
+def test_covers_and_overlap_agree_with_the_topics(one, other):
+    # A filter with as many levels as the topics cannot distinguish '#' from '+'. Deeper levels add nothing new.
     assume(max(one.count("/"), other.count("/")) < 2 or "#" not in one + other)
     mine, theirs = brute_force(one), brute_force(other)
     assert topic_filters.covers(one, other) == (theirs <= mine)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Listeners that do not serve, each in its way. Those that do are real brokers, in the Molecule scenarios."""
+"""Listeners that fail in different ways. Working ones are real brokers, in the Molecule scenarios."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.opendev.firehose.plugins.module_utils._mqtt import clie
 
 @contextlib.contextmanager
 def server(answer: bytes | None, context: ssl.SSLContext | None = None):
-    """Accept one connection on loopback; send an answer and close, or say nothing until the test is over."""
+    """Accept one connection on loopback; send an answer and close, or send nothing until the test is over."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         over = threading.Event()
 
@@ -59,13 +59,13 @@ def test_wrong_answers(protocol, answer, why):
         client.ask({"host": "127.0.0.1", "port": port, "protocol": protocol}, timeout=0.3)
 
 
-def test_a_refused_login_is_an_answer():
+def test_a_rejected_login_is_an_answer():
     with server(b"\x20\x02\x00\x05") as port:
         client.ask({"host": "127.0.0.1", "port": port}, timeout=5)
 
 
-def test_a_refused_login_is_an_answer_also_if_the_broker_is_gone_right_behind_it(tmp_path, monkeypatch):
-    """On a unix socket the client's next word then fails at once."""
+def test_a_rejected_login_before_a_disconnect_is_an_answer(tmp_path, monkeypatch):
+    """On a unix socket the client's next write then fails at once."""
     path, receive = str(tmp_path / "socket"), transport.Connection.receive
 
     def serve(listening: socket.socket) -> None:
@@ -90,15 +90,15 @@ def test_a_refused_login_is_an_answer_also_if_the_broker_is_gone_right_behind_it
 
 
 @pytest.mark.parametrize("protocol", ["mqtt", "websockets"])
-def test_a_trickle_ends_in_time(protocol):
-    """Whoever sends a byte now and then has no more time than others."""
+def test_a_slow_answer_does_not_extend_the_timeout(protocol):
+    """A server that sends a byte now and then gets no more time than others."""
     begin, over = time.monotonic(), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def trickle() -> None:
             connection, _address = listening.accept()
             with connection, contextlib.suppress(OSError):
-                for byte in b"\x20\x7f" + b"x" * 10:  # which might become a CONNACK
+                for byte in b"\x20\x7f" + b"x" * 10:  # might become a CONNACK
                     if over.wait(0.4):
                         break
                     connection.sendall(bytes([byte]))
@@ -114,14 +114,14 @@ def test_a_trickle_ends_in_time(protocol):
 
 
 def websocket(data: bytes, wire: Busy | None = None) -> transport.Connection:
-    """A connection over websockets on which something has come."""
+    """A connection over websockets with received data."""
     connection = transport.Connection(wire, transport.Endpoint(path="/mqtt"))
     connection._frames += data
     return connection
 
 
 class Busy:
-    """A socket on which there is always something to be read, for some seconds."""
+    """A socket that has data to read for some seconds."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.end = data, time.monotonic() + 3
@@ -143,21 +143,21 @@ class Busy:
     ("first", "more"),
     [(b"", frames.frame(b"", frames.PONG, masked=False)), (b"\x82\x7f" + bytes(4) + b"\x0f" * 4, b"x")],
 )
-def test_frames_without_an_end_end_in_time(first, more):
-    """Neither frames without content nor the pieces of a long one give the other side more time."""
+def test_endless_frames_do_not_extend_the_timeout(first, more):
+    """Neither frames without content nor the fragments of a long message extend the time limit."""
     begin = time.monotonic()
     assert websocket(first, Busy(more)).receive(begin + 0.2) is None
     assert 0.2 <= time.monotonic() - begin < 1
 
 
-def test_a_head_without_an_end_ends_in_time():
+def test_an_endless_header_does_not_extend_the_timeout():
     begin = time.monotonic()
     with pytest.raises(transport.Failure, match="gave no answer"):
         websocket(b"", Busy(b"x")).upgrade(begin + 0.2)
     assert 0.2 <= time.monotonic() - begin < 1
 
 
-def test_a_frame_that_is_longer_than_any_packet_is_not_waited_for():
+def test_an_oversized_frame_is_rejected_at_once():
     whole = frames.frame(b"whole", masked=False)
     connection = websocket(whole + b"\x82\x7f" + (packets.LONGEST_PACKET + 1).to_bytes(8, "big"))
     assert connection.receive(0) == b"whole"
@@ -168,7 +168,7 @@ def test_a_frame_that_is_longer_than_any_packet_is_not_waited_for():
 
 @contextlib.contextmanager
 def websocket_server(pause: float, behind: bytes):
-    """Upgrade a connection after some seconds; what is sent behind that comes with it."""
+    """Upgrade a connection after some seconds; data after the upgrade is sent together with it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         over = threading.Event()
 
@@ -186,7 +186,7 @@ def websocket_server(pause: float, behind: bytes):
         over.set()
 
 
-def test_a_frame_that_comes_with_the_upgrade():
+def test_a_frame_together_with_the_upgrade():
     with websocket_server(0, frames.frame(b"\x20\x02\x00\x05", masked=False)) as listener:
         client.ask(listener, timeout=5)
 
@@ -199,30 +199,30 @@ def test_all_steps_share_the_time():
 
 
 def test_the_next_address_is_tried(monkeypatch):
-    """Where nobody listens at the first, and an address that does not answer leaves time for the next one."""
+    """If the first refuses the connection. An address that does not answer leaves time for the next one."""
     with (
         server(b"\x20\x02\x00\x00") as port,
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
         contextlib.ExitStack() as stack,
     ):
-        for _number in range(3):  # more than its queue takes, so that it is silent
+        for _number in range(3):  # more than its queue holds, so that it does not answer
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         addresses = [("127.0.0.1", 1), full.getsockname(), ("127.0.0.1", port)]
-        # The first is of a family that the host does not have.
+        # The first has an address family that the host does not support.
         found = [(-2, 1, 6, "", addresses[0]), *((socket.AF_INET, 1, 6, "", address) for address in addresses)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
         client.ask({"host": "firehose", "port": port}, timeout=2)
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example.org"])
-def test_what_is_no_host(host):
+def test_an_invalid_host(host):
     with pytest.raises(transport.Failure, match="no name or address of a host"):
         client.ask({"host": host, "port": 1883}, timeout=1)
 
 
-def test_nobody_there(tmp_path):
+def test_nothing_listens(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with pytest.raises(transport.Closed, match="refused"):
@@ -233,20 +233,20 @@ def test_nobody_there(tmp_path):
 
 @pytest.fixture
 def context(certificate):
-    """Of a server with TLS."""
+    """The TLS context of a server."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(*certificate)
     return made
 
 
-def test_a_listener_with_tls_shows_its_certificate(context, certificate):
+def test_the_certificate_of_a_tls_listener_is_returned(context, certificate):
     shown = ssl.PEM_cert_to_DER_cert(certificate[0].read_text())
     for verified in ({}, {"ca_file": certificate[0]}):
         with server(b"\x20\x02\x00\x05", context) as port:
             assert client.ask({"host": "127.0.0.1", "port": port, "tls": True, **verified}, timeout=5) == shown
 
 
-def test_that_a_client_needs_a_certificate_is_an_answer_too(context, certificate):
+def test_a_required_client_certificate_is_an_answer(context, certificate):
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(certificate[0])
     with server(b"", context) as port:
@@ -259,7 +259,7 @@ def test_wrong_answers_with_tls(context, answer):
         client.ask({"host": "127.0.0.1", "port": port, "tls": True}, timeout=0.5)
 
 
-def test_a_certificate_that_is_not_valid(context, certificate, tmp_path):
+def test_an_invalid_certificate(context, certificate, tmp_path):
     with server(None, context) as port, pytest.raises(transport.Failure, match=r"not valid: .*mismatch"):
         client.ask({"host": "localhost", "port": port, "tls": True, "ca_file": certificate[0]}, timeout=5)
     with pytest.raises(transport.Failure, match=r"ca_file: .*none: No such file"):
@@ -269,6 +269,6 @@ def test_a_certificate_that_is_not_valid(context, certificate, tmp_path):
 @pytest.mark.parametrize(
     ("answer", "why"), [(b"SSH-2.0-OpenSSH\r\n", "TLS failed: "), (b"", "TLS failed: "), (None, "no answer")]
 )
-def test_somebody_without_tls(answer, why):
+def test_a_server_without_tls(answer, why):
     with server(answer) as port, pytest.raises(transport.Failure, match=why):
         client.ask({"host": "127.0.0.1", "port": port, "tls": True}, timeout=0.5)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is tried on a firehose, and how what was seen is judged. That it is tried rightly is shown on real ones."""
+"""The attempts of a verification, and the verdicts on their results. The Molecule scenarios run them at real brokers."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ ZUUL = plan.Publisher("zuul", ("status", "zuul/+/x/#"))
 
 
 @pytest.mark.parametrize("topic_filter", ["#", "+", "a/#", "a/+/b", "+/+/#", "a"])
-def test_a_concrete_topic_is_one_that_the_filter_matches(topic_filter):
+def test_a_concrete_topic_matches_the_filter(topic_filter):
     topic = plan.concrete(topic_filter, "1f")
     assert topic_filters.matches(topic_filter, topic)
     assert ("1f" in topic) == (topic_filter != "a")
 
 
-def test_a_publishers_own_topic_is_a_real_one_only_if_there_is_no_other():
+def test_the_test_topic_of_a_publisher():
     assert plan.own_topic(ZUUL, "1f") == "zuul/firehose-verify-1f/x/firehose-verify-1f"
     assert plan.own_topic(plan.Publisher("a", ("status",)), "1f") == "status"
     assert plan.own_topic(plan.Publisher("a"), "1f") is None
     assert plan.own_topic(plan.Publisher("a", ("$SYS/#",)), "1f") is None
 
 
-def test_clients_without_a_name_try_every_way_and_every_publishers_topic():
+def test_anonymous_attempts_cover_each_way_and_publisher():
     attempts = plan.anonymous_attempts(WAYS, [ZUUL], ["chat/#"], "firehose/verify/1f", "1f")
     assert "chat/firehose-verify-1f" in {attempt.topic for attempt in attempts}
     tried = {(attempt.way, attempt.mode) for attempt in attempts if attempt.topic == "firehose/verify/1f"}
@@ -47,7 +47,12 @@ def test_clients_without_a_name_try_every_way_and_every_publishers_topic():
     assert {(attempt.username, attempt.password) for attempt in attempts} == {(None, None)}
 
 
-def test_names_are_claimed_with_every_guess_and_never_with_the_password():
+def test_a_pattern_is_tried_with_its_client_id():
+    [attempt] = [one for one in plan.anonymous_attempts(WAYS, [], ["of/%c/#"], "t", "1f") if one.topic != "t"]
+    assert attempt.topic == f"of/{attempt.client_id}/firehose-verify-1f"
+
+
+def test_usernames_are_tried_without_the_correct_password():
     attempts = plan.claiming_attempts(WAYS, [ZUUL, plan.Publisher("b")], "t", "1f")
     assert {attempt.topic for attempt in attempts if attempt.username == "b"} == {"t"}
     assert {(attempt.username, attempt.way, attempt.mode.will, attempt.password) for attempt in attempts} == {
@@ -59,7 +64,7 @@ def test_names_are_claimed_with_every_guess_and_never_with_the_password():
     }
 
 
-def test_payloads_tell_attempts_apart():
+def test_each_attempt_has_its_own_payload():
     attempts = plan.numbered(plan.anonymous_attempts(WAYS, [], [], "t", "1f"), 5)
     payloads = {attempt.payload for attempt in attempts}
     assert len(payloads) == len(attempts)
@@ -69,7 +74,7 @@ def test_payloads_tell_attempts_apart():
 ATTEMPTS = plan.numbered(plan.anonymous_attempts(WAYS[:1], [], [], "t", "1f"), 0)
 
 
-def test_one_attempt_is_acknowledged_unless_the_listener_cannot():
+def test_a_single_attempt_uses_qos_1_if_possible():
     way = dataclasses.replace(WAYS[0], max_qos=0)
     assert [plan.single(WAYS[0]), plan.single(way)] == [Mode(1), Mode(0)]
     modes = {attempt.mode for attempt in plan.anonymous_attempts([way], [ZUUL], [], "t", "1f") if attempt.topic != "t"}
@@ -87,7 +92,7 @@ def test_one_attempt_is_acknowledged_unless_the_listener_cannot():
         (Mode(1, will=True), {"retain": False}, {"login"}),
     ],
 )
-def test_only_some_failures_prove_that_nobody_gets_in(mode, limits, causes):
+def test_failures_that_prove_a_rejection(mode, limits, causes):
     attempt = plan.Attempt(0, dataclasses.replace(WAYS[0], **limits), mode, "t", "1f")
     every = ("unreachable", "no_answer", "not_mqtt", "tls", "login", "refused", "lost", "time")
     assert {cause for cause in every if plan.is_turned_away(attempt, cause)} == causes
@@ -108,7 +113,7 @@ def test_only_some_failures_prove_that_nobody_gets_in(mode, limits, causes):
         (ATTEMPTS, {99}, {}, set(), PASSED, "6 attempts"),
         (ATTEMPTS, set(), {2: "no answer"}, set(), FAILED, "1 of 6 attempts could not be made"),
         (ATTEMPTS, set(), {}, {2}, FAILED, "1 of 6 attempts were accepted"),
-        (ATTEMPTS, {3}, {}, set(), FAILED, "QoS 1, retained; could not be taken back: an anonymous client on 't'"),
+        (ATTEMPTS, {3}, {}, set(), FAILED, "QoS 1, retained; could not be removed: an anonymous client on 't'"),
         ([], set(), {}, set(), NOT_CHECKED, "nothing to try"),
     ],
 )
@@ -132,7 +137,7 @@ def test_outcome(attempts, reached, untried, let_in, result, words):
         (b"\xff", "not JSON"),
     ],
 )
-def test_fresh_events(payload, problem):
+def test_the_age_of_events_in_the_feed(payload, problem):
     found = plan.feed_problem(payload, now=1000, max_age=100)
     assert found is None if problem is None else problem in found
 
@@ -151,7 +156,7 @@ def test_lines_of_the_table():
         (["status"], "firehose/verify/1f/beacon"),
     ],
 )
-def test_a_place_for_something_of_a_run(public, topic):
+def test_the_topic_for_a_purpose_of_a_run(public, topic):
     assert plan.place(public, "1f", "beacon") == topic
     assert plan.may_read(public, topic) == (public != ["status"])
 
@@ -166,8 +171,8 @@ def test_all_topics_of_a_run_are_watched():
     assert len(watched) == 5
 
 
-def test_one_filter_stands_for_all_topics_of_a_form():
-    """Anonymous clients have a limit of topic filters, whatever the number of publishers."""
+def test_similar_topics_share_one_filter():
+    """The broker limits topic filters of anonymous clients, so their number must not depend on the number of publishers."""
     publishers = [plan.Publisher(str(number), (f"ci/{number}/#",)) for number in range(100)]
     fixed = plan.Publisher("fixed", ("news/all",))
     watched = plan.watched([*publishers, fixed], ["$x/#", "a/+/b"], ["#"], "1f")
@@ -200,10 +205,10 @@ def test_a_beacon_is_read():
         plan.payload("1f", **{**BEACON, "failed": [1]}).encode(),
     ],
 )
-def test_what_is_no_beacon(payload):
+def test_invalid_beacons(payload):
     assert plan.Beacon.read(payload, "1f") is None
 
 
-def test_no_password_is_in_what_is_printed_of_an_attempt():
+def test_the_text_of_an_attempt_has_no_password():
     [attempt] = plan.numbered([plan.Attempt(0, WAYS[0], plan.MODES[0], "t", "1f", "x", "zuul", "secret")], 0)
     assert "secret" not in f"{attempt!r} {attempt}"

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a verification has on the firehose's host, at a broker that is none."""
+"""The reference publisher that a verification runs on the firehose's host, tested with a simulated broker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ZUUL = reference_publisher.Publisher(3, "zuul", "secret", "zuul/x")
 
 
 class Broker:
-    """Lets some in, and sends everybody everything."""
+    """Accepts some accounts, and sends every message to every client."""
 
     def __init__(self) -> None:
         self.passwords = {"beacon": "b", "zuul": "secret"}
@@ -37,7 +37,7 @@ class Broker:
 
 
 class Client:
-    """What a client does, without a connection."""
+    """The methods of a client, without a connection."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker, self.messages, self.turns = broker, collections.deque(), 0
@@ -80,7 +80,7 @@ def broker(monkeypatch) -> Broker:
 
 
 def work(publishers=(), password="b", time_limit=60) -> list[str]:
-    """Do all the work; return what was told."""
+    """Do all the work; return its reports."""
     told: list[str] = []
     endpoint = {"host": "127.0.0.1", "port": 1884}
     beacon = reference_publisher.Beacon(
@@ -90,19 +90,19 @@ def work(publishers=(), password="b", time_limit=60) -> list[str]:
     return told
 
 
-def test_it_counts_until_its_session_ends(broker):
+def test_beacons_are_numbered_until_the_session_ends(broker):
     assert work()[0] == "ready"
     assert [(topic, said["beacon"]) for topic, said in broker.published] == [(TOPIC, 1), (TOPIC, 2), (TOPIC, 3)]
 
 
-def test_it_ends_in_time(broker):
+def test_the_publisher_ends_at_its_time_limit(broker):
     broker.ends_after = None
     begin = time.monotonic()
     assert work(time_limit=0.3)[0] == "ready"
     assert time.monotonic() - begin < 10
 
 
-def test_it_says_what_came_to_it(broker):
+def test_beacons_report_received_messages(broker):
     publish = broker.publish
 
     def with_company(topic, payload):
@@ -118,7 +118,7 @@ def test_it_says_what_came_to_it(broker):
 
 
 @pytest.mark.parametrize(("password", "failed"), [("secret", {}), ("changed", {"3": "not authorized"})])
-def test_publishers_publish_every_now_and_then(broker, monkeypatch, password, failed):
+def test_publishers_publish_repeatedly(broker, monkeypatch, password, failed):
     monkeypatch.setattr(plan, "ROUND", 0)
     broker.passwords["zuul"] = password
     broker.ends_after = 4
@@ -141,7 +141,7 @@ def test_publishers_publish_every_now_and_then(broker, monkeypatch, password, fa
         ({"ends_after": 1}, {}, "was lost"),
     ],
 )
-def test_why_it_does_not_work(broker, monkeypatch, change, options, why):
+def test_the_reason_of_a_failure_is_reported(broker, monkeypatch, change, options, why):
     monkeypatch.setattr(reference_publisher.time, "monotonic", iter(range(1000)).__next__)
     vars(broker).update(change)
     [told] = work(**options)

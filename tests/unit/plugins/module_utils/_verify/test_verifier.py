@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: the opendev.firehose authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A verification of a firehose that is none, but keeps or breaks each promise on demand."""
+"""A verification of a simulated firehose that keeps or breaks each promise on demand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LISTENERS = ({"port": 1883, "protocol": "mqtt"}, {"port": 80, "protocol": "webso
 
 
 class Broker:
-    """Has accounts, rights and limits, and fails in the way that a test wants."""
+    """Has accounts, access rules and limits, and fails as a test wants."""
 
     def __init__(self) -> None:
         self.sessions: list[Session] = []
@@ -65,7 +65,7 @@ class Broker:
         return 0
 
     def shine(self) -> None:
-        """What comes from the firehose's host every now and then: the beacon, and the first publisher's message."""
+        """The regular messages from the firehose's host: the beacon, and the first publisher's message."""
         self.beacon += 1
         heard = {"attempts": [*self.heard["attempt"]], "publishers": [*self.heard["publisher"]], "failed": self.failed}
         if not self.is_dark:
@@ -81,7 +81,7 @@ class Broker:
 
 
 class Session:
-    """What a session gives, without a broker."""
+    """The methods of a session, without a broker."""
 
     broker: Broker
 
@@ -186,11 +186,11 @@ def failures(found: dict[str, tuple[str, str]]) -> dict[str, str]:
 
 
 def is_attempt(session: Session) -> bool:
-    """Whether somebody tries what should come to nothing."""
+    """Whether it is an unauthorized attempt."""
     return session.broker.logins > 4
 
 
-def test_all_is_well(broker):
+def test_a_correct_firehose_passes(broker):
     found = verify()
     assert failures(found) == {}
     assert {name for name, (result, _cause) in found.items() if result == PASSED} >= {
@@ -201,20 +201,20 @@ def test_all_is_well(broker):
     }
     assert found["publisher 'zuul' delivers"] == (PASSED, "on 'zuul/firehose-verify-1f'")
     assert found[SAME][1] == "port 1883 (mqtt, MQTT 5), port 80 (websockets, MQTT 5)"
-    assert "publisher 'wiki' delivers" not in found  # it may not
+    assert "publisher 'wiki' delivers" not in found  # it is not allowed to
     assert broker.sessions == []
 
 
 @pytest.mark.parametrize(
     "limits", [{"max_qos": 0}, {"retain_available": False}, {"max_qos": 0, "retain_available": False}]
 )
-def test_a_listener_that_takes_less_is_as_good(broker, limits):
+def test_a_listener_with_lower_limits_passes(broker, limits):
     vars(broker).update(limits)
     assert failures(verify()) == {}
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_qos": 0}, {"retain_available": False}])
-def test_whoever_may_write_is_found_and_leaves_nothing(broker, limits):
+def test_anonymous_write_access_is_detected_and_cleaned_up(broker, limits):
     vars(broker).update(limits)
     broker.writable[None] = ["#"]
     found = failures(verify())
@@ -224,7 +224,7 @@ def test_whoever_may_write_is_found_and_leaves_nothing(broker, limits):
     assert set(broker.retained.values()) <= {""}
 
 
-def test_what_waits_for_a_subscriber_that_comes_later_is_found(broker, monkeypatch):
+def test_retained_messages_of_attempts_are_detected(broker, monkeypatch):
     take = Session.take
 
     def retained_only(session: Session, topic: str, payload: str, retain: bool) -> None:
@@ -240,22 +240,22 @@ def test_what_waits_for_a_subscriber_that_comes_later_is_found(broker, monkeypat
     assert set(broker.retained.values()) <= {""}
 
 
-def test_a_rule_for_one_topic_is_found_by_the_filters_that_are_given(broker):
+def test_a_rule_for_one_topic_is_detected_with_given_filters(broker):
     broker.writable[None] = ["chat/+"]
     assert failures(verify()) == {}
     assert "1 of 26 attempts reached subscribers" in failures(verify(anonymous_topics=["chat/+"]))[ANONYMOUS]
 
 
-def test_what_cannot_be_taken_back_is_said_beside_the_verdict(broker):
+def test_retained_messages_that_cannot_be_removed_are_reported(broker):
     broker.writable[None] = ["#"]
     broker.on_publish = lambda session: "lost" if broker.retained and session.options["username"] is None else None
     found = failures(verify())
     assert "attempts reached subscribers" in found[ANONYMOUS]
-    assert "; could not be taken back: " in found[ANONYMOUS]
+    assert "; could not be removed: " in found[ANONYMOUS]
     assert "not published: lost" in found[ANONYMOUS]
 
 
-def test_a_name_that_needs_no_password(broker):
+def test_a_username_that_needs_no_password_is_detected(broker):
     broker.passwords = None
     assert "attempts reached subscribers" in failures(verify())[WORTHLESS]
     broker.heard["attempt"].clear()
@@ -268,25 +268,25 @@ def test_retained_messages_are_counted(broker):
 
 
 @pytest.mark.parametrize("cause", ["refused", "lost", "not_mqtt", "no_answer", "unreachable", "tls"])
-def test_an_attempt_that_was_not_made_is_no_proof(broker, cause):
+def test_an_attempt_that_failed_is_no_proof(broker, cause):
     broker.on_login = lambda session: cause if is_attempt(session) else None
     found = failures(verify())
     assert set(found) == {ANONYMOUS, WORTHLESS}
     assert all("attempts could not be made" in words and cause in words for words in found.values())
 
 
-def test_a_message_refused_for_another_reason_is_no_proof(broker):
+def test_a_message_rejected_for_another_reason_is_no_proof(broker):
     broker.codes[None] = 0x97
     assert "the broker rejected it: quota exceeded" in failures(verify())[ANONYMOUS]
 
 
-def test_a_series_ends_that_would_only_wait(broker):
+def test_unanswered_attempts_are_not_repeated(broker):
     broker.on_login = lambda session: "no_answer" if is_attempt(session) else None
     verify([plan.Publisher(f"name{number}") for number in range(100)])
     assert broker.logins < 50
 
 
-def test_the_time_is_over(broker, monkeypatch):
+def test_the_time_limit_of_a_verification(broker, monkeypatch):
     now = time.monotonic()
     monkeypatch.setattr(sessions.time, "monotonic", lambda: now + broker.logins)
     found = failures(verify(time_limit=20))
@@ -294,18 +294,21 @@ def test_the_time_is_over(broker, monkeypatch):
     assert broker.logins == 20
 
 
-def test_what_the_public_may_not_read_is_seen_on_the_host(broker):
+def test_private_topics_are_checked_on_the_host(broker):
     broker.readable[None] = ["gerrit/#"]
     broker.beacon_topic = "gerrit/firehose-verify-1f-beacon"
     found = verify(public_topics=["gerrit/#"])
     assert failures(found) == {}
     assert (found[SAME][0], found[ANONYMOUS][0], found[WORTHLESS][0]) == (PASSED, PASSED, PASSED)
-    assert found["publisher 'zuul' delivers"] == (PASSED, "on 'zuul/firehose-verify-1f', which the public may not read")
+    assert found["publisher 'zuul' delivers"] == (
+        PASSED,
+        "on 'zuul/firehose-verify-1f', which anonymous clients cannot read",
+    )
     broker.writable[None] = ["zuul/#"]
     assert set(failures(verify(public_topics=["gerrit/#"]))) == {ANONYMOUS}
 
 
-def test_a_public_without_a_topic_to_spare(broker):
+def test_checks_are_skipped_without_an_unused_public_topic(broker):
     broker.readable[None] = ["status"]
     found = verify(public_topics=["status"])
     assert failures(found) == {}
@@ -321,22 +324,22 @@ def test_a_public_without_a_topic_to_spare(broker):
         ({"is_dark": True}, "it did not come through port 1883 (mqtt, MQTT 5), port 80"),
     ],
 )
-def test_without_a_fence_nothing_is_known(broker, change, words):
+def test_checks_are_skipped_without_a_fence(broker, change, words):
     vars(broker).update(change)
     found = verify()
     assert words in failures(found)[SAME]
     assert (found[ANONYMOUS][0], found[WORTHLESS][0]) == (NOT_CHECKED, NOT_CHECKED)
 
 
-def test_without_a_beacon_nothing_is_known(broker):
+def test_checks_are_skipped_without_a_beacon(broker):
     broker.is_dark = True
     found = verify(problem="it could not log in")
     assert failures(found) == {SAME: "it could not log in"}
     assert found[ANONYMOUS][0] == found[WORTHLESS][0] == found["publisher 'zuul' delivers"][0] == NOT_CHECKED
 
 
-def test_the_fence_stands_behind_all_attempts(broker):
-    """What is heard on the host only after the attempts are over is in a beacon that is waited for."""
+def test_the_fence_waits_for_a_beacon_after_all_attempts(broker):
+    """Messages that the host receives only after the last attempt are in a later beacon, for which the fence waits."""
     broker.readable[None] = ["firehose/#"]
     broker.writable[None] = ["zuul/#"]
     seen = []
@@ -356,7 +359,7 @@ def test_the_fence_stands_behind_all_attempts(broker):
     assert "attempts reached subscribers" in found[ANONYMOUS]
 
 
-def test_listeners_that_deliver_something_else(broker):
+def test_listeners_that_deliver_different_messages(broker):
     take = Session.take
 
     def changed(session: Session, topic: str, payload: str, retain: bool) -> None:
@@ -380,23 +383,23 @@ def test_listeners_that_deliver_something_else(broker):
         ),
     ],
 )
-def test_why_a_publisher_does_not_deliver(broker, change, why):
+def test_the_reason_why_a_publisher_does_not_deliver(broker, change, why):
     vars(broker).update(change)
     assert failures(verify()) == {"publisher 'zuul' delivers": why}
 
 
-def test_a_publisher_whose_password_is_not_known(broker):
+def test_a_publisher_with_an_unknown_password_is_not_checked(broker):
     found = verify([plan.Publisher("zuul", ("zuul/#",))])
     assert found["publisher 'zuul' delivers"] == (NOT_CHECKED, "its password is not known")
 
 
-def test_sys_topics_are_found(broker):
+def test_readable_sys_topics_are_detected(broker):
     broker.readable[None] = ["#", "$SYS/#"]
     broker.retained["$SYS/broker/version"] = "2"
     assert "among them '$SYS/broker/version'" in failures(verify())[CLOSED]
 
 
-def test_a_selected_leaf_of_sys_may_be_read(broker):
+def test_a_selected_sys_topic_is_accepted(broker):
     broker.readable[None] = ["#", "$SYS/#"]
     broker.retained["$SYS/broker/version"] = "2"
     assert CLOSED not in failures(verify(public_topics=["#", "$SYS/broker/version"]))
@@ -405,26 +408,26 @@ def test_a_selected_leaf_of_sys_may_be_read(broker):
 @pytest.mark.parametrize(
     ("cause", "result"), [("login", PASSED), ("tls", FAILED), ("unreachable", NOT_CHECKED), (None, FAILED)]
 )
-def test_a_listener_for_accounts_turns_the_public_away(broker, cause, result):
+def test_account_listeners_reject_anonymous_clients(broker, cause, result):
     broker.on_login = lambda _session: cause
     clients = sessions.Clients("host", 1, 60, None)
     with verifier.Verification(clients, [], ["#"], MARK, None) as verification:
         [check] = verification.closed([plan.Way(1884, "mqtt")])
-    assert (check.check, check.result) == ("port 1884 (mqtt, MQTT 5) turns away who has no account", result)
+    assert (check.check, check.result) == ("port 1884 (mqtt, MQTT 5) rejects clients without an account", result)
 
 
-def test_nothing_is_published_if_it_may_not_be(broker):
+def test_nothing_is_published_if_publishing_is_disabled(broker):
     broker.on_publish = pytest.fail
     found = verify(publish=False)
     assert failures(found) == {}
-    assert found["nobody publishes without a password"][0] == NOT_CHECKED
+    assert found["publishing needs a password"][0] == NOT_CHECKED
 
 
 @pytest.mark.parametrize(
     ("feed", "public", "created", "result", "words"),
     [
         (None, "#", 0, NOT_CHECKED, "there is no feed"),
-        ("gerrit", "zuul/#", 0, NOT_CHECKED, "the public may not read 'gerrit/#'"),
+        ("gerrit", "zuul/#", 0, NOT_CHECKED, "anonymous clients cannot read 'gerrit/#'"),
         ("gerrit", "#", 0, PASSED, "for example on 'gerrit/x'"),
         ("gerrit", "gerrit/+", 0, PASSED, "for example on 'gerrit/x'"),
         ("gerrit", "#", -1000, FAILED, "seconds old"),
@@ -471,11 +474,11 @@ def test_listeners_that_are_not_checked(monkeypatch, listener, why):
 
 
 TLS = [*LISTENERS, {"port": 8883, "protocol": "mqtt", "tls": True}]
-LASTS = "port 8883 (mqtt, TLS) has a certificate that lasts"
+LASTS = "port 8883 (mqtt, TLS) has a valid certificate"
 
 
 @pytest.mark.parametrize(("days", "result"), [(14, PASSED), (13, WARNING)])
-def test_a_certificate_that_lasts(broker, days, result):
+def test_the_remaining_days_of_a_certificate(broker, days, result):
     broker.certificates[8883] = {"days_left": days, "not_after": "2027-03-01T12:00:00Z"}
     seen = set()
     broker.on_login = lambda session: seen.add((session.options["tls"], session.options["ca_path"]))
@@ -488,7 +491,7 @@ def test_a_certificate_that_lasts(broker, days, result):
 
 
 @pytest.mark.parametrize(("cause", "result"), [("tls", FAILED), ("unreachable", NOT_CHECKED)])
-def test_a_certificate_that_is_not_valid(broker, cause, result):
+def test_an_invalid_certificate(broker, cause, result):
     broker.on_login = lambda session: cause if session.options["port"] == 8883 else None
     found = verify(listeners=TLS)
     assert set(failures(found)) - {LASTS} == {
@@ -499,7 +502,7 @@ def test_a_certificate_that_is_not_valid(broker, cause, result):
     assert found[SAME][0] == PASSED
 
 
-def test_a_listener_with_tls_delivers_what_the_others_do(broker):
+def test_a_tls_listener_that_does_not_deliver_is_detected(broker):
     broker.certificates[8883] = {"days_left": 30, "not_after": "2027-03-01T12:00:00Z"}
     broker.deaf_ports = {8883}
     found = verify(listeners=TLS)
@@ -508,7 +511,7 @@ def test_a_listener_with_tls_delivers_what_the_others_do(broker):
     assert (found[LASTS][0], found[ANONYMOUS][0]) == (PASSED, NOT_CHECKED)
 
 
-def test_nobody_is_let_in(broker):
+def test_an_unreachable_firehose_fails(broker):
     broker.on_login = lambda _session: "unreachable"
     found = failures(verify())
     assert "there is a listener for anonymous clients" in found
